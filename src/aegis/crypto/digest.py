@@ -1,0 +1,17 @@
+"""Digests in the form that we write them: `sha256:` and 64 hexadecimal digits."""
+
+import hashlib
+import hmac
+
+
+def sha256(*parts: bytes) -> str:
+    """Digest over the concatenation of `parts`; prefix a domain tag that ends in NUL when the input is a message."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part)
+    return "sha256:" + state.hexdigest()
+
+
+def keyed(key: bytes, message: bytes) -> str:
+    """HMAC-SHA-256: a digest that only holders of `key` can recompute, for values that could be guessed."""
+    return "hmac:" + hmac.new(key, message, hashlib.sha256).hexdigest()

@@ -1,0 +1,127 @@
+"""Errors that cross packages. Each answers one question that a caller can act on.
+
+A refusal is a value (`model.decision.Decision`), not an error: these are raised when Aegis could not decide or could not do
+what it decided. `code` is stable: it appears in logs, in problem details and in the journal.
+"""
+
+
+class AegisError(Exception):
+    """Base of every error of this product; catch it only at a door."""
+
+    code = "aegis"
+
+
+class ConfigError(AegisError):
+    """A file or setting is wrong; the message names file, key and reason. Mend it and start again."""
+
+    code = "config-invalid"
+
+
+class DocumentError(ConfigError):
+    """A YAML document is wrong at a known place; the message starts with `file:line:column`."""
+
+    code = "document-invalid"
+
+
+class InputError(AegisError):
+    """Bytes from outside are not the JSON that we accept. `path` points at the place as a JSON Pointer.
+
+    The message never holds a value from the input: it may be the data that we protect.
+    """
+
+    code = "input-invalid"
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class CanonicalError(AegisError):
+    """A value has no canonical form (a float, an integer beyond 2^53 - 1, a lone surrogate). Refuse it."""
+
+    code = "not-canonical"
+
+
+class SealError(AegisError):
+    """A sealed payload cannot be opened: the key is gone (erased) or the bytes were changed."""
+
+    code = "seal-broken"
+
+
+class IdentityError(AegisError):
+    """A credential was refused. `reason` is a stable word such as `expired`; nothing else is told to the caller."""
+
+    code = "identity-refused"
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+
+
+class StoreError(AegisError):
+    """The store could not do what was asked; nothing of the unit was recorded unless `StoreUncertainError` says otherwise."""
+
+    code = "store-unavailable"
+
+
+class StoreBusyError(StoreError):
+    """Too many units are waiting: retry after `retry_after` seconds (over HTTP this is 503)."""
+
+    code = "store-busy"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreHaltedError(StoreError):
+    """A write to stable storage failed, so the writer stopped. Reopen the store: that checks it before it serves again."""
+
+    code = "store-halted"
+
+
+class StoreUncertainError(StoreError):
+    """The connection broke while committing: the unit may or may not be recorded. Ask for its event id before repeating."""
+
+    code = "store-uncertain"
+
+
+class CorruptStoreError(StoreError):
+    """The store contradicts itself. Do not serve from it: run `aegis fsck`, restore, or ask for help."""
+
+    code = "store-corrupt"
+
+
+class UpstreamError(AegisError):
+    """A tool did not answer as it should. `sent` says whether any byte of the request may have reached it."""
+
+    code = "upstream-failed"
+
+    def __init__(self, reason: str, detail: str = "", *, sent: bool) -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+        self.sent = sent
+
+
+class PolicyViolation(AegisError):  # noqa: N818 - a product name that SDK users write
+    """The decision was deny. `problem` is the RFC 9457 document: rule, field, limit, and what to do next."""
+
+    code = "policy-violation"
+
+    def __init__(self, message: str, problem: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem or {}
+
+
+class ApprovalPending(AegisError):  # noqa: N818 - as above
+    """The call is held for a person. Repeat the identical call after `retry_after` seconds, or stop here."""
+
+    code = "approval-needed"
+
+    def __init__(
+        self, message: str, approval_id: str, retry_after: float, problem: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.approval_id = approval_id
+        self.retry_after = retry_after
+        self.problem = problem or {}

@@ -1,0 +1,119 @@
+"""The port of the store. `commit` is the only way to change anything; everything else reads.
+
+Guarantees that every adapter gives, and that the contract suite checks:
+
+- `Committed` is returned only when the unit is on stable storage.
+- A unit is seen whole or not at all. A conflict fails its own unit only; neighbours in the same group are untouched.
+- `seq` of a tenant starts at 0 and has no gaps, whatever processes write.
+- After a failed write to stable storage nothing is acknowledged until the store has been reopened and checked.
+- Calls may come from many event loops and threads.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from aegis.journal.unit import Payload, Receipt, Row, Unit
+from aegis.model.event import Stored
+
+
+class Noise(Struct, frozen=True, kw_only=True):
+    """One kind of unauthenticated refusal in the bounded system journal: how often, and when first and last."""
+
+    reason: str
+    source: str
+    count: int
+    first: datetime
+    last: datetime
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """Something that `fsck` holds to be wrong: where, and what was expected."""
+
+    tenant: str
+    place: str
+    text: str
+
+
+class Store(Protocol):
+    """Journal and state in one database."""
+
+    async def commit(self, unit: Unit) -> Receipt:
+        """Record `unit` durably, or say what stands in its way.
+
+        Raises:
+            StoreBusyError: Too many units wait; nothing was recorded.
+            StoreHaltedError: The writer has stopped after a failed write; nothing was recorded.
+            StoreUncertainError: The connection broke in the middle; ask for the event id before repeating.
+        """
+
+    async def rows(self, tenant: str, refs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """The rows of these (kind, id) that exist, in one reading."""
+
+    async def find(
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        state: str | None = None,
+        lookup: str | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> tuple[Row, ...]:
+        """Rows of a kind in order of id, after the id `after`."""
+
+    async def event(self, tenant: str, event_id: str) -> Stored | None:
+        """The event of this id."""
+
+    async def events(
+        self,
+        tenant: str,
+        *,
+        request_id: str | None = None,
+        after: int = -1,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> tuple[Stored, ...]:
+        """Events with `seq > after` (or `seq < after` when newest first and `after >= 0`), in order of `seq`."""
+
+    async def payload(self, tenant: str, event_id: str, name: str) -> Payload | None:
+        """A sealed payload; `None` when there never was one or it was erased."""
+
+    async def data_key(self, tenant: str, subject: str, proposed: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
+        """The newest (key id, wrapped key) of a subject (`""`: the whole tenant). If there is none, `proposed` becomes it, durably;
+        of several racing proposals all callers get the one that won.
+        """
+
+    async def data_key_by_id(self, tenant: str, key_id: str) -> bytes | None:
+        """The wrapped key of this id; `None` when it was destroyed."""
+
+    async def tenants(self) -> tuple[str, ...]:
+        """Every tenant that has at least one event, sorted."""
+
+    async def latest(self) -> datetime | None:
+        """The greatest time of any event in any tenant; the clock must never stand far behind it."""
+
+    async def count_noise(self, reason: str, source: str, at: datetime) -> None:
+        """Count a refusal of a caller who is not authenticated. Bounded in rows and in rate, and never in a tenant's log;
+        what exceeds the bound is counted under `source` `other`. It may be written late, never acknowledged to anybody.
+        """
+
+    async def noise(self) -> tuple[Noise, ...]:
+        """The bounded system journal, newest first."""
+
+    async def register(self, instance: str) -> None:
+        """Hold `instance` as alive for as long as this process lives and reaches the store."""
+
+    async def alive(self, instance: str) -> bool:
+        """Whether some process still holds `instance`."""
+
+    async def fsck(self) -> tuple[Finding, ...]:
+        """Check that the store does not contradict itself: canonical bytes, digests, sequence, heads, rows, payloads."""
+
+    async def stats(self) -> dict[str, Any]:
+        """Numbers for metrics: units committed, groups, waiting units, last commit seconds, bytes."""
+
+    async def close(self) -> None:
+        """Finish what is waiting, then let go of everything."""

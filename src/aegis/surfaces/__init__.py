@@ -1,0 +1,1 @@
+"""L3: the doors. Each turns its own protocol into a proposal and an answer back into its protocol."""
