@@ -118,9 +118,7 @@ class ApprovalPending(AegisError):  # noqa: N818 - as above
 
     code = "approval-needed"
 
-    def __init__(
-        self, message: str, approval_id: str, retry_after: float, problem: dict[str, object] | None = None
-    ) -> None:
+    def __init__(self, message: str, approval_id: str, retry_after: float, problem: dict[str, object] | None = None) -> None:
         super().__init__(message)
         self.approval_id = approval_id
         self.retry_after = retry_after

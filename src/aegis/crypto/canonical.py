@@ -4,7 +4,7 @@ Everything that is hashed or signed goes through `canon`. Our own documents neve
 for each other; arguments that a contract declares `number` use `canon_numbers`, which follows the number rules of RFC 8785.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import rfc8785
@@ -39,7 +39,7 @@ def canon_numbers(value: Any) -> bytes:
 
 def _slow(value: Any) -> bytes:
     try:
-        return cast("bytes", rfc8785.dumps(value))
+        return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError, TypeError) as error:
         raise CanonicalError(f"no canonical form: {error}") from None
 

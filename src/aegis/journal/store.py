@@ -82,8 +82,9 @@ class Store(Protocol):
         """A sealed payload; `None` when there never was one or it was erased."""
 
     async def data_key(self, tenant: str, subject: str, proposed: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
-        """The newest (key id, wrapped key) of a subject (`""`: the whole tenant). If there is none, `proposed` becomes it, durably;
-        of several racing proposals all callers get the one that won.
+        """The newest (key id, wrapped key) of a subject; the subject `""` is the whole tenant.
+
+        If there is none, `proposed` becomes it, durably; of several racing proposals all callers get the one that won.
         """
 
     async def data_key_by_id(self, tenant: str, key_id: str) -> bytes | None:
@@ -96,8 +97,9 @@ class Store(Protocol):
         """The greatest time of any event in any tenant; the clock must never stand far behind it."""
 
     async def count_noise(self, reason: str, source: str, at: datetime) -> None:
-        """Count a refusal of a caller who is not authenticated. Bounded in rows and in rate, and never in a tenant's log;
-        what exceeds the bound is counted under `source` `other`. It may be written late, never acknowledged to anybody.
+        """Count a refusal of a caller who is not authenticated, never in a tenant's log.
+
+        Bounded in rows and in rate: what exceeds the bound is counted under the source `other`. It may be written late.
         """
 
     async def noise(self) -> tuple[Noise, ...]:

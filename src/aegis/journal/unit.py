@@ -4,8 +4,8 @@ A unit belongs to one tenant. It holds events to append, payloads sealed beside 
 The store checks the requirements on rows that it holds, so two units that want the same thing cannot both have it.
 
 Rows are the state that the journal's readers need quickly (`call`, `claim`, `approval`): each has a kind, an id within the
-tenant, a version that every write raises by one, a `state` and a `lookup` to find it by, and a body in JSON. A unit that reads a row at version
-5 and writes it requires version 5; version 0 means that no such row exists.
+tenant, a version that every write raises by one, a `state` and a `lookup` to find it by, and a body in JSON. A unit that reads
+a row at version 5 and writes it requires version 5; version 0 means that no such row exists.
 """
 
 from datetime import datetime

@@ -38,8 +38,10 @@ LEGAL = {
 
 
 class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The row of one call. `instance` names the gateway process that executes it: when that process is gone, the call was
-    interrupted. `claim` is the idempotency key that it holds, qualified by agent; empty for a read without a key.
+    """The row of one call.
+
+    `instance` names the gateway process that executes it: when that process is gone, the call was interrupted. `claim` is the
+    idempotency key that it holds, qualified by agent; empty for a read without a key.
     """
 
     request_id: str

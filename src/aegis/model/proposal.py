@@ -29,9 +29,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     request_hash: str = ""
 
 
-def request_hash(
-    principal: Principal, tool: str, tool_digest: str, arguments: dict[str, Any], idempotency_key: str
-) -> str:
+def request_hash(principal: Principal, tool: str, tool_digest: str, arguments: dict[str, Any], idempotency_key: str) -> str:
     """Digest of everything that makes two requests the same request.
 
     Arguments may hold numbers where their contract says `number`; those follow the number rules of RFC 8785, so `1` and `1.0`

@@ -1,0 +1,1 @@
+"""Aegis: the runtime that lets AI agents act, and proves afterwards what it decided."""
