@@ -3,17 +3,22 @@
 States of a call, and what moves it:
 
     (none)     -> denied | held | decided | executing       commit 1
+    denied, held, reopened -> the same                       the identical request comes again and is decided again
     executing  -> done | failed | unknown | reopened        commit 2, recovery
-    decided    -> done | failed                              the outcome that a decide-only caller reports
-    unknown    -> done | failed                              a person who looked, or the tool when asked
+    decided    -> done | reopened                            the outcome that a decide-only caller reports
+    unknown    -> done | reopened                            a person who looked
 
-`live` calls are the only ones that a delegated call may name as its parent.
+`done`: the effect happened. `failed`: it ended without one that we know of and is not to be repeated under this key. `reopened`:
+surely no effect, or the tool makes a repetition safe; the key may be used again. `unknown`: nobody knows, a person must look.
+`LIVE` calls are the only ones that a delegated call may name as its parent.
 """
 
 from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
+
+from aegis.model.decision import Redaction
 
 
 class CallState(StrEnum):
@@ -32,16 +37,18 @@ class CallState(StrEnum):
 LIVE = frozenset({CallState.DECIDED, CallState.EXECUTING})
 LEGAL = {
     CallState.EXECUTING: frozenset({CallState.DONE, CallState.FAILED, CallState.UNKNOWN, CallState.REOPENED}),
-    CallState.DECIDED: frozenset({CallState.DONE, CallState.FAILED}),
-    CallState.UNKNOWN: frozenset({CallState.DONE, CallState.FAILED}),
+    CallState.DECIDED: frozenset({CallState.DONE, CallState.REOPENED}),
+    CallState.UNKNOWN: frozenset({CallState.DONE, CallState.REOPENED}),
 }
+AGAIN = frozenset({CallState.DENIED, CallState.HELD, CallState.REOPENED})
 
 
 class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of one call.
 
-    `instance` names the gateway process that executes it: when that process is gone, the call was interrupted. `claim` is the
-    idempotency key that it holds, qualified by agent; empty for a read without a key.
+    `instance` names the gateway process that executes it: when that process is gone, the call was interrupted. `claim` is the id
+    of the idempotency claim that it holds; empty for a read without a key. `decision_event` and `outcome_event` are the events
+    beside which arguments and result are sealed; `redactions` still bind the result. `note` says what kind of end it was (`withheld`, `refused`, `interrupted`).
     """
 
     request_id: str
@@ -56,6 +63,10 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     claim: str = ""
     idempotency_key: str = ""
     approval_id: str = ""
+    decision_event: str = ""
+    outcome_event: str = ""
+    note: str = ""
+    redactions: tuple[Redaction, ...] = ()
 
 
 class ClaimState(StrEnum):
@@ -74,7 +85,6 @@ class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str
     state: ClaimState
     instance: str = ""
-    upstream_status: int = 0
 
 
 def claim_id(agent_id: str, idempotency_key: str) -> str:

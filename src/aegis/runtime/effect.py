@@ -1,0 +1,116 @@
+"""From a durable permit to a durable outcome: the tool is called once, and what came of it is the second commit unit."""
+
+from time import perf_counter_ns
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from aegis.journal.store import Store
+from aegis.journal.unit import Committed, Payload, Put, Require, Unit
+from aegis.model.call import CallState, ClaimState
+from aegis.model.decision import Stage
+from aegis.model.proposal import canon_arguments
+from aegis.policy.redaction import redact
+from aegis.runtime import record
+from aegis.runtime.admission import Permit
+from aegis.runtime.ask import Answer, Kind
+from aegis.runtime.clock import Clock
+from aegis.runtime.ending import Ending, Seen, ending
+from aegis.runtime.recovery import Recovery
+from aegis.runtime.tool import Reading, Tool, upstream_key
+from aegis.runtime.vault import Vault
+
+
+class Effect:
+    """Carries out permits. One for each process; it holds no state of its own."""
+
+    def __init__(self, store: Store, vault: Vault, clock: Clock, tool: Tool, recovery: Recovery, instance: str) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._tool = tool
+        self._recovery = recovery
+        self._instance = instance
+
+    async def carry_out(self, permit: Permit) -> Answer:
+        """Call the tool and record what came of it; the answer is given only when that is durable."""
+        started = perf_counter_ns()
+        proposal, contract = permit.proposal, permit.contract
+        key = proposal.idempotency_key
+        outward = upstream_key(permit.tenant.name, proposal.principal.agent_id, key) if key else ""
+        reading = await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, permit.trace)
+        end = ending(reading.seen, contract.effect, contract.interrupt)
+        result: Any = None
+        redacted: tuple[str, ...] = ()
+        if reading.seen is Seen.FITTING:
+            result, redacted = redact(reading.result, permit.decision.redactions, Stage.RESPONSE, permit.tenant.redaction_key)
+        answer = Answer(
+            kind=end.kind, request_id=proposal.request_id, tool=proposal.tool, decision=permit.decision, result=result,
+            reason=reading.reason, upstream_status=reading.status, seq=permit.seq,
+        )  # fmt: skip
+        duration = (perf_counter_ns() - started) // 1000
+        recorded = await self._record(permit, reading, end, result, redacted, duration)
+        if not recorded:
+            return replace(answer, kind=Kind.UNKNOWN, result=None, reason="settled_elsewhere")
+        return await self._asked(permit, answer) if end.ask else answer
+
+    async def _asked(self, permit: Permit, answer: Answer) -> Answer:
+        """Ask the tool at once what became of an interrupted call; when it cannot say now, the sweep asks again."""
+        call = replace(permit.call, instance="")
+        state = await self._recovery.settle(permit.tenant, call, permit.call_version + 1)
+        if state is CallState.DONE:
+            return replace(answer, kind=Kind.INTERRUPTED, reason="done_ask_again")
+        if state is CallState.REOPENED:
+            return replace(answer, kind=Kind.INTERRUPTED, reason="not_done")
+        return answer
+
+    async def _record(
+        self, permit: Permit, reading: Reading, end: Ending, result: Any, redacted: tuple[str, ...], duration_us: int
+    ) -> bool:
+        """Commit unit 2; false when another process has settled the call meanwhile, whose word then stands."""
+        proposal, tenant = permit.proposal, permit.tenant.name
+        event_id = f"outcome:{proposal.request_id}:{permit.call_version}"
+        sealed: Payload | None = None
+        if reading.seen is Seen.FITTING:
+            sealed = await self._vault.seal(tenant, event_id, "result", canon_arguments(result))
+        event = record.outcome(
+            proposal, event_id=event_id, now=self._clock.now(), state="interrupted" if end.ask else str(end.call),
+            reason=reading.reason, upstream_status=reading.status, duration_us=duration_us, sealed=sealed, redacted=redacted,
+            approval_id=permit.decision.approval_id, instance=self._instance, decision_event=permit.call.decision_event,
+        )  # fmt: skip
+        call = replace(
+            permit.call, state=end.call, instance="", outcome_event=event_id if sealed else "",
+            note="withheld" if end.kind is Kind.WITHHELD else reading.reason,
+        )  # fmt: skip
+        requires = [Require(kind="call", id=proposal.request_id, version=permit.call_version)]
+        writes = [
+            Put(
+                kind="call", id=proposal.request_id, body=msgspec.json.encode(call), state=str(call.state), lookup=call.agent_id
+            )
+        ]
+        if permit.claim is not None:
+            claim = replace(permit.claim, state=end.claim, instance="")
+            requires.append(Require(kind="claim", id=permit.call.claim, version=permit.claim_version))
+            writes.append(
+                Put(
+                    kind="claim", id=permit.call.claim, body=msgspec.json.encode(claim), state=str(claim.state),
+                    lookup=proposal.request_id,
+                )
+            )  # fmt: skip
+        receipt = await self._store.commit(
+            Unit(
+                tenant=tenant, events=(event,), payloads=(sealed,) if sealed else (), requires=tuple(requires),
+                writes=tuple(writes),
+            )
+        )  # fmt: skip
+        if not isinstance(receipt, Committed):
+            late = replace_id(event, f"late:{event_id}")
+            await self._store.commit(Unit(tenant=tenant, events=(late,)))
+            return False
+        return True
+
+
+def replace_id(event: Any, event_id: str) -> Any:
+    """The same event as a late outcome: it is recorded, but it moves nothing."""
+    return replace(event, id=event_id, type="late_outcome")

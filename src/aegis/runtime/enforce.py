@@ -1,0 +1,106 @@
+"""The one path from proposal to effect. Every door ends here.
+
+    admit       decide on facts, record the decision (commit unit 1)      runtime.admission
+    carry_out   call the tool once, record the outcome (commit unit 2)    runtime.effect
+    settle      calls that nobody finished                                runtime.recovery
+
+No record, no act: when the store cannot commit, nothing is forwarded and the error goes to the door, which refuses. A caller that
+goes away does not interrupt the tool: the call is finished and recorded, and the same key gets its result later.
+"""
+
+import asyncio
+from typing import Any
+
+from aegis.errors import IdentityError
+from aegis.journal.store import Store
+from aegis.journal.unit import Unit
+from aegis.model.call import CallState
+from aegis.runtime import ids, record
+from aegis.runtime.admission import Admission, Permit
+from aegis.runtime.approvals import Desk
+from aegis.runtime.ask import Answer, Ask
+from aegis.runtime.clock import Clock
+from aegis.runtime.effect import Effect
+from aegis.runtime.recovery import Recovery
+from aegis.runtime.tenant import Snapshot, Tenant
+from aegis.runtime.tool import Tool
+from aegis.runtime.upstream import Upstream
+from aegis.runtime.vault import Vault
+
+
+class Gate:
+    """`enforce` for one process: decides, records, acts, records again."""
+
+    def __init__(
+        self, *, store: Store, vault: Vault, clock: Clock, upstream: Upstream, snapshot: Snapshot, instance: str
+    ) -> None:
+        tool = Tool(upstream)
+        self.store = store
+        self.vault = vault
+        self.clock = clock
+        self.snapshot = snapshot
+        self.instance = instance
+        self.recovery = Recovery(store, vault, clock, tool, snapshot)
+        self.desk = Desk(store, vault, clock, snapshot)
+        self._admission = Admission(store, vault, clock, self.recovery, instance)
+        self._effect = Effect(store, vault, clock, tool, self.recovery, instance)
+        self._running: set[asyncio.Task[Answer]] = set()
+
+    def tenant(self, name: str) -> Tenant:
+        """The tenant, or `IdentityError`: a token of a tenant that is not served here opens nothing."""
+        found = self.snapshot.get(name)
+        if found is None:
+            raise IdentityError("unknown_tenant", "this gateway does not serve the tenant of the token")
+        return found
+
+    async def call(self, ask: Ask) -> Answer:
+        """Decide, forward, and answer. Cancelling the caller does not cancel a call that was permitted."""
+        task = asyncio.ensure_future(self._call(ask))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def decide(self, ask: Ask) -> Answer:
+        """Decide and record for a caller that enforces by itself and then reports with `report`."""
+        answer = await self._admission.admit(self.tenant(ask.principal.tenant), ask, execute=False)
+        assert isinstance(answer, Answer), "only an executing caller gets a permit"
+        return answer
+
+    async def report(self, tenant: str, agent_id: str, request_id: str, *, done: bool, result: tuple[Any, ...] = ()) -> bool:
+        """Record what came of a decided call; false when this agent has no such call that waits for it."""
+        ref = ("call", request_id)
+        row = (await self.store.rows(tenant, [ref])).get(ref)
+        if row is None or row.lookup != agent_id or row.state != CallState.DECIDED:
+            return False
+        reason = "reported_done" if done else "reported_not_done"
+        return await self.recovery.resolve(
+            tenant, request_id, done=done, by=agent_id, reason=reason, result=result
+        ) in (CallState.DONE, CallState.REOPENED)  # fmt: skip
+
+    async def refuse(self, tenant: str, agent_id: str, reason: str, what: str, *, request_id: str, door: str) -> None:
+        """Record the refusal of an authenticated caller whose request never became a proposal."""
+        now = self.clock.now()
+        event = record.refusal(
+            tenant, event_id=f"refusal:{ids.uuid7(now)}", now=now, request_id=request_id, agent_id=agent_id, reason=reason,
+            what=what, door=door,
+        )  # fmt: skip
+        await self.store.commit(Unit(tenant=tenant, events=(event,)))
+
+    async def drain(self) -> None:
+        """Wait for every call under way to be recorded."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way in this process."""
+        return len(self._running)
+
+    async def _call(self, ask: Ask) -> Answer:
+        admitted = await self._admission.admit(self.tenant(ask.principal.tenant), ask, execute=True)
+        return await self._effect.carry_out(admitted) if isinstance(admitted, Permit) else admitted
+
+    def _finished(self, task: "asyncio.Task[Answer]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller may be gone: what it would have been told is in the journal or in the log of the store

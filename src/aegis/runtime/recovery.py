@@ -1,0 +1,150 @@
+"""Calls that their own process could not finish: found, asked about, reopened, or handed to a person.
+
+A call is interrupted when the process that executes it is gone. Reads, and writes to tools that honour our key, are reopened: the same
+key may be used again. A tool that can be asked is asked. Everything else is `unknown` until a person has looked; it is never
+repeated silently.
+"""
+
+from time import perf_counter_ns
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from aegis.crypto import ijson
+from aegis.errors import InputError, SealError, StoreError
+from aegis.journal.store import Store
+from aegis.journal.unit import Committed, Payload, Put, Require, Unit
+from aegis.model.call import LEGAL, Call, CallState, Claim, ClaimState
+from aegis.model.contract import Contract
+from aegis.model.decision import Stage
+from aegis.model.proposal import canon_arguments
+from aegis.policy.redaction import redact
+from aegis.runtime import record
+from aegis.runtime.clock import Clock
+from aegis.runtime.ending import Seen, ending
+from aegis.runtime.tenant import Snapshot, Tenant
+from aegis.runtime.tool import Reading, Tool, upstream_key
+from aegis.runtime.trace import Trace
+from aegis.runtime.vault import Vault
+
+CLAIMS = {
+    CallState.DONE: ClaimState.FINAL,
+    CallState.FAILED: ClaimState.FINAL,
+    CallState.UNKNOWN: ClaimState.UNKNOWN,
+    CallState.REOPENED: ClaimState.REOPENED,
+}
+
+
+class Recovery:
+    """Settles calls after the fact; every settlement is one unit that requires the call to stand as it was read."""
+
+    def __init__(self, store: Store, vault: Vault, clock: Clock, tool: Tool, snapshot: Snapshot) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._tool = tool
+        self._snapshot = snapshot
+
+    async def sweep(self) -> int:
+        """Settle every interrupted call of every tenant; how many were settled. Safe to run in several processes."""
+        settled = 0
+        for tenant in self._snapshot:
+            after = ""
+            while rows := await self._store.find(tenant.name, "call", state=str(CallState.EXECUTING), after=after, limit=200):
+                after = rows[-1].id
+                for row in rows:
+                    call = msgspec.json.decode(row.body, type=Call)
+                    if call.instance and await self._store.alive(call.instance):
+                        continue
+                    settled += await self.settle(tenant, call, row.version) is not CallState.EXECUTING
+        return settled
+
+    async def settle(self, tenant: Tenant, call: Call, version: int) -> CallState:
+        """Bring an interrupted call to its next state; `executing` when the tool must be asked and cannot be reached now."""
+        contract = tenant.by_digest.get(call.tool_digest)
+        interrupt = contract.interrupt if contract else "neither"
+        end = ending(Seen.BROKEN, call.effect, interrupt)
+        if not end.ask or contract is None:
+            return await self._write(tenant.name, call, version, end.call, "interrupted", by="recovery")
+        reading = await self._told(tenant, contract, call)
+        if reading is None:
+            return CallState.EXECUTING
+        end = ending(reading.seen, call.effect, interrupt)
+        return await self._write(
+            tenant.name, call, version, end.call, reading.reason or "told_by_tool", by="recovery",
+            note="withheld" if reading.seen is Seen.UNFIT else "",
+            result=(redact(reading.result, call.redactions, Stage.RESPONSE, tenant.redaction_key)[0],)
+            if reading.seen is Seen.FITTING else (),
+        )  # fmt: skip
+
+    async def resolve(self, tenant: str, request_id: str, *, done: bool, by: str, reason: str, statement: str = "",
+                      result: tuple[Any, ...] = ()) -> CallState | None:  # fmt: skip
+        """What a person (or the caller that enforced by itself) found out; `None` when the call does not wait for that."""
+        ref = ("call", request_id)
+        row = (await self._store.rows(tenant, [ref])).get(ref)
+        if row is None:
+            return None
+        call = msgspec.json.decode(row.body, type=Call)
+        state = CallState.DONE if done else CallState.REOPENED
+        gone = call.state is CallState.EXECUTING and not (call.instance and await self._store.alive(call.instance))
+        if state not in LEGAL.get(call.state, frozenset()) or (call.state is CallState.EXECUTING and not gone):
+            return None
+        return await self._write(tenant, call, row.version, state, reason, by=by, statement=statement, result=result)
+
+    async def _told(self, tenant: Tenant, contract: Contract, call: Call) -> Reading | None:
+        try:
+            plain = await self._vault.read(tenant.name, call.decision_event, "arguments")
+            arguments = ijson.parse(plain, max_size_bytes=len(plain)) if plain is not None else None
+        except (SealError, InputError):
+            return None
+        if not isinstance(arguments, dict):
+            return None
+        key = upstream_key(tenant.name, call.agent_id, call.idempotency_key)
+        return await self._tool.ask(contract, arguments, key, call.request_id, Trace.continued(""))
+
+    async def _write(
+        self, tenant: str, call: Call, version: int, state: CallState, reason: str, *, by: str, note: str = "",
+        statement: str = "", result: tuple[Any, ...] = (),
+    ) -> CallState:  # fmt: skip
+        """Commit the settlement; when another process was faster, its state stands."""
+        now = self._clock.now()
+        event_id = f"outcome:{call.request_id}:{version}"
+        sealed: tuple[Payload, ...] = ()
+        if result:
+            sealed = (await self._vault.seal(tenant, event_id, "result", canon_arguments(result[0])),)
+        settled = replace(call, state=state, instance="", outcome_event=event_id if sealed else "", note=note or reason)
+        event = record.settled(
+            tenant, call.request_id, event_id=event_id, now=now, state=state, reason=reason, agent_id=call.agent_id,
+            tool=call.tool, by=by, decision_event=call.decision_event, statement=statement,
+        )  # fmt: skip
+        requires = [Require(kind="call", id=call.request_id, version=version)]
+        writes = [
+            Put(kind="call", id=call.request_id, body=msgspec.json.encode(settled), state=str(state), lookup=call.agent_id)
+        ]
+        if call.claim:
+            row = (await self._store.rows(tenant, [("claim", call.claim)])).get(("claim", call.claim))
+            if row is not None:
+                claim = msgspec.json.decode(row.body, type=Claim)
+                if claim.request_id == call.request_id:
+                    moved = replace(claim, state=CLAIMS[state], instance="")
+                    requires.append(Require(kind="claim", id=call.claim, version=row.version))
+                    writes.append(
+                        Put(kind="claim", id=call.claim, body=msgspec.json.encode(moved), state=str(moved.state),
+                            lookup=call.request_id)
+                    )  # fmt: skip
+        receipt = await self._store.commit(
+            Unit(tenant=tenant, events=(event,), payloads=sealed, requires=tuple(requires), writes=tuple(writes))
+        )
+        if isinstance(receipt, Committed):
+            return state
+        ref = ("call", call.request_id)
+        now_row = (await self._store.rows(tenant, [ref])).get(ref)
+        if now_row is None:
+            raise StoreError(f"call `{call.request_id}` disappeared while it was settled")
+        return CallState(now_row.state)
+
+
+def since(started: int) -> int:
+    """Microseconds since `started` (of `perf_counter_ns`)."""
+    return (perf_counter_ns() - started) // 1000

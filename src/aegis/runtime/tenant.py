@@ -1,0 +1,42 @@
+"""Everything that one tenant's decisions read, as one immutable value: a decision sees one whole version."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from aegis.identity.directory import Directory
+from aegis.model.contract import Contract
+from aegis.model.decision import Guard, PolicyRef
+
+
+class Tenant(Struct, frozen=True, kw_only=True):
+    """Directory, contracts and guards of a tenant. `contracts` maps a tool to its current contract; `by_digest` also holds older
+    versions. `redaction_key` keys the hashes that stand in for redacted values.
+    """
+
+    name: str
+    directory: Directory
+    contracts: Mapping[str, Contract]
+    by_digest: Mapping[str, Contract]
+    guards: tuple[Guard, ...]
+    policy: PolicyRef
+    environment: str
+    redaction_key: bytes
+
+
+class Snapshot:
+    """The tenants that this process serves; replaced whole by one assignment."""
+
+    def __init__(self, tenants: Mapping[str, Tenant]) -> None:
+        self._tenants = tenants
+
+    def get(self, tenant: str) -> Tenant | None:
+        """The tenant, or `None` when it is not served here."""
+        return self._tenants.get(tenant)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204 - a plain iterator
+        return iter(self._tenants.values())
+
+    def swap(self, tenants: Mapping[str, Tenant]) -> None:
+        """Serve `tenants` from now on; decisions under way keep the values that they hold."""
+        self._tenants = tenants

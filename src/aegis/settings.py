@@ -1,0 +1,166 @@
+"""Settings: one `aegis.toml`, overridden by environment variables, checked before anything starts.
+
+A setting `key` of section `[section]` is overridden by `AEGIS_SECTION_KEY`. Secrets are never settings: keys are files, and a tool's
+credential names the environment variable or file that holds it.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
+
+from aegis.errors import ConfigError
+
+FILE = "aegis.toml"
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True):
+    """Where the gateway listens and what it takes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8420
+    environment: str = "dev"
+    audience: str = "aegis-gw"
+    max_in_flight: int = 512
+    max_body_bytes: int = 1_048_576
+    max_depth: int = 32
+    body_timeout_seconds: int = 15
+    drain_seconds: int = 20
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True):
+    """`sqlite:PATH` (relative to the file of the settings) or `postgresql://...`."""
+
+    url: str = "sqlite:data/aegis.db"
+
+
+class PathSettings(Struct, frozen=True, kw_only=True):
+    """Directories, relative to the file of the settings."""
+
+    tenants: str = "tenants"
+    keys: str = "keys"
+
+
+class LogSettings(Struct, frozen=True, kw_only=True):
+    """`level` is debug, info, warning or error; `format` is json or text."""
+
+    level: str = "info"
+    format: str = "json"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that is set. `root` is the directory that relative paths start from."""
+
+    root: Path
+    gateway: GatewaySettings = GatewaySettings()
+    store: StoreSettings = StoreSettings()
+    paths: PathSettings = PathSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def tenants(self) -> Path:
+        """Where the tenants' documents lie."""
+        return self.root / self.paths.tenants
+
+    @property
+    def keys(self) -> Path:
+        """Where the keys lie."""
+        return self.root / self.paths.keys
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file, or `None` when the store is PostgreSQL."""
+        return self.root / self.store.url.removeprefix("sqlite:") if self.store.url.startswith("sqlite:") else None
+
+
+_SECTIONS: dict[str, type[Struct]] = {
+    "gateway": GatewaySettings,
+    "store": StoreSettings,
+    "paths": PathSettings,
+    "log": LogSettings,
+}
+_RANGES: dict[tuple[str, str], tuple[int, int]] = {
+    ("gateway", "port"): (0, 65535),
+    ("gateway", "max_in_flight"): (1, 100_000),
+    ("gateway", "max_body_bytes"): (1024, 64 * 1024 * 1024),
+    ("gateway", "max_depth"): (4, 128),
+    ("gateway", "body_timeout_seconds"): (1, 300),
+    ("gateway", "drain_seconds"): (1, 3600),
+}
+_CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("log", "level"): ("debug", "info", "warning", "error"),
+    ("log", "format"): ("json", "text"),
+}
+
+
+def load(directory: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of a working directory.
+
+    Raises:
+        ConfigError: Names the file (or variable), the key, and what was expected.
+    """
+    environ = os.environ if environ is None else environ
+    path = directory / FILE
+    if not path.is_file():
+        raise ConfigError(f"{path}: not found; run `aegis init {directory}` to make a working directory, or pass --dir")
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    for name in document:
+        if name not in _SECTIONS:
+            raise ConfigError(f"{path}: unknown section `[{name}]`{_nearest(name, _SECTIONS)}")
+    sections = {name: _section(path, name, document.get(name, {}), environ) for name in _SECTIONS}
+    settings = Settings(root=directory.resolve(), **sections)
+    if not settings.store.url.startswith(("sqlite:", "postgresql://", "postgres://")):
+        raise ConfigError(f"{path}: key `store.url`: expected `sqlite:PATH` or `postgresql://...`")
+    return settings
+
+
+def _section(path: Path, name: str, given: Any, environ: Mapping[str, str]) -> Any:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path}: `{name}` must be a section, written `[{name}]`")
+    known = {field.name: field for field in fields(_SECTIONS[name])}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key `{name}.{key}`{_nearest(key, known)}")
+        values[key] = _checked(f"{path}: key `{name}.{key}`", name, known[key], value)
+    for key, field in known.items():
+        variable = f"AEGIS_{name}_{key}".upper()
+        if variable in environ:
+            place = f"environment variable `{variable}`"
+            values[key] = _checked(place, name, field, _typed(place, environ[variable], field))
+    return _SECTIONS[name](**values)
+
+
+def _typed(place: str, text: str, field: FieldInfo) -> Any:
+    if field.type is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(f"{place}: expected an integer") from None
+    return text
+
+
+def _checked(place: str, section: str, field: FieldInfo, value: Any) -> Any:
+    wanted = {int: "an integer", str: "text"}[field.type]
+    if type(value) is not field.type:
+        raise ConfigError(f"{place}: expected {wanted}")
+    low_high = _RANGES.get((section, field.name))
+    if low_high and not low_high[0] <= value <= low_high[1]:
+        raise ConfigError(f"{place}: expected {low_high[0]} to {low_high[1]}")
+    choices = _CHOICES.get((section, field.name))
+    if choices and value not in choices:
+        raise ConfigError(f"{place}: expected one of {', '.join(choices)}")
+    return value
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else f"; expected one of {', '.join(sorted(known))}"

@@ -1,0 +1,157 @@
+"""Refusals as RFC 9457 problem details: one table from what happened to status, type, words and what to do next."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from aegis.model.decision import Decision
+from aegis.runtime.ask import Answer, Kind
+from aegis.runtime.record import public
+from aegis.surfaces.gateway.wire import Problem, ReasonView
+
+PREFIX = "urn:aegis:problem:"
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """One row of the table."""
+
+    status: int
+    title: str
+    detail: str
+    next: str
+    retryable: bool = False
+    retry_after: int = 0
+
+
+TABLE: dict[str, Shown] = {
+    "policy-violation": Shown(
+        status=403, title="The policy does not allow this call", detail="denied",
+        next="Change the request so that it fits the rule, or ask the owner of the policy. Repeating it as it is will not help."),
+    "contract-violation": Shown(
+        status=422, title="The call does not fit the tool's contract", detail="denied before any rule was read",
+        next="Mend the named field; `GET /v1/tools/{tool}` shows the contract."),
+    "approval-needed": Shown(
+        status=403, title="A person must approve this call", detail="held", retryable=True, retry_after=5,
+        next="Wait, then send the identical request again (same key, same arguments); it runs once it is approved."),
+    "idempotency-key-reused": Shown(
+        status=409, title="The idempotency key stands for another request", detail="the payload differs from the first one",
+        next="Use a new key for a new action."),
+    "request-id-reused": Shown(
+        status=409, title="The request id stands for another request", detail="nothing was done",
+        next="Use a new request id, or leave the header out."),
+    "in-flight": Shown(
+        status=409, title="The same key is at work right now", detail="nothing was done", retryable=True, retry_after=1,
+        next="Wait and send the identical request again: it gets the first result."),
+    "outcome-unknown": Shown(
+        status=409, title="Nobody knows whether the tool acted", detail="the first attempt broke off",
+        next="Do not repeat it under a new key. An operator settles it: `aegis calls resolve`."),
+    "tool-failed": Shown(
+        status=502, title="The tool refused or could not be reached", detail="surely no effect", retryable=True,
+        next="Mend the cause, then send the identical request again; the key is free."),
+    "interrupted": Shown(
+        status=504, title="The call broke off", detail="the tool makes a repetition safe", retryable=True, retry_after=1,
+        next="Send the identical request again with the same key: it happens at most once."),
+    "result-withheld": Shown(
+        status=502, title="The result broke the tool's contract and is not shown",
+        detail="a write was recorded as done and will not be repeated",
+        next="Tell the tool's owner; the sealed record has the details."),
+    "busy": Shown(
+        status=503, title="Too much at once", detail="nothing was done", retryable=True, retry_after=1,
+        next="Slow down and send the identical request again."),
+    "store-unavailable": Shown(
+        status=503, title="The decision could not be recorded", detail="so nothing was done, or its outcome is not yet recorded",
+        retryable=True, retry_after=5,
+        next="Send the identical request again with the same key; what was done once is not done twice."),
+    "unauthenticated": Shown(
+        status=401, title="The credential was refused", detail="refused",
+        next="Get a fresh token and send it as `Authorization: Bearer`."),
+    "forbidden": Shown(status=403, title="This identity may not do that", detail="refused", next="Ask the tenant's owner."),
+    "malformed": Shown(status=400, title="The request is malformed", detail="refused", next="Mend the named place."),
+    "too-large": Shown(status=413, title="The body is too large", detail="refused", next="Send less at once."),
+    "headers-too-large": Shown(status=431, title="The headers are too large", detail="refused", next="Send fewer or smaller headers."),
+    "timeout": Shown(status=408, title="The body came too slowly", detail="refused", next="Send the request again.", retryable=True),
+    "unsupported-media-type": Shown(
+        status=415, title="The body must be JSON", detail="refused",
+        next="Send `Content-Type: application/json` without a content encoding."),
+    "not-found": Shown(status=404, title="Nothing here", detail="no such resource for this identity", next="Check the path and the id."),
+    "method-not-allowed": Shown(status=405, title="This path takes another method", detail="refused", next="See `/openapi.json`."),
+    "approval-refused": Shown(
+        status=409, title="The answer does not count", detail="refused", next="`aegis approvals show` tells where the approval stands."),
+    "internal": Shown(
+        status=500, title="Aegis could not decide", detail="so nothing was done", next="Give the request id to the operator."),
+}  # fmt: skip
+
+_KINDS = {
+    Kind.DENIED: "policy-violation",
+    Kind.HELD: "approval-needed",
+    Kind.IN_FLIGHT: "in-flight",
+    Kind.UNKNOWN: "outcome-unknown",
+    Kind.FAILED: "tool-failed",
+    Kind.INTERRUPTED: "interrupted",
+    Kind.WITHHELD: "result-withheld",
+    Kind.BUSY: "busy",
+}
+_STATUS = {"connect_failed": 503, "timeout": 504}
+
+
+def problem(code: str, *, detail: str = "", request_id: str = "", field: str = "", status: int = 0, **more: Any) -> Problem:
+    """A problem of the table; `detail` and `more` make it concrete."""
+    row = TABLE[code]
+    return Problem(
+        type=PREFIX + code, title=row.title, status=status or row.status, detail=detail or row.detail, code=code,
+        request_id=request_id, field=field, retryable=row.retryable, retry_after_seconds=row.retry_after, next=row.next, **more,
+    )  # fmt: skip
+
+
+def of_answer(answer: Answer, origin: str) -> Problem:
+    """The problem of a call that was not carried out as asked."""
+    code = _code(answer)
+    decision = answer.decision
+    more: dict[str, Any] = {"repeat_of": answer.repeat_of}
+    if answer.seq >= 0:
+        more["audit"] = {"origin": origin, "seq": answer.seq}
+    if decision is not None:
+        more |= _decided(decision)
+    if answer.approval is not None:
+        more["approval_id"] = answer.approval.approval_id
+    return problem(code, detail=_detail(answer, code), request_id=answer.request_id, **more)
+
+
+def _decided(decision: Decision) -> dict[str, Any]:
+    first = decision.reasons[0] if decision.reasons else None
+    return {
+        "decision": str(decision.outcome),
+        "rules": decision.rules,
+        "policy_version": decision.policy.version,
+        "reasons": tuple(
+            ReasonView(rule=r.rule, text=r.text, field=r.field, limit=public(r.limit)) for r in decision.reasons
+        ),
+        "approval_id": decision.approval_id,
+        "rule": first.rule if first else "",
+        "field": first.field if first else "",
+        "limit": public(first.limit) if first else None,
+    }
+
+
+def _code(answer: Answer) -> str:
+    if answer.kind is Kind.CONFLICT:
+        return "request-id-reused" if answer.reason == "request_id_reused" else "idempotency-key-reused"
+    if answer.kind is Kind.DENIED and answer.decision is not None:
+        broken = ("#contract", "#unknown", "#version", "#idempotency-key")
+        if any(rule.endswith(broken) for rule in answer.decision.rules):
+            return "contract-violation"
+    return _KINDS[answer.kind]
+
+
+def _detail(answer: Answer, code: str) -> str:
+    decision = answer.decision
+    if code in ("policy-violation", "contract-violation", "approval-needed") and decision is not None and decision.reasons:
+        first = decision.reasons[0]
+        where = f" at `{first.field}`" if first.field else ""
+        against = f" (limit {public(first.limit)})" if first.limit is not None else ""
+        why = f": {first.text}" if first.text else ""
+        return f"rule `{first.rule}`{where}{against}{why}"
+    if code in ("tool-failed", "interrupted", "result-withheld", "outcome-unknown"):
+        status = f", status {answer.upstream_status}" if answer.upstream_status else ""
+        return f"{TABLE[code].detail} ({answer.reason}{status})"
+    return ""
