@@ -1,0 +1,198 @@
+"""The composition root: the only module that names concrete adapters.
+
+`open_store`, `load_tenants` and `open_app` turn settings into running parts; everything that can be wrong with files, keys and
+documents is found here, before the first request.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from aegis.adapters import catalogue, directory, keyfiles, policies
+from aegis.adapters.http_upstream import HttpUpstream
+from aegis.errors import AegisError, ConfigError
+from aegis.identity.chain import ChainGuard, ScopeGuard
+from aegis.identity.directory import Directory
+from aegis.identity.keyset import KeySet
+from aegis.identity.token import Override, build_override, mint
+from aegis.identity.verify import Verifier
+from aegis.journal.store import Store
+from aegis.model.approval import Approval
+from aegis.model.contract_guard import ContractGuard
+from aegis.model.principal import Principal
+from aegis.policy.guard import RulesGuard
+from aegis.policy.readings import ReadingsGuard, RefusalGuard
+from aegis.runtime import ids
+from aegis.runtime.clock import Clock
+from aegis.runtime.enforce import Gate
+from aegis.runtime.tenant import Snapshot, Tenant
+from aegis.runtime.vault import Vault
+from aegis.settings import Settings
+
+SWEEP_SECONDS = 2.0
+OVERRIDE_TTL = timedelta(seconds=60)
+
+
+async def open_store(settings: Settings, clock: Clock) -> Store:
+    """The store of the settings, migrated and checked."""
+    path = settings.sqlite_path
+    if path is not None:
+        from aegis.adapters import sqlite
+
+        return await sqlite.open_store(path, clock=clock.now)
+    from aegis.adapters import postgres
+
+    return await postgres.open_store(settings.store.url, clock=clock.now)
+
+
+def load_tenants(settings: Settings) -> dict[str, Tenant]:
+    """Every tenant of the working directory: directory, contracts and policy, compiled and ready to decide."""
+    directories = directory.load_all(settings.tenants)
+    if not directories:
+        raise ConfigError(f"{settings.tenants}: no tenant found; expected TENANT/directory.yaml below it")
+    return {name: load_tenant(settings, name, found) for name, found in sorted(directories.items())}
+
+
+def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
+    """One tenant; its guards stand in the order in which people read them, which never changes a decision."""
+    home = settings.tenants / name
+    contracts = catalogue.load(home / "tools", name)
+    policy, tenant_data = policies.load(home, name)
+    return Tenant(
+        name=name,
+        directory=found,
+        contracts=contracts.newest,
+        by_digest=contracts.by_digest,
+        guards=(
+            ReadingsGuard(),
+            ChainGuard(),
+            ScopeGuard(),
+            ContractGuard(contracts.newest, contracts.by_digest),
+            RulesGuard(policy, tenant_data),
+            RefusalGuard(),
+        ),
+        policy=policy.ref,
+        environment=settings.gateway.environment,
+        redaction_key=keyfiles.load_symmetric(settings.keys, "hash", name),
+    )
+
+
+class App:
+    """The running parts of one gateway process."""
+
+    def __init__(self, settings: Settings, gate: Gate, verifier: Verifier, upstream: HttpUpstream) -> None:
+        self.settings = settings
+        self.gate = gate
+        self.verifier = verifier
+        self._upstream = upstream
+        self._sweeper: asyncio.Task[None] | None = None
+        self._swept: str = "not swept yet"
+
+    async def start(self) -> None:
+        """Take the instance's place, settle what an earlier process left, and begin to sweep."""
+        self.gate.clock.witness(await self.gate.store.latest())
+        await self.gate.store.register(self.gate.instance)
+        await self._upstream.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+        gc.collect()
+        gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
+        gc.set_threshold(100_000, 50, 100)
+
+    async def stop(self) -> None:
+        """Finish every call that was permitted, record it, and let go of everything."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        await self.gate.drain()
+        await self._upstream.close()
+        await self.gate.store.close()
+
+    async def unready(self) -> list[str]:
+        """Why this process cannot decide and record now; empty when it can."""
+        why = []
+        if not self.gate.clock.trusted:
+            why.append(f"clock: {self.gate.clock.behind.total_seconds():.0f} s behind the journal")
+        stats = await self.gate.store.stats()
+        if stats.get("halted"):
+            why.append("store: the writer has stopped; restart the gateway, which checks the store")
+        if self._swept:
+            why.append(f"recovery: {self._swept}")
+        return why
+
+    def override_token(self, held: Approval, who: Principal) -> str:
+        """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""
+        key = keyfiles.load_private(self.settings.keys, "override", held.tenant, "")
+        now = self.gate.clock.now()
+        return mint(
+            build_override(
+                Override(
+                    tenant=held.tenant,
+                    agent_id=who.agent_id,
+                    approval_id=held.approval_id,
+                    request_hash=held.request_hash,
+                    token_id=ids.new("ovr", now),
+                ),
+                now=now,
+                ttl=OVERRIDE_TTL,
+                audience=self.settings.gateway.audience,
+            ),
+            key,
+        )
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.gate.recovery.sweep()
+                self._swept = ""
+            except AegisError as error:
+                self._swept = f"{error.code}: {error}"
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
+def instance_name(now: datetime) -> str:
+    """A name for this process that no other process has or had."""
+    return f"{socket.gethostname().split('.')[0][:32]}-{os.getpid()}-{ids.uuid7(now)[-12:]}"
+
+
+async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
+    """All parts of a gateway, ready for `App.start`."""
+    clock = clock or Clock()
+    tenants = load_tenants(settings)
+    keys = keyfiles.load_public(settings.keys)
+    check_keys(settings, keys, tenants)
+    upstream = HttpUpstream([contract for tenant in tenants.values() for contract in tenant.by_digest.values()], settings.root)
+    store = await open_store(settings, clock)
+    vault = Vault(store, lambda tenant: keyfiles.load_symmetric(settings.keys, "kek", tenant))
+    gate = Gate(
+        store=store, vault=vault, clock=clock, upstream=upstream, snapshot=Snapshot(tenants), instance=instance_name(clock.now())
+    )
+    return App(settings, gate, Verifier(keys, audience=settings.gateway.audience), upstream)
+
+
+def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) -> None:
+    """Refuse to start when a tenant lacks a key that its first call would need."""
+    for tenant in tenants:
+        for key_class in ("kek", "hash"):
+            keyfiles.load_symmetric(settings.keys, key_class, tenant)
+        if not keys.has("sts", tenant):
+            raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
+        keyfiles.load_private(settings.keys, "override", tenant, "")
+
+
+def directory_of(settings: Settings, tenant: str) -> Directory:
+    """The directory of one tenant, for commands that need no store."""
+    found = directory.load_all(settings.tenants).get(tenant)
+    if found is None:
+        raise ConfigError(f"{settings.tenants}: no tenant `{tenant}`; expected {tenant}/directory.yaml")
+    return found
+
+
+def working_directory(path: Path | None) -> Path:
+    """The directory that commands work in: the given one, `AEGIS_DIR`, or the current one."""
+    return path or Path(os.environ.get("AEGIS_DIR", "."))

@@ -1,0 +1,218 @@
+"""The gateway over HTTP, as one bare ASGI application.
+
+A request goes through `check` (framing and headers), the route, `caller` (who asks), the body, and then `enforce`. Whatever ends it
+early is a problem document; a refusal of somebody who is not authenticated is counted in the system journal, a refusal of an
+authenticated caller is an event of its tenant.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from aegis.app import App
+from aegis.errors import AegisError, IdentityError, InputError, StoreBusyError, StoreError
+from aegis.model.event import origin
+from aegis.runtime import ids
+from aegis.runtime.trace import Trace
+from aegis.surfaces.gateway import http, routes
+from aegis.surfaces.gateway.caller import Caller, authenticate
+from aegis.surfaces.gateway.metrics import Metrics
+from aegis.surfaces.gateway.openapi import document
+from aegis.surfaces.gateway.problems import Problem, problem
+from aegis.surfaces.gateway.wire import Problem as ProblemBody
+
+log = logging.getLogger("aegis.gateway")
+REQUEST_ID = "aegis-request-id"
+
+
+class Exchange(Struct, kw_only=True):
+    """One request on its way: what the log line, the metrics and the answer's headers need."""
+
+    request: http.Request
+    started: float
+    request_id: str = ""
+    tenant: str = ""
+    agent_id: str = ""
+    tool: str = ""
+    outcome: str = ""
+    rules: tuple[str, ...] = ()
+    trace: Trace
+
+    def headers(self) -> dict[str, str]:
+        """Headers that every answer carries."""
+        return {REQUEST_ID: self.request_id, "traceparent": self.trace.traceparent}
+
+
+Handler = Callable[["Gateway", Exchange, Caller, bytes, tuple[str, ...]], Awaitable[tuple[int, Any]]]
+
+
+class Gateway:
+    """The ASGI application. `open_app` builds the parts when the server starts, so that a failure stops the start."""
+
+    def __init__(self, open_app: Callable[[], Awaitable[App]]) -> None:
+        self._open = open_app
+        self._app: App | None = None
+        self.metrics = Metrics()
+        self._openapi = msgspec.json.encode(document())
+
+    @property
+    def app(self) -> App:
+        """The running parts; only valid between start and stop."""
+        if self._app is None:
+            raise StoreError("the gateway has not started")
+        return self._app
+
+    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _lifespan(self, receive: http.Receive, send: http.Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self._app = await self._open()
+                    await self._app.start()
+                except Exception as error:  # noqa: BLE001 - whatever it is, the server must not start
+                    reason = f"{error.code}: {error}" if isinstance(error, AegisError) else f"{type(error).__name__}: {error}"
+                    await send({"type": "lifespan.startup.failed", "message": reason})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._app is not None:
+                    await self._app.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        started = perf_counter()
+        exchange: Exchange | None = None
+        headers: Mapping[str, str] = {}
+        try:
+            request = http.check(scope)
+            trace = Trace.continued(request.headers.get("traceparent", ""))
+            exchange = Exchange(request=request, started=started, trace=trace)
+            if await self._plain(request, send):
+                return
+            status, answer = await self._governed(exchange, receive)
+        except http.RefusedError as refused:
+            status, answer = refused.answer.status, refused.answer
+            if exchange is None or not exchange.tenant:
+                await self._noise(refused.reason, scope)
+        except Exception as error:  # noqa: BLE001 - the last line: the caller learns nothing but that we could not decide
+            log.exception("unexpected", extra={"request_id": exchange.request_id if exchange else ""})
+            answer = problem("internal", request_id=exchange.request_id if exchange else "")
+            status, _ = answer.status, error
+        if exchange is not None:
+            headers = exchange.headers()
+        if isinstance(answer, ProblemBody):
+            if exchange is not None and not answer.request_id:
+                answer = msgspec.structs.replace(answer, request_id=exchange.request_id)
+            await http.send_problem(send, answer, headers)
+        else:
+            await http.send_json(send, status, answer, headers)
+        self._finished(exchange, status, started)
+
+    async def _plain(self, request: http.Request, send: http.Send) -> bool:
+        """Answer what needs no identity: liveness, readiness, metrics, the API's own description."""
+        path = request.path
+        if request.method not in ("GET", "HEAD") or len(path) != 1:
+            return False
+        if path[0] == "healthz":
+            await http.send_text(send, 200, b"ok\n", "text/plain; charset=utf-8", {})
+        elif path[0] == "readyz":
+            why = await self.app.unready()
+            text = "\n".join(why) if why else "ready"
+            await http.send_text(send, 503 if why else 200, text.encode() + b"\n", "text/plain; charset=utf-8", {})
+        elif path[0] == "metrics":
+            content = await self.metrics.render(self.app)
+            await http.send_text(send, 200, content, "text/plain; version=0.0.4; charset=utf-8", {})
+        elif path[0] == "openapi.json":
+            await http.send_text(send, 200, self._openapi, "application/json", {})
+        else:
+            return False
+        return True
+
+    async def _governed(self, exchange: Exchange, receive: http.Receive) -> tuple[int, Any]:
+        request, settings = exchange.request, self.app.settings.gateway
+        handler, arguments = routes.find(request)
+        caller = authenticate(self.app, request)
+        exchange.tenant, exchange.agent_id = caller.tenant, caller.name
+        try:
+            exchange.request_id = caller_request_id(request) or ids.new("req", self.app.gate.clock.now())
+            body = b""
+            if request.method == "POST":
+                if self.app.gate.in_flight >= settings.max_in_flight:
+                    raise http.refuse("busy", "too many calls are under way in this process")
+                body = await http.read_body(
+                    request, receive, limit=settings.max_body_bytes, seconds=settings.body_timeout_seconds
+                )
+            return await handler(self, exchange, caller, body, arguments)
+        except InputError as error:
+            place = f"`{error.path}`: " if error.path else ""
+            raise await self._refused(exchange, problem("malformed", detail=f"{place}{error}", field=error.path)) from None
+        except http.RefusedError as refused:
+            raise await self._refused(exchange, refused.answer) from None
+        except IdentityError as error:
+            detail = f"{error.reason}: {error}" if str(error) != error.reason else error.reason
+            raise await self._refused(exchange, problem("policy-violation", detail=detail, rule=f"chain.{error.reason}")) from None
+        except StoreBusyError as error:
+            return 503, problem("busy", request_id=exchange.request_id, detail=str(error))
+        except StoreError as error:
+            log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed
+            return 503, problem("store-unavailable", request_id=exchange.request_id)
+
+    async def _refused(self, exchange: Exchange, answer: Problem) -> http.RefusedError:
+        """Record the refusal in the tenant's journal before it is told."""
+        try:
+            await self.app.gate.refuse(
+                exchange.tenant, exchange.agent_id, answer.code, answer.detail, request_id=exchange.request_id, door="http"
+            )
+        except StoreError:
+            return http.RefusedError(problem("store-unavailable", request_id=exchange.request_id))
+        exchange.outcome = exchange.outcome or "refused"
+        return http.RefusedError(answer)
+
+    async def _noise(self, reason: str, scope: http.Scope) -> None:
+        client = scope.get("client") or ("local", 0)
+        self.metrics.refused.labels(reason).inc()
+        if self._app is not None:
+            await self._app.gate.store.count_noise(reason, str(client[0]), self._app.gate.clock.now())
+
+    def _finished(self, exchange: Exchange | None, status: int, started: float) -> None:
+        seconds = perf_counter() - started
+        path = routes.label(exchange.request) if exchange else "malformed"
+        self.metrics.requests.labels(path, str(status)).inc()
+        self.metrics.seconds.labels(path).observe(seconds)
+        if exchange is None:
+            log.info("request", extra={"path": path, "status": status})
+            return
+        if exchange.outcome:
+            self.metrics.decisions.labels(exchange.tenant, exchange.tool, exchange.outcome).inc()
+        log.info("request", extra={
+            "path": path, "status": status, "ms": round(seconds * 1000, 2), "request_id": exchange.request_id,
+            "tenant": exchange.tenant, "agent_id": exchange.agent_id, "tool": exchange.tool, "outcome": exchange.outcome,
+            "rules": list(exchange.rules), "trace_id": exchange.trace.trace_id,
+        })  # fmt: skip
+
+    def audit_origin(self, tenant: str) -> str:
+        """Name of the log that holds the tenant's events."""
+        return origin(tenant)
+
+
+def caller_request_id(request: http.Request) -> str:
+    """The caller's own request id, if it sent one that can stand in the journal."""
+    given = request.headers.get(REQUEST_ID, "")
+    allowed = len(given) <= 128 and all(char.isascii() and (char.isalnum() or char in "._:@-") for char in given)
+    if given and (not allowed or not given[0].isalnum()):
+        raise http.refuse("malformed", f"header `{REQUEST_ID}`: expected at most 128 letters, digits and `._:@-`")
+    return given

@@ -1,0 +1,110 @@
+"""The OpenAPI document, made from the wire types themselves so that it cannot drift from them."""
+
+from typing import Any
+
+import msgspec
+
+from aegis.surfaces.gateway import wire
+
+_TYPES = (
+    wire.CallBody, wire.DecideBody, wire.OutcomeBody, wire.AnswerBody, wire.CallView, wire.DecideView, wire.ToolView,
+    wire.ApprovalView, wire.Problem,
+)  # fmt: skip
+_REFUSED = {"400", "401", "403", "404", "405", "409", "413", "415", "422", "431", "500", "502", "503", "504", "408"}
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1 of everything that the gateway answers."""
+    _, components = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Aegis gateway", "version": "1",
+            "description": "Agents call tools through here. Refusals are RFC 9457 problem details.",
+        },
+        "security": [{"bearer": []}],
+        "paths": _paths(),
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }  # fmt: skip
+
+
+def _paths() -> dict[str, Any]:
+    key = _header("Idempotency-Key", "Required for writes: the same key does the action once.", required=False)
+    rid = _header("Aegis-Request-Id", "Your own id for this request, unique in the tenant.", required=False)
+    override = _header("Aegis-Override", "The one-time token of an approval.", required=False)
+    listed = {"type": "object", "required": ["tools"], "properties": {"tools": _array("ToolView")}}
+    held = {"type": "object", "required": ["approvals"], "properties": {"approvals": _array("ApprovalView")}}
+    story = {
+        "type": "object", "required": ["request_id", "agent_id", "events"],
+        "properties": {
+            "request_id": {"type": "string"}, "agent_id": {"type": "string"},
+            "events": {"type": "array", "items": {"type": "object"}},
+        },
+    }  # fmt: skip
+    reported = {
+        "type": "object", "required": ["request_id", "state"],
+        "properties": {"request_id": {"type": "string"}, "state": {"enum": ["done", "reopened"]}},
+    }  # fmt: skip
+    state = {
+        "name": "state", "in": "query", "required": False, "description": "Which approvals; `pending` unless given.",
+        "schema": {"enum": ["all", "pending", "approved", "denied", "expired", "used"]},
+    }  # fmt: skip
+    return {
+        "/v1/tools/{tool}/call": {"post": _operation(
+            "Call a tool", _ref("CallView"), body="CallBody", parameters=[_part("tool"), key, rid, override])},
+        "/v1/decide": {"post": _operation(
+            "Decide, for a caller that enforces by itself", _ref("DecideView"), body="DecideBody",
+            parameters=[key, rid, override])},
+        "/v1/decide/{request_id}/outcome": {"post": _operation(
+            "Report what came of a decided call", reported, body="OutcomeBody", parameters=[_part("request_id")])},
+        "/v1/tools": {"get": _operation("The tools that the token opens", listed)},
+        "/v1/tools/{tool}": {"get": _operation("One tool with its contract", _ref("ToolView"), parameters=[_part("tool")])},
+        "/v1/approvals": {"get": _operation("What waits for people", held, parameters=[state])},
+        "/v1/approvals/{approval_id}": {"get": _operation(
+            "Where an approval stands", _ref("ApprovalView"), parameters=[_part("approval_id")])},
+        "/v1/approvals/{approval_id}/answer": {"post": _operation(
+            "Answer with a signed statement", _ref("ApprovalView"), body="AnswerBody", parameters=[_part("approval_id")])},
+        "/v1/requests/{request_id}": {"get": _operation(
+            "What the journal holds of a request", story, parameters=[_part("request_id")])},
+        "/healthz": {"get": _plain("The process lives", "200")},
+        "/readyz": {"get": _plain("The gateway can decide and record", "200", "503")},
+        "/metrics": {"get": _plain("Prometheus metrics", "200")},
+        "/openapi.json": {"get": _plain("This document", "200")},
+    }  # fmt: skip
+
+
+def _operation(
+    summary: str, answer: dict[str, Any], *, body: str = "", parameters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": _ref("Problem")}}
+    responses: dict[str, Any] = {"200": {"description": summary, "content": {"application/json": {"schema": answer}}}}
+    responses |= {status: {"description": "Refused; the body says why and what to do", "content": problem} for status in _REFUSED}
+    operation: dict[str, Any] = {"summary": summary, "responses": dict(sorted(responses.items()))}
+    if parameters:
+        operation["parameters"] = parameters
+    if body:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+    return operation
+
+
+def _plain(summary: str, *statuses: str) -> dict[str, Any]:
+    return {"summary": summary, "security": [], "responses": {status: {"description": summary} for status in statuses}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _array(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _part(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _header(name: str, why: str, *, required: bool) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "description": why, "schema": {"type": "string"}}

@@ -1,0 +1,218 @@
+"""The paths of the gateway and what each does."""
+
+from typing import Any
+
+from aegis.errors import InputError
+from aegis.identity.chain import agree
+from aegis.model.approval import Approval, ApprovalState, Refused
+from aegis.model.decision import Stage
+from aegis.model.operation import to_arguments
+from aegis.model.principal import Principal
+from aegis.runtime.ask import Answer, Ask, Kind
+from aegis.surfaces.gateway import http, wire
+from aegis.surfaces.gateway.caller import Caller, agent
+from aegis.surfaces.gateway.problems import of_answer, problem
+from aegis.surfaces.gateway.views import approval_view, call_view, decide_view, request_view, tool_view
+
+OK = 200
+
+
+def find(request: http.Request) -> tuple[Any, tuple[str, ...]]:
+    """The handler of a request and the variable parts of its path."""
+    allowed = []
+    for (method, pattern), handler in ROUTES.items():
+        found = _match(pattern, request.path)
+        if found is None:
+            continue
+        if method == request.method:
+            return handler, found
+        allowed.append(method)
+    if allowed:
+        raise http.refuse("method-not-allowed", f"expected {' or '.join(sorted(allowed))}")
+    raise http.refuse("not-found")
+
+
+def label(request: http.Request) -> str:
+    """The pattern of the request's path, for metrics: bounded, whatever callers send."""
+    for _, pattern in ROUTES:
+        if _match(pattern, request.path) is not None:
+            return "/" + "/".join(pattern)
+    return "other"
+
+
+def _match(pattern: tuple[str, ...], path: tuple[str, ...]) -> tuple[str, ...] | None:
+    if len(pattern) != len(path):
+        return None
+    if any(not want.startswith("{") and want != got for want, got in zip(pattern, path, strict=True)):
+        return None
+    return tuple(got for want, got in zip(pattern, path, strict=True) if want.startswith("{"))
+
+
+async def call(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
+    """`POST /v1/tools/{tool}/call`."""
+    who = agent(caller)
+    asked = _shape(gateway, body, wire.CallBody)
+    _delegation(who, asked.parent_agent_id, asked.parent_request_id)
+    ask = _ask(gateway, exchange, who, _tool_name(parts[0]), asked.arguments, asked.version)
+    return _told(gateway, exchange, await gateway.app.gate.call(ask))
+
+
+async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`POST /v1/decide`."""
+    who = agent(caller)
+    asked = _shape(gateway, body, wire.DecideBody)
+    _delegation(who, asked.parent_agent_id, asked.parent_request_id)
+    arguments = asked.arguments
+    if (arguments is None) == (asked.http is None):
+        raise InputError("expected exactly one of `arguments` and `http`")
+    if asked.http is not None:
+        contract = gateway.app.gate.tenant(who.tenant).contracts.get(asked.tool)
+        if contract is None:
+            raise InputError("no such tool", "/tool")
+        seen = asked.http
+        arguments = to_arguments(contract, seen.method, seen.path, seen.query.encode("latin-1"), seen.headers, seen.body)
+    ask = _ask(gateway, exchange, who, asked.tool, arguments or {}, asked.version)
+    return _told(gateway, exchange, await gateway.app.gate.decide(ask))
+
+
+async def outcome(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`POST /v1/decide/{request_id}/outcome`."""
+    who = agent(caller)
+    said = _shape(gateway, body, wire.OutcomeBody)
+    result = (said.result,) if said.done else ()
+    if not await gateway.app.gate.report(who.tenant, who.agent_id, parts[0], done=said.done, result=result):
+        raise http.refuse("not-found", "no decided call of this agent waits for its outcome under this id")
+    return OK, {"request_id": parts[0], "state": "done" if said.done else "reopened"}
+
+
+async def tools(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`GET /v1/tools`: the tools that the caller's token opens."""
+    contracts = gateway.app.gate.tenant(caller.tenant).contracts
+    visible = [c for name, c in sorted(contracts.items()) if caller.agent is None or _opens(caller.agent, name)]
+    return OK, {"tools": [tool_view(contract, whole=False) for contract in visible]}
+
+
+async def tool(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`GET /v1/tools/{tool}`: one tool with its contract."""
+    contract = gateway.app.gate.tenant(caller.tenant).contracts.get(parts[0])
+    if contract is None or (caller.agent is not None and not _opens(caller.agent, parts[0])):
+        raise http.refuse("not-found")
+    return OK, tool_view(contract, whole=True)
+
+
+async def approvals(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`GET /v1/approvals?state=pending`: for people."""
+    if caller.agent is not None:
+        raise http.refuse("forbidden", "only people list approvals; an agent asks for one by its id")
+    wanted = exchange.request.query.get("state", "pending")
+    if wanted != "all" and wanted not in set(ApprovalState):
+        raise http.refuse("malformed", f"state: expected all, {', '.join(ApprovalState)}", field="state")
+    state = None if wanted == "all" else ApprovalState(wanted)
+    found = await gateway.app.gate.desk.listed(caller.tenant, state)
+    return OK, {"approvals": [approval_view(approval) for approval in found]}
+
+
+async def approval(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`GET /v1/approvals/{approval_id}`: the requester learns where it stands, a person sees the card."""
+    desk = gateway.app.gate.desk
+    found = await desk.find(caller.tenant, parts[0])
+    if found is None or (caller.agent is not None and found[0].agent_id != caller.agent.agent_id):
+        raise http.refuse("not-found")
+    held = found[0]
+    if caller.agent is not None:
+        token = gateway.app.override_token(held, caller.agent) if held.state is ApprovalState.APPROVED else ""
+        return OK, approval_view(held, override_token=token)
+    if not _may_see(caller, held):
+        raise http.refuse("not-found")
+    return OK, approval_view(held, card=await desk.card(caller.tenant, held))
+
+
+async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
+    """`POST /v1/approvals/{approval_id}/answer`: a person's signed statement."""
+    if caller.agent is not None:
+        raise http.refuse("forbidden", "agents do not answer approvals")
+    said = _shape(gateway, body, wire.AnswerBody)
+    statement = gateway.app.verifier.statement(said.statement, now=gateway.app.gate.clock.now())
+    if statement.tenant != caller.tenant or statement.approval_id != parts[0] or statement.approver != caller.person:
+        raise http.refuse("approval-refused", "the statement is for another approval, person or tenant")
+    moved = await gateway.app.gate.desk.answer(statement, said.statement)
+    if isinstance(moved, Refused):
+        exchange.outcome = "approval_refused"
+        return 409, problem("approval-refused", detail=f"{moved.code}: {moved.text}", request_id=exchange.request_id)
+    return OK, approval_view(moved)
+
+
+async def request(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+    """`GET /v1/requests/{request_id}`: what the journal holds of a request; an agent sees its own."""
+    events = await gateway.app.gate.store.events(caller.tenant, request_id=parts[0])
+    view = request_view(parts[0], events)
+    if not events or (caller.agent is not None and view["agent_id"] != caller.agent.agent_id):
+        raise http.refuse("not-found")
+    return OK, view
+
+
+def _shape(gateway: Any, body: bytes, shape: type[wire.Shape]) -> wire.Shape:
+    settings = gateway.app.settings.gateway
+    return wire.body(body, shape, max_depth=settings.max_depth, max_size_bytes=settings.max_body_bytes)
+
+
+def _tool_name(name: str) -> str:
+    if len(name) > 128 or not all(part and part.replace("-", "").replace("_", "").isalnum() for part in name.split(".")):
+        raise http.refuse("not-found", "no such tool")
+    return name
+
+
+def _delegation(who: Principal, parent_agent_id: str, parent_request_id: str) -> None:
+    agree(who.parent, parent_agent_id, parent_request_id)
+
+
+def _opens(who: Principal, name: str) -> bool:
+    return any(scope in ("*", name) or (scope.endswith(".*") and name.startswith(scope[:-1])) for scope in who.scopes)
+
+
+def _may_see(caller: Caller, held: Approval) -> bool:
+    names = {caller.person, *(f"role:{role}" for role in caller.person_roles)}
+    return any(names & set(group) for group in held.approver_sets)
+
+
+def _ask(gateway: Any, exchange: Any, who: Principal, name: str, arguments: dict[str, Any], version: str) -> Ask:
+    headers = exchange.request.headers
+    exchange.tool = name
+    key = headers.get("idempotency-key", "")
+    if len(key) > 128 or not all(" " < char <= "~" for char in key):
+        raise http.refuse("malformed", "header `idempotency-key`: expected at most 128 visible ASCII characters")
+    override, override_hash = "", ""
+    if token := headers.get("aegis-override", ""):
+        found = gateway.app.verifier.override(token, now=gateway.app.gate.clock.now())
+        if found.tenant != who.tenant or found.agent_id != who.agent_id:
+            raise http.refuse("unauthenticated", "refused: the override token is another agent's", reason="override_owner")
+        override, override_hash = found.approval_id, found.request_hash
+    return Ask(
+        principal=who, tool=name, arguments=arguments, version=version, idempotency_key=key, request_id=exchange.request_id,
+        override=override, override_hash=override_hash, traceparent=exchange.trace.traceparent,
+    )  # fmt: skip
+
+
+def _told(gateway: Any, exchange: Any, said: Answer) -> tuple[int, Any]:
+    exchange.request_id = said.request_id
+    exchange.outcome = str(said.decision.outcome) if said.decision and said.kind is not Kind.BUSY else str(said.kind)
+    exchange.rules = said.decision.rules if said.decision else ()
+    if said.kind is Kind.DONE:
+        return OK, call_view(said)
+    if said.kind is Kind.DECIDED:
+        return OK, decide_view(said, Stage.RESPONSE)
+    found = of_answer(said, gateway.audit_origin(exchange.tenant))
+    return found.status, found
+
+
+ROUTES: dict[tuple[str, tuple[str, ...]], Any] = {
+    ("POST", ("v1", "decide")): decide,
+    ("POST", ("v1", "decide", "{request_id}", "outcome")): outcome,
+    ("POST", ("v1", "tools", "{tool}", "call")): call,
+    ("GET", ("v1", "tools")): tools,
+    ("GET", ("v1", "tools", "{tool}")): tool,
+    ("GET", ("v1", "approvals")): approvals,
+    ("GET", ("v1", "approvals", "{approval_id}")): approval,
+    ("POST", ("v1", "approvals", "{approval_id}", "answer")): answer,
+    ("GET", ("v1", "requests", "{request_id}")): request,
+}

@@ -1,0 +1,54 @@
+"""Run the gateway under uvicorn: one process, SIGTERM drains."""
+
+import asyncio
+from collections.abc import Callable
+
+import uvicorn
+
+from aegis.app import open_app
+from aegis.errors import ConfigError
+from aegis.settings import Settings
+from aegis.surfaces.gateway.asgi import Gateway
+from aegis.surfaces.gateway.logs import configure
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, and a word when it really listens."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: object = None) -> None:
+        await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own list of sockets, passed through
+        if self.started:
+            self._listening(self.servers[0].sockets[0].getsockname()[1])
+
+
+def serve(settings: Settings, listening: Callable[[int], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT; `listening` is told the port. Calls under way are finished and recorded first.
+
+    Raises:
+        ConfigError: Something is wrong with files, keys or the store; the message was logged as well.
+    """
+    configure(settings.log)
+    gateway = Gateway(lambda: open_app(settings))
+    server = _Server(config(gateway, settings), listening)
+    asyncio.run(server.serve(), loop_factory=_loop)
+    if not server.started:
+        raise ConfigError("the gateway could not start; the log line above says why")
+
+
+def config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
+    """The server's settings: what the wire may cost, and nothing about us in the answers."""
+    return uvicorn.Config(
+        gateway, host=settings.gateway.host, port=settings.gateway.port, http="httptools", loop="uvloop", ws="none",
+        lifespan="on", log_config=None, access_log=False, server_header=False, timeout_keep_alive=30,
+        timeout_graceful_shutdown=settings.gateway.drain_seconds, backlog=2048,
+    )  # fmt: skip
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop  # noqa: PLC0415 - only a serving process needs it
+
+    return uvloop.new_event_loop()
