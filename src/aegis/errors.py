@@ -123,3 +123,18 @@ class ApprovalPending(AegisError):  # noqa: N818 - as above
         self.approval_id = approval_id
         self.retry_after = retry_after
         self.problem = problem or {}
+
+
+class GatewayError(AegisError):
+    """The gateway did not carry the call out for another reason than policy; `problem` says which and what to do next.
+
+    `retryable` means that the identical call, with the same key, may succeed later.
+    """
+
+    code = "gateway-refused"
+
+    def __init__(self, message: str, problem: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem or {}
+        self.retryable = bool(self.problem.get("retryable", False))
+        self.reason = str(self.problem.get("code", ""))

@@ -74,9 +74,7 @@ def escape(token: str) -> str:
     return token.replace("~", "~0").replace("/", "~1")
 
 
-def members(
-    value: Any, allowed: Mapping[str, type | tuple[type, ...]], required: frozenset[str], path: str = ""
-) -> dict[str, Any]:
+def members(value: Any, allowed: Mapping[str, type | tuple[type, ...]], required: frozenset[str], path: str = "") -> dict[str, Any]:
     """Check that `value` is an object with only `allowed` members of these types, and all `required` ones."""
     if not isinstance(value, dict):
         raise InputError("expected an object", path)

@@ -14,9 +14,7 @@ class ReadingsGuard:
     def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
         """One error verdict for each stale reading."""
         return tuple(
-            Verdict(
-                guard=self.name, effect="error", rule=f"facts#{reading}", reason=_REASONS.get(reading, "reading unavailable")
-            )
+            Verdict(guard=self.name, effect="error", rule=f"facts#{reading}", reason=_REASONS.get(reading, "reading unavailable"))
             for reading in sorted(facts.stale)
         )
 

@@ -99,9 +99,7 @@ class Admission:
                 continue
             answer = await self._repeated(tenant, proposal, decision, known, execute=execute)
             if answer is None:
-                admitted = await self._commit(
-                    tenant, ask, proposal, contract, decision, approval, known, trace, started, execute
-                )
+                admitted = await self._commit(tenant, ask, proposal, contract, decision, approval, known, trace, started, execute)
                 if admitted is not None:
                     return admitted
             elif answer.kind is not Kind.BUSY:
@@ -223,9 +221,18 @@ class Admission:
         return Answer(kind=kind, request_id=proposal.request_id, tool=proposal.tool, repeat_of=of, reason=reason)
 
     async def _commit(
-        self, tenant: Tenant, ask: Ask, proposal: Proposal, contract: Contract | None, decision: Decision,
-        approval: Approval | None, known: _Known, trace: Trace, started: int, execute: bool,
-    ) -> Permit | Answer | None:  # fmt: skip
+        self,
+        tenant: Tenant,
+        ask: Ask,
+        proposal: Proposal,
+        contract: Contract | None,
+        decision: Decision,
+        approval: Approval | None,
+        known: _Known,
+        trace: Trace,
+        started: int,
+        execute: bool,
+    ) -> Permit | Answer | None:
         """Commit unit 1; `None` when something changed and the decision must be made anew."""
         now = self._clock.now()
         version = known.version((CALL, proposal.request_id))
@@ -238,19 +245,31 @@ class Admission:
         sealed = await self._seal_arguments(tenant, proposal, event_id, decision)
         call = _call(proposal, decision, contract, event_id, now, self._instance if execute else "", execute=execute)
         event = record.decision(
-            proposal, decision, event_id=event_id, now=now, instance=self._instance, door=ask.door, trace_id=trace.trace_id,
-            span_id=trace.span_id, latency_us=(perf_counter_ns() - started) // 1000, sealed=sealed,
+            proposal,
+            decision,
+            event_id=event_id,
+            now=now,
+            instance=self._instance,
+            door=ask.door,
+            trace_id=trace.trace_id,
+            span_id=trace.span_id,
+            latency_us=(perf_counter_ns() - started) // 1000,
+            sealed=sealed,
             effect=contract.effect if contract else "",
-        )  # fmt: skip
+        )
         unit, claim = self._unit(tenant, proposal, decision, call, event, sealed, held, approval, known)
         receipt = await self._store.commit(unit)
         if not isinstance(receipt, Committed):
             return None
         seq = receipt.events[0].seq
         base = Answer(
-            kind=Kind.DENIED, request_id=proposal.request_id, tool=proposal.tool, decision=decision, seq=seq,
+            kind=Kind.DENIED,
+            request_id=proposal.request_id,
+            tool=proposal.tool,
+            decision=decision,
+            seq=seq,
             approval=held,
-        )  # fmt: skip
+        )
         if decision.outcome is Outcome.APPROVAL_NEEDED:
             return replace(base, kind=Kind.HELD)
         if not decision.permits or contract is None:
@@ -259,15 +278,31 @@ class Admission:
         if not execute:
             return replace(base, kind=Kind.DECIDED, arguments=outgoing)
         return Permit(
-            proposal=proposal, decision=decision, contract=contract, arguments=outgoing, call=call, call_version=version + 1,
-            claim=claim, claim_version=known.version(_claim_ref(proposal)[0]) + 1 if claim else 0, tenant=tenant, trace=trace,
+            proposal=proposal,
+            decision=decision,
+            contract=contract,
+            arguments=outgoing,
+            call=call,
+            call_version=version + 1,
+            claim=claim,
+            claim_version=known.version(_claim_ref(proposal)[0]) + 1 if claim else 0,
+            tenant=tenant,
+            trace=trace,
             seq=seq,
-        )  # fmt: skip
+        )
 
     def _unit(
-        self, tenant: Tenant, proposal: Proposal, decision: Decision, call: Call, event: Event, sealed: Payload | None,
-        held: Approval | None, approval: Approval | None, known: _Known,
-    ) -> tuple[Unit, Claim | None]:  # fmt: skip
+        self,
+        tenant: Tenant,
+        proposal: Proposal,
+        decision: Decision,
+        call: Call,
+        event: Event,
+        sealed: Payload | None,
+        held: Approval | None,
+        approval: Approval | None,
+        known: _Known,
+    ) -> tuple[Unit, Claim | None]:
         call_ref = (CALL, proposal.request_id)
         requires = [Require(kind=CALL, id=proposal.request_id, version=known.version(call_ref))]
         writes = [_put(CALL, proposal.request_id, call, state=call.state, lookup=call.agent_id)]
@@ -293,15 +328,20 @@ class Admission:
                 )
             for ref in _claim_ref(proposal):
                 claim = Claim(
-                    request_hash=proposal.request_hash, request_id=proposal.request_id, state=ClaimState.IN_FLIGHT,
+                    request_hash=proposal.request_hash,
+                    request_id=proposal.request_id,
+                    state=ClaimState.IN_FLIGHT,
                     instance=call.instance,
-                )  # fmt: skip
+                )
                 requires.append(Require(kind=CLAIM, id=ref[1], version=known.version(ref)))
                 writes.append(_put(CLAIM, ref[1], claim, state=claim.state, lookup=proposal.request_id))
         unit = Unit(
-            tenant=tenant.name, events=tuple(events), payloads=(sealed,) if sealed else (), requires=tuple(requires),
+            tenant=tenant.name,
+            events=tuple(events),
+            payloads=(sealed,) if sealed else (),
+            requires=tuple(requires),
             writes=tuple(writes),
-        )  # fmt: skip
+        )
         return unit, claim
 
     def _hold(self, tenant: Tenant, proposal: Proposal, decision: Decision, approval: Approval | None) -> Approval:
@@ -336,9 +376,14 @@ def _still_fits(tenant: Tenant, proposal: Proposal, contract: Contract, decision
 
 def _refused(decision: Decision, rule: str, why: str) -> Decision:
     return replace(
-        decision, outcome=Outcome.DENY, rules=(rule,), reasons=(Reason(rule=rule, text=why), *decision.reasons), redactions=(),
-        terms=None, approval_id="",
-    )  # fmt: skip
+        decision,
+        outcome=Outcome.DENY,
+        rules=(rule,),
+        reasons=(Reason(rule=rule, text=why), *decision.reasons),
+        redactions=(),
+        terms=None,
+        approval_id="",
+    )
 
 
 def _claim_ref(proposal: Proposal) -> list[Ref]:
@@ -373,13 +418,21 @@ def _call(
     states = {Outcome.DENY: CallState.DENIED, Outcome.APPROVAL_NEEDED: CallState.HELD}
     refs = _claim_ref(proposal)
     return Call(
-        request_id=proposal.request_id, agent_id=proposal.principal.agent_id, tool=proposal.tool,
-        state=states.get(decision.outcome, permitted), request_hash=proposal.request_hash, at=now,  # type: ignore[arg-type]
-        tool_digest=proposal.tool_digest, effect=contract.effect if contract else "",
-        instance=instance if decision.permits else "", claim=refs[0][1] if refs and decision.permits else "",
-        idempotency_key=proposal.idempotency_key, approval_id=decision.approval_id, decision_event=event_id,
+        request_id=proposal.request_id,
+        agent_id=proposal.principal.agent_id,
+        tool=proposal.tool,
+        state=states.get(decision.outcome, permitted),
+        request_hash=proposal.request_hash,
+        at=now,  # type: ignore[arg-type]
+        tool_digest=proposal.tool_digest,
+        effect=contract.effect if contract else "",
+        instance=instance if decision.permits else "",
+        claim=refs[0][1] if refs and decision.permits else "",
+        idempotency_key=proposal.idempotency_key,
+        approval_id=decision.approval_id,
+        decision_event=event_id,
         redactions=tuple(r for r in decision.redactions if r.stage is Stage.RESPONSE) if decision.permits else (),
-    )  # fmt: skip
+    )
 
 
 def _put(kind: str, row_id: str, value: Struct, *, state: str, lookup: str) -> Put:

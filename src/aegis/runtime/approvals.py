@@ -44,13 +44,22 @@ def new_approval(proposal: Proposal, decision: Decision, tenant: str, approval_i
     terms = decision.terms or ApprovalTerms(approver_sets=())
     principal = proposal.principal
     return Approval(
-        approval_id=approval_id, tenant=tenant, request_id=proposal.request_id, request_hash=proposal.request_hash,
-        agent_id=principal.agent_id, tool=proposal.tool,
+        approval_id=approval_id,
+        tenant=tenant,
+        request_id=proposal.request_id,
+        request_hash=proposal.request_hash,
+        agent_id=principal.agent_id,
+        tool=proposal.tool,
         requesters=(principal.agent_id, principal.subject, *(link.agent_id for link in principal.chain)),
-        approver_sets=terms.approver_sets, quorum=terms.quorum, not_requester=terms.not_requester, created_at=now,
-        expires_at=now + terms.ttl, rules=decision.rules, reason="; ".join(r.text for r in decision.reasons if r.text),
+        approver_sets=terms.approver_sets,
+        quorum=terms.quorum,
+        not_requester=terms.not_requester,
+        created_at=now,
+        expires_at=now + terms.ttl,
+        rules=decision.rules,
+        reason="; ".join(r.text for r in decision.reasons if r.text),
         idempotency_key=proposal.idempotency_key,
-    )  # fmt: skip
+    )
 
 
 def reachable(terms: ApprovalTerms | None, directory: Directory, principal: Principal) -> bool:
@@ -58,9 +67,10 @@ def reachable(terms: ApprovalTerms | None, directory: Directory, principal: Prin
     if terms is None or not terms.approver_sets:
         return False
     people = [
-        person for person in directory.people.values()
+        person
+        for person in directory.people.values()
         if person.enabled and not (terms.not_requester and principal.involves(person.id))
-    ]  # fmt: skip
+    ]
 
     def entitled(group: tuple[str, ...]) -> set[str]:
         return {person.id for person in people if person.id in group or any(f"role:{role}" in group for role in person.roles)}
@@ -130,10 +140,14 @@ class Desk:
             event = record.approval_answer(
                 moved, said, event_id=f"approval:{approval.approval_id}:{version}", now=now, shown=statement.shown
             )
-            receipt = await self._store.commit(Unit(
-                tenant=statement.tenant, events=(event,), writes=(put_approval(moved),),
-                requires=(Require(kind=KIND, id=approval.request_hash, version=version),),
-            ))  # fmt: skip
+            receipt = await self._store.commit(
+                Unit(
+                    tenant=statement.tenant,
+                    events=(event,),
+                    writes=(put_approval(moved),),
+                    requires=(Require(kind=KIND, id=approval.request_hash, version=version),),
+                )
+            )
             if isinstance(receipt, Committed):
                 return moved
         return Refused(code="approval_contended", text="others are answering at the same moment: try again")
@@ -141,9 +155,15 @@ class Desk:
     async def _refuse(self, statement: Statement, refused: Refused, request_id: str) -> Refused:
         now = self._clock.now()
         event = record.refusal(
-            statement.tenant, event_id=f"refusal:{ids.uuid7(now)}", now=now, request_id=request_id,
-            agent_id=statement.approver, reason=refused.code, what=f"approval {statement.approval_id}", door="approvals",
-        )  # fmt: skip
+            statement.tenant,
+            event_id=f"refusal:{ids.uuid7(now)}",
+            now=now,
+            request_id=request_id,
+            agent_id=statement.approver,
+            reason=refused.code,
+            what=f"approval {statement.approval_id}",
+            door="approvals",
+        )
         await self._store.commit(Unit(tenant=statement.tenant, events=(event,)))
         return refused
 
@@ -157,11 +177,20 @@ class Desk:
 
 def shown(approval: Approval, arguments: Any) -> str:
     """Digest of what a person saw: the exact request and the terms, so that a card that changed voids the answer."""
-    return sha256(b"aegis-card-v1\0", canon({
-        "approval_id": approval.approval_id, "tenant": approval.tenant, "agent_id": approval.agent_id, "tool": approval.tool,
-        "request_hash": approval.request_hash, "expires_at": approval.expires_at.isoformat(),
-        "arguments_seen": arguments is not None,
-    }))  # fmt: skip
+    return sha256(
+        b"aegis-card-v1\0",
+        canon(
+            {
+                "approval_id": approval.approval_id,
+                "tenant": approval.tenant,
+                "agent_id": approval.agent_id,
+                "tool": approval.tool,
+                "request_hash": approval.request_hash,
+                "expires_at": approval.expires_at.isoformat(),
+                "arguments_seen": arguments is not None,
+            }
+        ),
+    )
 
 
 def _mismatch(approval: Approval, statement: Statement) -> Refused | None:
@@ -177,6 +206,10 @@ def _approval(row: Row) -> Approval:
 def put_approval(approval: Approval) -> Put:
     """The row of an approval: found by request hash when the request returns, by approval id when a person answers."""
     return Put(
-        kind=KIND, id=approval.request_hash, body=msgspec.json.encode(approval), state=str(approval.state),
-        lookup=approval.approval_id, due=approval.expires_at,
-    )  # fmt: skip
+        kind=KIND,
+        id=approval.request_hash,
+        body=msgspec.json.encode(approval),
+        state=str(approval.state),
+        lookup=approval.approval_id,
+        due=approval.expires_at,
+    )

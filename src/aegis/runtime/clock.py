@@ -26,8 +26,7 @@ class Clock:
     def now(self) -> datetime:
         """What the wall clock says."""
         reading = self._read()
-        if reading > self._latest:
-            self._latest = reading
+        self._latest = max(self._latest, reading)
         return reading
 
     @property

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Require, Unit
-from aegis.model.call import CallState, ClaimState
+from aegis.model.call import CallState
 from aegis.model.decision import Stage
 from aegis.model.proposal import canon_arguments
 from aegis.policy.redaction import redact
@@ -46,9 +46,15 @@ class Effect:
         if reading.seen is Seen.FITTING:
             result, redacted = redact(reading.result, permit.decision.redactions, Stage.RESPONSE, permit.tenant.redaction_key)
         answer = Answer(
-            kind=end.kind, request_id=proposal.request_id, tool=proposal.tool, decision=permit.decision, result=result,
-            reason=reading.reason, upstream_status=reading.status, seq=permit.seq,
-        )  # fmt: skip
+            kind=end.kind,
+            request_id=proposal.request_id,
+            tool=proposal.tool,
+            decision=permit.decision,
+            result=result,
+            reason=reading.reason,
+            upstream_status=reading.status,
+            seq=permit.seq,
+        )
         duration = (perf_counter_ns() - started) // 1000
         recorded = await self._record(permit, reading, end, result, redacted, duration)
         if not recorded:
@@ -75,35 +81,51 @@ class Effect:
         if reading.seen is Seen.FITTING:
             sealed = await self._vault.seal(tenant, event_id, "result", canon_arguments(result))
         event = record.outcome(
-            proposal, event_id=event_id, now=self._clock.now(), state="interrupted" if end.ask else str(end.call),
-            reason=reading.reason, upstream_status=reading.status, duration_us=duration_us, sealed=sealed, redacted=redacted,
-            approval_id=permit.decision.approval_id, instance=self._instance, decision_event=permit.call.decision_event,
-        )  # fmt: skip
+            proposal,
+            event_id=event_id,
+            now=self._clock.now(),
+            state="interrupted" if end.ask else str(end.call),
+            reason=reading.reason,
+            upstream_status=reading.status,
+            duration_us=duration_us,
+            sealed=sealed,
+            redacted=redacted,
+            approval_id=permit.decision.approval_id,
+            instance=self._instance,
+            decision_event=permit.call.decision_event,
+        )
         call = replace(
-            permit.call, state=end.call, instance="", outcome_event=event_id if sealed else "",
+            permit.call,
+            state=end.call,
+            instance="",
+            outcome_event=event_id if sealed else "",
             note="withheld" if end.kind is Kind.WITHHELD else reading.reason,
-        )  # fmt: skip
+        )
         requires = [Require(kind="call", id=proposal.request_id, version=permit.call_version)]
         writes = [
-            Put(
-                kind="call", id=proposal.request_id, body=msgspec.json.encode(call), state=str(call.state), lookup=call.agent_id
-            )
+            Put(kind="call", id=proposal.request_id, body=msgspec.json.encode(call), state=str(call.state), lookup=call.agent_id)
         ]
         if permit.claim is not None:
             claim = replace(permit.claim, state=end.claim, instance="")
             requires.append(Require(kind="claim", id=permit.call.claim, version=permit.claim_version))
             writes.append(
                 Put(
-                    kind="claim", id=permit.call.claim, body=msgspec.json.encode(claim), state=str(claim.state),
+                    kind="claim",
+                    id=permit.call.claim,
+                    body=msgspec.json.encode(claim),
+                    state=str(claim.state),
                     lookup=proposal.request_id,
                 )
-            )  # fmt: skip
+            )
         receipt = await self._store.commit(
             Unit(
-                tenant=tenant, events=(event,), payloads=(sealed,) if sealed else (), requires=tuple(requires),
+                tenant=tenant,
+                events=(event,),
+                payloads=(sealed,) if sealed else (),
+                requires=tuple(requires),
                 writes=tuple(writes),
             )
-        )  # fmt: skip
+        )
         if not isinstance(receipt, Committed):
             late = replace_id(event, f"late:{event_id}")
             await self._store.commit(Unit(tenant=tenant, events=(late,)))

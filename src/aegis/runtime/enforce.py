@@ -31,9 +31,7 @@ from aegis.runtime.vault import Vault
 class Gate:
     """`enforce` for one process: decides, records, acts, records again."""
 
-    def __init__(
-        self, *, store: Store, vault: Vault, clock: Clock, upstream: Upstream, snapshot: Snapshot, instance: str
-    ) -> None:
+    def __init__(self, *, store: Store, vault: Vault, clock: Clock, upstream: Upstream, snapshot: Snapshot, instance: str) -> None:
         tool = Tool(upstream)
         self.store = store
         self.vault = vault
@@ -73,17 +71,24 @@ class Gate:
         if row is None or row.lookup != agent_id or row.state != CallState.DECIDED:
             return False
         reason = "reported_done" if done else "reported_not_done"
-        return await self.recovery.resolve(
-            tenant, request_id, done=done, by=agent_id, reason=reason, result=result
-        ) in (CallState.DONE, CallState.REOPENED)  # fmt: skip
+        return await self.recovery.resolve(tenant, request_id, done=done, by=agent_id, reason=reason, result=result) in (
+            CallState.DONE,
+            CallState.REOPENED,
+        )
 
     async def refuse(self, tenant: str, agent_id: str, reason: str, what: str, *, request_id: str, door: str) -> None:
         """Record the refusal of an authenticated caller whose request never became a proposal."""
         now = self.clock.now()
         event = record.refusal(
-            tenant, event_id=f"refusal:{ids.uuid7(now)}", now=now, request_id=request_id, agent_id=agent_id, reason=reason,
-            what=what, door=door,
-        )  # fmt: skip
+            tenant,
+            event_id=f"refusal:{ids.uuid7(now)}",
+            now=now,
+            request_id=request_id,
+            agent_id=agent_id,
+            reason=reason,
+            what=what,
+            door=door,
+        )
         await self.store.commit(Unit(tenant=tenant, events=(event,)))
 
     async def drain(self) -> None:

@@ -113,19 +113,25 @@ def outcome(
     decision_event: str,
 ) -> Event:
     """What came of an allowed call. `state` is the call's new state, `reason` a stable word."""
-    return _event(event_id, "outcome", proposal, now, {
-        "agent_id": proposal.principal.agent_id,
-        "tool": {"name": proposal.tool, "version": proposal.tool_version, "digest": proposal.tool_digest},
-        "outcome": state,
-        "reason": reason,
-        "upstream_status": upstream_status,
-        "duration_us": duration_us,
-        "decision_event": decision_event,
-        "approval_id": approval_id,
-        "redacted": [text(path) for path in redacted],
-        "result": {"pii_commit": commitment(sealed)} if sealed else {},
-        "gateway": instance,
-    })  # fmt: skip
+    return _event(
+        event_id,
+        "outcome",
+        proposal,
+        now,
+        {
+            "agent_id": proposal.principal.agent_id,
+            "tool": {"name": proposal.tool, "version": proposal.tool_version, "digest": proposal.tool_digest},
+            "outcome": state,
+            "reason": reason,
+            "upstream_status": upstream_status,
+            "duration_us": duration_us,
+            "decision_event": decision_event,
+            "approval_id": approval_id,
+            "redacted": [text(path) for path in redacted],
+            "result": {"pii_commit": commitment(sealed)} if sealed else {},
+            "gateway": instance,
+        },
+    )
 
 
 def settled(
@@ -144,9 +150,13 @@ def settled(
 ) -> Event:
     """How a call ended that its own process could not finish: `by` is `recovery`, `caller` or a person."""
     data = {
-        "agent_id": agent_id, "tool": {"name": tool}, "outcome": state, "reason": text(reason), "by": by,
+        "agent_id": agent_id,
+        "tool": {"name": tool},
+        "outcome": state,
+        "reason": text(reason),
+        "by": by,
         "decision_event": decision_event,
-    }  # fmt: skip
+    }
     if statement:
         data["statement"] = statement
     return Event(id=event_id, type="outcome", tenant=tenant, time=now, request_id=request_id, data=data)
@@ -154,36 +164,79 @@ def settled(
 
 def repeat(proposal: Proposal, *, event_id: str, now: datetime, of: str, result: str) -> Event:
     """The same key or request came again and was not carried out again; `result` says what the caller was told."""
-    return _event(event_id, "repeat", proposal, now, {
-        "agent_id": proposal.principal.agent_id, "tool": {"name": text(proposal.tool)}, "of": of, "result": result,
-        "request_hash": proposal.request_hash, "idempotency_key": text(proposal.idempotency_key),
-    })  # fmt: skip
+    return _event(
+        event_id,
+        "repeat",
+        proposal,
+        now,
+        {
+            "agent_id": proposal.principal.agent_id,
+            "tool": {"name": text(proposal.tool)},
+            "of": of,
+            "result": result,
+            "request_hash": proposal.request_hash,
+            "idempotency_key": text(proposal.idempotency_key),
+        },
+    )
 
 
 def approval_used(approval: Approval, *, event_id: str, now: datetime, request_id: str) -> Event:
     """The one use of an approval."""
-    return Event(id=event_id, type="override_used", tenant=approval.tenant, time=now, request_id=request_id, data={
-        "approval_id": approval.approval_id, "request_hash": approval.request_hash, "held_request_id": approval.request_id,
-        "approvers": [said.person for said in approval.answers if said.approve],
-    })  # fmt: skip
+    return Event(
+        id=event_id,
+        type="override_used",
+        tenant=approval.tenant,
+        time=now,
+        request_id=request_id,
+        data={
+            "approval_id": approval.approval_id,
+            "request_hash": approval.request_hash,
+            "held_request_id": approval.request_id,
+            "approvers": [said.person for said in approval.answers if said.approve],
+        },
+    )
 
 
 def approval_answer(approval: Approval, said: Answer, *, event_id: str, now: datetime, shown: str) -> Event:
     """What a person answered, with the signed statement itself so that anyone can check it."""
-    return Event(id=event_id, type="approval", tenant=approval.tenant, time=now, request_id=approval.request_id, data={
-        "approval_id": approval.approval_id, "request_hash": approval.request_hash, "approver": said.person,
-        "answer": "approve" if said.approve else "deny", "state": str(approval.state), "reason": text(said.reason),
-        "shown": shown, "statement": said.statement, "agent_id": approval.agent_id, "tool": {"name": approval.tool},
-    })  # fmt: skip
+    return Event(
+        id=event_id,
+        type="approval",
+        tenant=approval.tenant,
+        time=now,
+        request_id=approval.request_id,
+        data={
+            "approval_id": approval.approval_id,
+            "request_hash": approval.request_hash,
+            "approver": said.person,
+            "answer": "approve" if said.approve else "deny",
+            "state": str(approval.state),
+            "reason": text(said.reason),
+            "shown": shown,
+            "statement": said.statement,
+            "agent_id": approval.agent_id,
+            "tool": {"name": approval.tool},
+        },
+    )
 
 
 def refusal(
     tenant: str, *, event_id: str, now: datetime, request_id: str, agent_id: str, reason: str, what: str, door: str
 ) -> Event:
     """A refusal of an authenticated caller before or beside a decision: malformed input, a foreign id, an answer that cannot count."""
-    return Event(id=event_id, type="refusal", tenant=tenant, time=now, request_id=request_id, data={
-        "agent_id": agent_id, "reason": reason, "what": text(what), "door": door,
-    })  # fmt: skip
+    return Event(
+        id=event_id,
+        type="refusal",
+        tenant=tenant,
+        time=now,
+        request_id=request_id,
+        data={
+            "agent_id": agent_id,
+            "reason": reason,
+            "what": text(what),
+            "door": door,
+        },
+    )
 
 
 def commitment(sealed: Payload) -> str:

@@ -72,14 +72,21 @@ class Recovery:
             return CallState.EXECUTING
         end = ending(reading.seen, call.effect, interrupt)
         return await self._write(
-            tenant.name, call, version, end.call, reading.reason or "told_by_tool", by="recovery",
+            tenant.name,
+            call,
+            version,
+            end.call,
+            reading.reason or "told_by_tool",
+            by="recovery",
             note="withheld" if reading.seen is Seen.UNFIT else "",
             result=(redact(reading.result, call.redactions, Stage.RESPONSE, tenant.redaction_key)[0],)
-            if reading.seen is Seen.FITTING else (),
-        )  # fmt: skip
+            if reading.seen is Seen.FITTING
+            else (),
+        )
 
-    async def resolve(self, tenant: str, request_id: str, *, done: bool, by: str, reason: str, statement: str = "",
-                      result: tuple[Any, ...] = ()) -> CallState | None:  # fmt: skip
+    async def resolve(
+        self, tenant: str, request_id: str, *, done: bool, by: str, reason: str, statement: str = "", result: tuple[Any, ...] = ()
+    ) -> CallState | None:
         """What a person (or the caller that enforced by itself) found out; `None` when the call does not wait for that."""
         ref = ("call", request_id)
         row = (await self._store.rows(tenant, [ref])).get(ref)
@@ -104,9 +111,18 @@ class Recovery:
         return await self._tool.ask(contract, arguments, key, call.request_id, Trace.continued(""))
 
     async def _write(
-        self, tenant: str, call: Call, version: int, state: CallState, reason: str, *, by: str, note: str = "",
-        statement: str = "", result: tuple[Any, ...] = (),
-    ) -> CallState:  # fmt: skip
+        self,
+        tenant: str,
+        call: Call,
+        version: int,
+        state: CallState,
+        reason: str,
+        *,
+        by: str,
+        note: str = "",
+        statement: str = "",
+        result: tuple[Any, ...] = (),
+    ) -> CallState:
         """Commit the settlement; when another process was faster, its state stands."""
         now = self._clock.now()
         event_id = f"outcome:{call.request_id}:{version}"
@@ -115,13 +131,20 @@ class Recovery:
             sealed = (await self._vault.seal(tenant, event_id, "result", canon_arguments(result[0])),)
         settled = replace(call, state=state, instance="", outcome_event=event_id if sealed else "", note=note or reason)
         event = record.settled(
-            tenant, call.request_id, event_id=event_id, now=now, state=state, reason=reason, agent_id=call.agent_id,
-            tool=call.tool, by=by, decision_event=call.decision_event, statement=statement,
-        )  # fmt: skip
+            tenant,
+            call.request_id,
+            event_id=event_id,
+            now=now,
+            state=state,
+            reason=reason,
+            agent_id=call.agent_id,
+            tool=call.tool,
+            by=by,
+            decision_event=call.decision_event,
+            statement=statement,
+        )
         requires = [Require(kind="call", id=call.request_id, version=version)]
-        writes = [
-            Put(kind="call", id=call.request_id, body=msgspec.json.encode(settled), state=str(state), lookup=call.agent_id)
-        ]
+        writes = [Put(kind="call", id=call.request_id, body=msgspec.json.encode(settled), state=str(state), lookup=call.agent_id)]
         if call.claim:
             row = (await self._store.rows(tenant, [("claim", call.claim)])).get(("claim", call.claim))
             if row is not None:
@@ -130,9 +153,14 @@ class Recovery:
                     moved = replace(claim, state=CLAIMS[state], instance="")
                     requires.append(Require(kind="claim", id=call.claim, version=row.version))
                     writes.append(
-                        Put(kind="claim", id=call.claim, body=msgspec.json.encode(moved), state=str(moved.state),
-                            lookup=call.request_id)
-                    )  # fmt: skip
+                        Put(
+                            kind="claim",
+                            id=call.claim,
+                            body=msgspec.json.encode(moved),
+                            state=str(moved.state),
+                            lookup=call.request_id,
+                        )
+                    )
         receipt = await self._store.commit(
             Unit(tenant=tenant, events=(event,), payloads=sealed, requires=tuple(requires), writes=tuple(writes))
         )

@@ -36,9 +36,7 @@ class Tool:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def perform(
-        self, contract: Contract, arguments: Mapping[str, Any], key: str, request_id: str, trace: Trace
-    ) -> Reading:
+    async def perform(self, contract: Contract, arguments: Mapping[str, Any], key: str, request_id: str, trace: Trace) -> Reading:
         """Perform the call once. Never repeats anything by itself."""
         headers = {"traceparent": trace.traceparent, "aegis-request-id": request_id}
         try:

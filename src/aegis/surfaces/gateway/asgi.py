@@ -82,7 +82,7 @@ class Gateway:
                 try:
                     self._app = await self._open()
                     await self._app.start()
-                except Exception as error:  # noqa: BLE001 - whatever it is, the server must not start
+                except Exception as error:
                     reason = f"{error.code}: {error}" if isinstance(error, AegisError) else f"{type(error).__name__}: {error}"
                     await send({"type": "lifespan.startup.failed", "message": reason})
                     return
@@ -108,7 +108,7 @@ class Gateway:
             status, answer = refused.answer.status, refused.answer
             if exchange is None or not exchange.tenant:
                 await self._noise(refused.reason, scope)
-        except Exception as error:  # noqa: BLE001 - the last line: the caller learns nothing but that we could not decide
+        except Exception as error:
             log.exception("unexpected", extra={"request_id": exchange.request_id if exchange else ""})
             answer = problem("internal", request_id=exchange.request_id if exchange else "")
             status, _ = answer.status, error
@@ -153,9 +153,7 @@ class Gateway:
             if request.method == "POST":
                 if self.app.gate.in_flight >= settings.max_in_flight:
                     raise http.refuse("busy", "too many calls are under way in this process")
-                body = await http.read_body(
-                    request, receive, limit=settings.max_body_bytes, seconds=settings.body_timeout_seconds
-                )
+                body = await http.read_body(request, receive, limit=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
             return await handler(self, exchange, caller, body, arguments)
         except InputError as error:
             place = f"`{error.path}`: " if error.path else ""
@@ -198,11 +196,21 @@ class Gateway:
             return
         if exchange.outcome:
             self.metrics.decisions.labels(exchange.tenant, exchange.tool, exchange.outcome).inc()
-        log.info("request", extra={
-            "path": path, "status": status, "ms": round(seconds * 1000, 2), "request_id": exchange.request_id,
-            "tenant": exchange.tenant, "agent_id": exchange.agent_id, "tool": exchange.tool, "outcome": exchange.outcome,
-            "rules": list(exchange.rules), "trace_id": exchange.trace.trace_id,
-        })  # fmt: skip
+        log.info(
+            "request",
+            extra={
+                "path": path,
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+                "request_id": exchange.request_id,
+                "tenant": exchange.tenant,
+                "agent_id": exchange.agent_id,
+                "tool": exchange.tool,
+                "outcome": exchange.outcome,
+                "rules": list(exchange.rules),
+                "trace_id": exchange.trace.trace_id,
+            },
+        )
 
     def audit_origin(self, tenant: str) -> str:
         """Name of the log that holds the tenant's events."""

@@ -19,10 +19,21 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 100
-SINGLE = frozenset({
-    b"host", b"authorization", b"content-length", b"content-type", b"content-encoding", b"transfer-encoding",
-    b"idempotency-key", b"traceparent", b"aegis-request-id", b"aegis-override", b"expect",
-})  # fmt: skip
+SINGLE = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"idempotency-key",
+        b"traceparent",
+        b"aegis-request-id",
+        b"aegis-override",
+        b"expect",
+    }
+)
 
 
 class RefusedError(Exception):
@@ -68,9 +79,12 @@ def check(scope: Scope) -> Request:
     text = {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in headers.items()}
     client = scope.get("client") or ("local", 0)
     return Request(
-        method=scope["method"], path=_segments(scope), query=_query(scope.get("query_string", b"")), headers=text,
+        method=scope["method"],
+        path=_segments(scope),
+        query=_query(scope.get("query_string", b"")),
+        headers=text,
         client=str(client[0]),
-    )  # fmt: skip
+    )
 
 
 def _check_framing(scope: Scope, headers: Mapping[bytes, bytes]) -> None:

@@ -22,13 +22,17 @@ class Metrics:
             "aegis_http_request_seconds", "Time from headers to answer.", ["path"], registry=self.registry, buckets=_BUCKETS
         )
         self.decisions = Counter(
-            "aegis_decisions_total", "Decisions by tenant, tool and outcome.", ["tenant", "tool", "outcome"],
+            "aegis_decisions_total",
+            "Decisions by tenant, tool and outcome.",
+            ["tenant", "tool", "outcome"],
             registry=self.registry,
-        )  # fmt: skip
+        )
         self.refused = Counter(
-            "aegis_unauthenticated_total", "Requests refused before anybody was known, by reason.", ["reason"],
+            "aegis_unauthenticated_total",
+            "Requests refused before anybody was known, by reason.",
+            ["reason"],
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._in_flight = Gauge("aegis_calls_in_flight", "Calls under way in this process.", registry=self.registry)
         self._store = Gauge("aegis_store", "Numbers of the store in this process.", ["name"], registry=self.registry)
         self._clock = Gauge("aegis_clock_behind_seconds", "How far the clock stands behind the journal.", registry=self.registry)

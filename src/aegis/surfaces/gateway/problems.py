@@ -123,9 +123,7 @@ def _decided(decision: Decision) -> dict[str, Any]:
         "decision": str(decision.outcome),
         "rules": decision.rules,
         "policy_version": decision.policy.version,
-        "reasons": tuple(
-            ReasonView(rule=r.rule, text=r.text, field=r.field, limit=public(r.limit)) for r in decision.reasons
-        ),
+        "reasons": tuple(ReasonView(rule=r.rule, text=r.text, field=r.field, limit=public(r.limit)) for r in decision.reasons),
         "approval_id": decision.approval_id,
         "rule": first.rule if first else "",
         "field": first.field if first else "",

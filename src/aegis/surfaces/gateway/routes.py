@@ -188,9 +188,16 @@ def _ask(gateway: Any, exchange: Any, who: Principal, name: str, arguments: dict
             raise http.refuse("unauthenticated", "refused: the override token is another agent's", reason="override_owner")
         override, override_hash = found.approval_id, found.request_hash
     return Ask(
-        principal=who, tool=name, arguments=arguments, version=version, idempotency_key=key, request_id=exchange.request_id,
-        override=override, override_hash=override_hash, traceparent=exchange.trace.traceparent,
-    )  # fmt: skip
+        principal=who,
+        tool=name,
+        arguments=arguments,
+        version=version,
+        idempotency_key=key,
+        request_id=exchange.request_id,
+        override=override,
+        override_hash=override_hash,
+        traceparent=exchange.trace.traceparent,
+    )
 
 
 def _told(gateway: Any, exchange: Any, said: Answer) -> tuple[int, Any]:

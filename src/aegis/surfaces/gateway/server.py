@@ -34,7 +34,8 @@ def serve(settings: Settings, listening: Callable[[int], None] = lambda _: None)
     configure(settings.log)
     gateway = Gateway(lambda: open_app(settings))
     server = _Server(config(gateway, settings), listening)
-    asyncio.run(server.serve(), loop_factory=_loop)
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(server.serve())
     if not server.started:
         raise ConfigError("the gateway could not start; the log line above says why")
 
@@ -42,10 +43,20 @@ def serve(settings: Settings, listening: Callable[[int], None] = lambda _: None)
 def config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
     """The server's settings: what the wire may cost, and nothing about us in the answers."""
     return uvicorn.Config(
-        gateway, host=settings.gateway.host, port=settings.gateway.port, http="httptools", loop="uvloop", ws="none",
-        lifespan="on", log_config=None, access_log=False, server_header=False, timeout_keep_alive=30,
-        timeout_graceful_shutdown=settings.gateway.drain_seconds, backlog=2048,
-    )  # fmt: skip
+        gateway,
+        host=settings.gateway.host,
+        port=settings.gateway.port,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=settings.gateway.drain_seconds,
+        backlog=2048,
+    )
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -19,9 +19,14 @@ def call_view(said: Answer) -> CallView:
     decision = said.decision
     assert decision is not None, "a call that was carried out has a decision"
     return CallView(
-        request_id=said.request_id, decision=str(decision.outcome), result=said.result, rules=decision.rules,
-        policy_version=decision.policy.version, approval_id=decision.approval_id, repeat_of=said.repeat_of,
-    )  # fmt: skip
+        request_id=said.request_id,
+        decision=str(decision.outcome),
+        result=said.result,
+        rules=decision.rules,
+        policy_version=decision.policy.version,
+        approval_id=decision.approval_id,
+        repeat_of=said.repeat_of,
+    )
 
 
 def decide_view(said: Answer, stage: Stage) -> DecideView:
@@ -29,29 +34,48 @@ def decide_view(said: Answer, stage: Stage) -> DecideView:
     decision = said.decision
     assert decision is not None, "a permit has a decision"
     return DecideView(
-        request_id=said.request_id, decision=str(decision.outcome), arguments=said.arguments or {}, rules=decision.rules,
-        policy_version=decision.policy.version, approval_id=decision.approval_id, repeat_of=said.repeat_of,
+        request_id=said.request_id,
+        decision=str(decision.outcome),
+        arguments=said.arguments or {},
+        rules=decision.rules,
+        policy_version=decision.policy.version,
+        approval_id=decision.approval_id,
+        repeat_of=said.repeat_of,
         redact=tuple({"path": r.path, "with": r.form} for r in decision.redactions if r.stage is stage),
-    )  # fmt: skip
+    )
 
 
 def tool_view(contract: Contract, *, whole: bool) -> ToolView:
     """A tool; with its input schema when `whole`."""
     return ToolView(
-        name=contract.name, version=contract.version, digest=contract.digest, effect=contract.effect,
-        description=contract.description, input=contract.input_schema if whole else None,
-    )  # fmt: skip
+        name=contract.name,
+        version=contract.version,
+        digest=contract.digest,
+        effect=contract.effect,
+        description=contract.description,
+        input=contract.input_schema if whole else None,
+    )
 
 
 def approval_view(held: Approval, *, card: Card | None = None, override_token: str = "") -> ApprovalView:
     """An approval; what was asked for only on the card of an approver."""
     return ApprovalView(
-        approval_id=held.approval_id, state=str(held.state), tool=held.tool, agent_id=held.agent_id,
-        request_id=held.request_id, request_hash=held.request_hash, created_at=instant(held.created_at),
-        expires_at=instant(held.expires_at), approvers=held.approver_sets, quorum=held.quorum,
-        approved_by=tuple(said.person for said in held.answers if said.approve), reason=held.reason,
-        arguments=card.arguments if card else None, shown=card.shown if card else "", override_token=override_token,
-    )  # fmt: skip
+        approval_id=held.approval_id,
+        state=str(held.state),
+        tool=held.tool,
+        agent_id=held.agent_id,
+        request_id=held.request_id,
+        request_hash=held.request_hash,
+        created_at=instant(held.created_at),
+        expires_at=instant(held.expires_at),
+        approvers=held.approver_sets,
+        quorum=held.quorum,
+        approved_by=tuple(said.person for said in held.answers if said.approve),
+        reason=held.reason,
+        arguments=card.arguments if card else None,
+        shown=card.shown if card else "",
+        override_token=override_token,
+    )
 
 
 def request_view(request_id: str, events: Sequence[Stored]) -> dict[str, Any]:

@@ -1,0 +1,277 @@
+"""Clients for agents: `Client` blocks, `AsyncClient` awaits; both say the same and raise the same.
+
+    client = Client("http://127.0.0.1:8420", token)
+    done = client.call("payments.transfer", {"account_id": "acct_00000001", "amount_minor": 400000}, key="invoice-17")
+
+A call that a rule forbids raises `PolicyViolation`; one that a person must approve raises `ApprovalPending`, unless `wait` says how
+long to wait for the answer. Nothing is repeated silently: only a GET, or a call with a key, is sent again after a broken
+connection, and the gateway does such a call at most once.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from aegis.errors import ApprovalPending, ConfigError, GatewayError
+from aegis.sdk import exchange
+from aegis.sdk.exchange import Called, Decided, Message
+
+Token = str | Callable[[], str]
+_ZERO = timedelta(0)
+_SHORTEST_WAIT = 0.2
+
+
+class _Address:
+    """Where the gateway is, and the token to show there: text, or a function that gives a fresh one."""
+
+    def __init__(self, url: str, token: Token) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("url: expected `http://HOST:PORT` or `https://HOST`")
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self.tls = parts.scheme == "https"
+        self.host = parts.hostname
+        self.port = parts.port or (443 if self.tls else 80)
+        self._token = token
+
+    @property
+    def token(self) -> str:
+        return self._token if isinstance(self._token, str) else self._token()
+
+
+class Client:
+    """A blocking client over one kept connection; it may be used from several threads, one call at a time."""
+
+    def __init__(self, url: str, token: Token, *, timeout: timedelta = timedelta(seconds=60)) -> None:
+        self._at = _Address(url, token)
+        self._timeout = timeout.total_seconds()
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        with self._lock:
+            self._drop()
+
+    def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str = "",
+        request_id: str = "",
+        parent: tuple[str, str] | None = None,
+        override: str = "",
+        wait: timedelta = _ZERO,
+        traceparent: str = "",
+    ) -> Called:
+        """Call a tool through the gateway. `key` makes a write happen once; `parent` is (agent id, request id) when delegated."""
+        deadline = time.monotonic() + wait.total_seconds()
+        while True:
+            message = exchange.ask(
+                self._at.token,
+                exchange.tool_path(tool, "call"),
+                {"arguments": dict(arguments)},
+                key=key,
+                request_id=request_id,
+                parent=parent,
+                override=override,
+                traceparent=traceparent,
+            )
+            try:
+                return exchange.called(self._send(message, again=bool(key)))
+            except ApprovalPending as held:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(max(_SHORTEST_WAIT, min(held.retry_after, 1.0, deadline - time.monotonic())))
+
+    def decide(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str = "",
+        request_id: str = "",
+        parent: tuple[str, str] | None = None,
+    ) -> Decided:
+        """Ask for a decision and enforce it yourself; report with `outcome` what came of it."""
+        message = exchange.ask(
+            self._at.token,
+            "/v1/decide",
+            {"tool": tool, "arguments": dict(arguments)},
+            key=key,
+            request_id=request_id,
+            parent=parent,
+        )
+        return exchange.decided(self._send(message, again=bool(key)))
+
+    def outcome(self, request_id: str, *, done: bool, result: Any = None) -> None:
+        """Report what came of a decided call."""
+        body = {"done": done, "result": result} if done else {"done": False}
+        self._send(exchange.ask(self._at.token, f"/v1/decide/{request_id}/outcome", body), again=False)
+
+    def tools(self) -> list[dict[str, Any]]:
+        """The tools that the token opens."""
+        return list(self._send(exchange.get(self._at.token, "/v1/tools"), again=True)["tools"])
+
+    def tool(self, name: str) -> dict[str, Any]:
+        """One tool with its contract."""
+        return self._send(exchange.get(self._at.token, exchange.tool_path(name)), again=True)
+
+    def approval(self, approval_id: str) -> dict[str, Any]:
+        """Where an approval stands; once granted it holds the `override_token`."""
+        return self._send(exchange.get(self._at.token, f"/v1/approvals/{approval_id}"), again=True)
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """What the journal holds of one of the caller's requests."""
+        return self._send(exchange.get(self._at.token, f"/v1/requests/{request_id}"), again=True)
+
+    def _send(self, message: Message, *, again: bool) -> dict[str, Any]:
+        with self._lock:
+            for last in (False, True):
+                kept = self._connection is not None
+                try:
+                    return exchange.understood(*self._once(message))
+                except (OSError, http.client.HTTPException) as error:
+                    self._drop()
+                    if last or not (kept and again):
+                        raise GatewayError(f"the gateway at {self._at.url} did not answer: {type(error).__name__}") from None
+            raise AssertionError
+
+    def _once(self, message: Message) -> tuple[int, bytes]:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._at.tls else http.client.HTTPConnection
+            self._connection = kind(self._at.host, self._at.port, timeout=self._timeout)
+        self._connection.request(message.method, message.path, body=message.body or None, headers=message.headers)
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.close()
+            self._connection = None
+
+
+class AsyncClient:
+    """The same for asyncio; use it as an async context manager."""
+
+    def __init__(self, url: str, token: Token, *, timeout: timedelta = timedelta(seconds=60)) -> None:
+        self._at = _Address(url, token)
+        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str = "",
+        request_id: str = "",
+        parent: tuple[str, str] | None = None,
+        override: str = "",
+        wait: timedelta = _ZERO,
+        traceparent: str = "",
+    ) -> Called:
+        """As `Client.call`."""
+        deadline = time.monotonic() + wait.total_seconds()
+        while True:
+            message = exchange.ask(
+                self._at.token,
+                exchange.tool_path(tool, "call"),
+                {"arguments": dict(arguments)},
+                key=key,
+                request_id=request_id,
+                parent=parent,
+                override=override,
+                traceparent=traceparent,
+            )
+            try:
+                return exchange.called(await self._send(message))
+            except ApprovalPending as held:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(max(_SHORTEST_WAIT, min(held.retry_after, 1.0, deadline - time.monotonic())))
+
+    async def decide(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str = "",
+        request_id: str = "",
+        parent: tuple[str, str] | None = None,
+    ) -> Decided:
+        """As `Client.decide`."""
+        message = exchange.ask(
+            self._at.token,
+            "/v1/decide",
+            {"tool": tool, "arguments": dict(arguments)},
+            key=key,
+            request_id=request_id,
+            parent=parent,
+        )
+        return exchange.decided(await self._send(message))
+
+    async def outcome(self, request_id: str, *, done: bool, result: Any = None) -> None:
+        """As `Client.outcome`."""
+        body = {"done": done, "result": result} if done else {"done": False}
+        await self._send(exchange.ask(self._at.token, f"/v1/decide/{request_id}/outcome", body))
+
+    async def tools(self) -> list[dict[str, Any]]:
+        """As `Client.tools`."""
+        return list((await self._send(exchange.get(self._at.token, "/v1/tools")))["tools"])
+
+    async def tool(self, name: str) -> dict[str, Any]:
+        """As `Client.tool`."""
+        return await self._send(exchange.get(self._at.token, exchange.tool_path(name)))
+
+    async def approval(self, approval_id: str) -> dict[str, Any]:
+        """As `Client.approval`."""
+        return await self._send(exchange.get(self._at.token, f"/v1/approvals/{approval_id}"))
+
+    async def request(self, request_id: str) -> dict[str, Any]:
+        """As `Client.request`."""
+        return await self._send(exchange.get(self._at.token, f"/v1/requests/{request_id}"))
+
+    async def _send(self, message: Message) -> dict[str, Any]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        try:
+            async with self._session.request(
+                message.method,
+                self._at.url + message.path,
+                data=message.body or None,
+                headers=message.headers,
+                allow_redirects=False,
+            ) as response:
+                return exchange.understood(response.status, await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise GatewayError(f"the gateway at {self._at.url} did not answer: {type(error).__name__}") from None
