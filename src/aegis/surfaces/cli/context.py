@@ -1,0 +1,63 @@
+"""What commands share: the working directory's settings, the running parts, and who is acting."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+
+from aegis.app import App, open_app
+from aegis.errors import ConfigError
+from aegis.settings import Settings, load
+
+Result = TypeVar("Result")
+
+
+def settings(ctx: click.Context) -> Settings:
+    """The settings of the working directory."""
+    return load(ctx.obj["dir"])
+
+
+def as_json(ctx: click.Context) -> bool:
+    """Whether the output is for a program."""
+    return bool(ctx.obj["json"])
+
+
+def with_app(ctx: click.Context, work: Callable[[App], Awaitable[Result]]) -> Result:
+    """Run `work` on the parts of this working directory, without serving anything."""
+    return asyncio.run(_with_app(settings(ctx), work))
+
+
+async def _with_app(found: Settings, work: Callable[[App], Awaitable[Result]]) -> Result:
+    app = await open_app(found)
+    try:
+        app.gate.clock.witness(await app.gate.store.latest())
+        return await work(app)
+    finally:
+        await app.gate.store.close()
+
+
+def the_tenant(ctx: click.Context, given: str | None) -> str:
+    """The tenant a command works on: the given one, `AEGIS_TENANT`, or the only one there is."""
+    if given or os.environ.get("AEGIS_TENANT"):
+        return given or os.environ["AEGIS_TENANT"]
+    from aegis.adapters import directory
+
+    found = sorted(directory.load_all(settings(ctx).tenants))
+    if len(found) != 1:
+        raise ConfigError(f"which tenant? pass --tenant or set AEGIS_TENANT; there are: {', '.join(found) or 'none'}")
+    return found[0]
+
+
+def tenant_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--tenant`, the same for every command."""
+    return click.option("--tenant", help="Tenant (or AEGIS_TENANT; default: the only one).")(command)
+
+
+def url_of(ctx: click.Context, given: str | None) -> str:
+    """Where the gateway is: the given URL, `AEGIS_URL`, or what the settings say."""
+    if given or os.environ.get("AEGIS_URL"):
+        return given or os.environ["AEGIS_URL"]
+    gateway = settings(ctx).gateway
+    return f"http://{gateway.host}:{gateway.port}"

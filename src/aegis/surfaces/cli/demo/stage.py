@@ -1,0 +1,192 @@
+"""The stage of the demo: tool servers, the gateway and agents as processes, and everything they leave behind."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from aegis.errors import ConfigError
+
+TENANT = "acme"
+TOOLS = ("payments", "records", "deploy")
+_SETTINGS = """# Settings of the demo; every key is explained in the file that `aegis init` writes.
+[gateway]
+host = "127.0.0.1"
+port = {port}
+environment = "demo"
+
+[log]
+format = "json"
+"""
+
+
+class Agent:
+    """One agent process with its own token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "aegis.surfaces.cli.demo.agent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "AEGIS_URL": url, "AEGIS_TOKEN": token},
+        )
+
+    def call(self, tool: str, arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Call and wait for what came of it."""
+        self.send(tool, arguments, **more)
+        return self.receive()
+
+    def send(self, tool: str, arguments: dict[str, Any], **more: Any) -> None:
+        """Start a call."""
+        assert self._process.stdin is not None, "the agent has its pipes"
+        self._process.stdin.write(json.dumps({"tool": tool, "arguments": arguments, **more}) + "\n")
+        self._process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """What came of the call that was started."""
+        assert self._process.stdout is not None, "the agent has its pipes"
+        line = self._process.stdout.readline()
+        if not line:
+            raise ConfigError("an agent process of the demo ended early")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait(10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class Stage:
+    """Everything that runs, in one directory; `close` ends all of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "aegis"
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.pids: dict[str, int] = {}
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._credentials = {kind: secrets.token_urlsafe(18) for kind in TOOLS}
+        self._agents: list[Agent] = []
+
+    def open(self) -> None:
+        """Start the tool servers, write the working directory with its keys, start the gateway."""
+        ports = {kind: self._start_tool(kind) for kind in TOOLS}
+        self._write_home(ports)
+        self.start_gateway()
+
+    def start_gateway(self) -> None:
+        """Start the gateway and wait until it says that it is ready."""
+        log = (self.directory / "gateway.log").open("a", encoding="utf-8")
+        credentials = {f"DEMO_{kind.upper()}_TOKEN": value for kind, value in self._credentials.items()}
+        self._processes["gateway"] = subprocess.Popen(
+            [sys.executable, "-m", "aegis", "--dir", str(self.home), "up"], stdout=log, stderr=log, text=True,
+            env={**os.environ, **credentials},
+        )
+        log.close()
+        self.pids["gateway"] = self._processes["gateway"].pid
+        self._await_ready()
+
+    def kill_gateway(self) -> None:
+        """SIGKILL: no time to say goodbye."""
+        process = self._processes.pop("gateway")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def agent(self, token: str) -> Agent:
+        """A new agent process that holds this token."""
+        found = Agent(self.url, token)
+        self._agents.append(found)
+        return found
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `aegis` in a process of its own, as a person in another terminal would."""
+        return subprocess.run(
+            [sys.executable, "-m", "aegis", "--dir", str(self.home), *words], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def access_log(self, kind: str) -> list[dict[str, Any]]:
+        """What a tool wrote down about every request that reached it."""
+        return [json.loads(line) for line in (self.directory / "tools" / f"{kind}.access.log").read_text("utf-8").splitlines()]
+
+    def ledger(self, kind: str) -> list[dict[str, Any]]:
+        """What a tool really did, from its own database."""
+        import sqlite3
+
+        with sqlite3.connect(self.directory / "tools" / f"{kind}.db") as db:
+            return [{"id": row[0], "key": row[1], **json.loads(row[2])} for row in db.execute("SELECT id, key, what FROM done ORDER BY id")]
+
+    def close(self, *, keep: bool = False) -> None:
+        """End every process that was started here, and remove the directory unless it is to be kept."""
+        for agent in self._agents:
+            agent.close()
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _start_tool(self, kind: str) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aegis.surfaces.cli.demo.tool_server", kind, str(self.directory / "tools")],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "TOOL_CREDENTIAL": self._credentials[kind]},
+        )
+        self._processes[kind] = process
+        self.pids[kind] = process.pid
+        assert process.stdout is not None, "the tool has its pipe"
+        line = process.stdout.readline()
+        process.stdout.close()
+        if not line.strip().isdigit():
+            raise ConfigError(f"the demo's tool server `{kind}` did not start")
+        return int(line)
+
+    def _write_home(self, ports: dict[str, int]) -> None:
+        from aegis.surfaces.cli.setup import make_keys
+
+        documents = files("aegis.surfaces.cli.demo") / "documents"
+        tenant = self.home / "tenants" / TENANT
+        (tenant / "tools").mkdir(parents=True)
+        (self.home / "aegis.toml").write_text(_SETTINGS.format(port=self.port), "utf-8")
+        for name in ("directory.yaml", "policy.yaml"):
+            (tenant / name).write_bytes((documents / name).read_bytes())
+        for source in (documents / "tools").iterdir():
+            text = source.read_text("utf-8")
+            for kind, port in ports.items():
+                text = text.replace("{{" + f"{kind}_port" + "}}", str(port))
+            (tenant / "tools" / source.name).write_text(text, "utf-8")
+        make_keys(self.home / "keys", TENANT, ("person:olga", "person:fred"))
+
+    def _await_ready(self) -> None:
+        for _ in range(300):
+            if self._processes["gateway"].poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        tail = "\n".join((self.directory / "gateway.log").read_text("utf-8").splitlines()[-5:])
+        raise ConfigError(f"the gateway of the demo did not start; the end of its log:\n{tail}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

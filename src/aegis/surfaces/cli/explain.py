@@ -1,0 +1,59 @@
+"""`aegis explain`: why a request was decided as it was."""
+
+from typing import Any
+
+import click
+import msgspec
+
+from aegis.app import App
+from aegis.errors import ConfigError
+from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.story import one_line, sentence
+
+
+@click.command()
+@click.argument("request_id")
+@context.tenant_option
+@click.pass_context
+def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
+    """Tell in a sentence, then in detail, why REQUEST_ID was decided as it was."""
+    name = context.the_tenant(ctx, tenant)
+
+    async def work(app: App) -> dict[str, Any] | None:
+        store = app.gate.store
+        events = [msgspec.json.decode(event.body) for event in await store.events(name, request_id=request_id)]
+        if not events:
+            return None
+        why = await app.why(name, request_id)
+        return {"request_id": request_id, "sentence": sentence(events), "events": events, "rules": why}
+
+    story = context.with_app(ctx, work)
+    if story is None:
+        raise ConfigError(f"no request `{request_id}` in tenant `{name}`: `aegis audit tail` shows the newest")
+    if context.as_json(ctx):
+        output.document("explain", story)
+        return
+    click.echo(story["sentence"] + "\n")
+    for event in story["events"]:
+        click.echo(one_line(event))
+    decision = next((body for body in reversed(story["events"]) if body["type"] == "decision"), None)
+    if decision is None:
+        return
+    click.echo()
+    output.fields([
+        ("decision", output.word(decision["decision"])), ("agent", decision["agent_id"]), ("for", decision["actor"]["sub"]),
+        ("through", ", ".join(hop["sub"] for hop in decision["actor"]["act"][1:])),
+        ("tool", f"{decision['tool']['name']} {decision['tool']['version']}"), ("rules", ", ".join(decision["rules"])),
+        ("also matched", ", ".join(sorted(set(decision["matched"]) - set(decision["rules"])))),
+        ("policy", f"{decision['policy']['bundle']} {decision['policy']['version']}".strip()),
+        ("approval", decision.get("approval_id", "")), ("trace", decision.get("trace_id", "")),
+        ("took", f"{decision['latency_us'] / 1000:.2f} ms to decide"),
+    ])
+    for reason in decision["reasons"]:
+        place = f" at {reason['field']}" if reason.get("field") else ""
+        limit = f", limit {reason['limit']}" if "limit" in reason else ""
+        click.echo(f"  - {reason['rule']}{place}{limit}" + (f": {reason['text']}" if reason.get("text") else ""))
+    if story["rules"]:
+        click.echo("\nrule by rule, as the policy stands now (observed values are never shown):")
+        for line in story["rules"]:
+            click.echo(f"  {line}")

@@ -1,0 +1,110 @@
+"""`aegis keys`: one class of key for each purpose, so that no key can stand in for another."""
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from aegis.surfaces.cli import context, output
+
+CLASSES = {
+    "sts": "signs the tokens of a tenant's agents",
+    "override": "signs the one-time tokens of approvals",
+    "human": "a person's own key: signs answers to approvals (needs --owner person:NAME)",
+    "kek": "wraps the keys that seal a tenant's payloads",
+    "hash": "keys the digests that stand in for redacted values",
+}
+
+
+@click.group()
+def keys() -> None:
+    """Make, list, rotate and retire keys.
+
+    \b
+    sts       signs the tokens of a tenant's agents
+    override  signs the one-time tokens of approvals
+    human     a person's own key: signs answers to approvals (--owner person:NAME)
+    kek       wraps the keys that seal a tenant's payloads
+    hash      keys the digests that stand in for redacted values
+    """  # noqa: D301 - click reads the \b
+
+
+@keys.command()
+@click.argument("key_class", type=click.Choice(list(CLASSES)))
+@click.option("--owner", default="", help="Whose key: person:NAME for class human.")
+@context.tenant_option
+@click.pass_context
+def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> None:
+    """Make the first key of KEY_CLASS for a tenant."""
+    from aegis.adapters import keyfiles
+
+    if (key_class == "human") != owner.startswith("person:"):
+        raise click.UsageError("--owner person:NAME goes with class human, and only with it")
+    kid = keyfiles.create(
+        context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant), owner, now=datetime.now(UTC)
+    )
+    _say(ctx, "made", key_class, kid)
+
+
+@keys.command()
+@click.argument("key_class", type=click.Choice(["sts", "override", "human"]))
+@click.option("--owner", default="", help="Whose key: person:NAME for class human.")
+@click.option("--overlap", default=600, show_default=True, metavar="SECONDS", help="How long the old key is still accepted.")
+@context.tenant_option
+@click.pass_context
+def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int, tenant: str | None) -> None:
+    """Make a new key and let the old one end after the overlap (twice the longest token is 600 s)."""
+    from aegis.adapters import keyfiles
+
+    kid = keyfiles.rotate(
+        context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant), owner, now=datetime.now(UTC),
+        overlap=timedelta(seconds=overlap),
+    )
+    _say(ctx, "made", key_class, kid)
+
+
+@keys.command()
+@click.argument("kid")
+@click.pass_context
+def retire(ctx: click.Context, kid: str) -> None:
+    """End a key now: what it signed is refused from here on."""
+    from aegis.adapters import keyfiles
+
+    keyfiles.retire(context.settings(ctx).keys, kid, now=datetime.now(UTC))
+    _say(ctx, "retired", "", kid)
+
+
+@keys.command("list")
+@click.pass_context
+def list_(ctx: click.Context) -> None:
+    """List the public keys and how long they are accepted."""
+    from aegis.adapters import keyfiles
+
+    found = keyfiles.load_public(context.settings(ctx).keys).entries()
+    now = datetime.now(UTC)
+    if context.as_json(ctx):
+        output.document("keys", {"keys": [
+            {"kid": key.kid, "class": key.key_class, "tenant": key.tenant, "owner": key.owner, "not_before": key.not_before,
+             "not_after": key.not_after} for key in found
+        ]})
+        return
+    output.table(
+        ("kid", "class", "tenant", "owner", "state"),
+        [(k.kid, k.key_class, k.tenant, k.owner, _state(k.not_before, k.not_after, now)) for k in found],
+        empty="no keys yet: `aegis init` or `aegis keys new` makes them",
+        keep=("kid",),
+    )
+
+
+def _state(not_before: datetime, not_after: datetime | None, now: datetime) -> str:
+    if now < not_before:
+        return "not yet"
+    if not_after is None:
+        return "in use"
+    return "retired" if now >= not_after else f"until {not_after:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _say(ctx: click.Context, verb: str, key_class: str, kid: str) -> None:
+    if context.as_json(ctx):
+        output.document("key", {"kid": kid, "class": key_class, "did": verb})
+    else:
+        click.echo(f"{verb} {key_class + ' ' if key_class else ''}key {kid}; running gateways read it when they start")

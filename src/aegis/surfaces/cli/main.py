@@ -1,0 +1,128 @@
+"""The command `aegis`: what it can do, and how every command ends.
+
+Exit codes: 0 done; 1 a check failed; 2 usage; 3 denied; 4 waits for approval; 5 could not reach or decide; 130 interrupted.
+`--help`, completion and usage errors import no product module, so that they stay fast.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+DONE, FAILED, USAGE, DENIED, WAITS, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "init": ("setup:init", "start", "make a working directory: settings, a tenant, keys, an example"),
+    "up": ("serve:up", "start", "run the gateway here, until Ctrl-C"),
+    "demo": ("demo:demo", "start", "see the whole thing at work, with real tool servers"),
+    "check": ("check:check", "start", "check settings, keys, contracts and policies, and run the policy's tests"),
+    "keys": ("keys:keys", "set up", "make, list, rotate and retire keys"),
+    "token": ("token:token", "set up", "issue a token for an agent"),
+    "tools": ("tools:tools", "set up", "list tools and show their contracts"),
+    "call": ("call:call", "act", "call a tool through the gateway"),
+    "decide": ("call:decide", "act", "ask what would be decided, and record it"),
+    "approvals": ("approvals:approvals", "operate", "see what waits for people, approve or deny it"),
+    "calls": ("calls:calls", "operate", "see calls by state, settle those whose outcome nobody knows"),
+    "explain": ("explain:explain", "operate", "tell why a request was decided as it was"),
+    "audit": ("audit:audit", "operate", "read the journal"),
+    "fsck": ("audit:fsck", "operate", "check that the store does not contradict itself"),
+}
+
+
+class Lazy(click.Group):
+    """A group that knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
+        """Names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the signature of click
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        found = getattr(importlib.import_module(f"aegis.surfaces.cli.{module}"), attribute)
+        assert isinstance(found, click.Command), f"`{cmd_name}` is not a command"
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name when there is no such command."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else "; `aegis --help` lists them"
+            ctx.fail(f"no such command `{args[0]}`{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the signature of click
+        """Help lines by group, without importing anything."""
+        for group in dict.fromkeys(group for _, group, _ in COMMANDS.values()):
+            rows = [(name, line) for name, (_, of, line) in COMMANDS.items() if of == group]
+            with formatter.section(group.capitalize()):
+                formatter.write_dl(rows)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Working directory (or AEGIS_DIR; default: here).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for programs.")
+@click.version_option(package_name="aegis-runtime", prog_name="aegis")
+@click.pass_context
+def cli(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
+    """Aegis lets AI agents act, and proves what it decided.
+
+    \b
+    New here?   aegis demo                 the whole thing at work
+                aegis init my-aegis        a working directory of your own
+                aegis --dir my-aegis up    the gateway
+    """  # noqa: D301 - click reads the \b
+    ctx.obj = {"dir": directory or Path(os.environ.get("AEGIS_DIR", ".")), "json": as_json}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the command; turns every ending into its exit code."""
+    try:
+        code = cli.main(args=args, prog_name="aegis", standalone_mode=False)
+    except click.exceptions.Exit as ending:
+        code = ending.exit_code
+    except click.Abort:
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        code = USAGE
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    except Exception as error:
+        code = _failed(error)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong in one line and choose the exit code; what is not one of ours is a defect and raises."""
+    from aegis import errors
+
+    codes: dict[type[Exception], int] = {
+        errors.PolicyViolation: DENIED,
+        errors.ApprovalPending: WAITS,
+        errors.GatewayError: UNREACHABLE,
+        errors.StoreError: UNREACHABLE,
+        errors.ConfigError: USAGE,
+        errors.IdentityError: DENIED,
+    }
+    if not isinstance(error, errors.AegisError):
+        raise error
+    problem: Any = getattr(error, "problem", None) or {}
+    click.echo(f"aegis: {error}", err=True)
+    if problem.get("next"):
+        click.echo(f"  what to do: {problem['next']}", err=True)
+    if problem.get("request_id"):
+        click.echo(f"  request id: {problem['request_id']}   (aegis explain {problem['request_id']})", err=True)
+    if problem.get("approval_id"):
+        click.echo(f"  approval:   {problem['approval_id']}   (aegis approvals show {problem['approval_id']})", err=True)
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), UNREACHABLE)

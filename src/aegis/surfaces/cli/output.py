@@ -1,0 +1,71 @@
+"""What commands print: tables and sentences for people, one JSON document for programs. Results go to standard output."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+SCHEMA = "aegis.cli/v1"
+_STYLES = {
+    "allow": "green", "done": "green", "approved": "green", "ok": "green",
+    "sanitize": "cyan", "decided": "cyan", "used": "cyan", "executing": "cyan", "reopened": "cyan",
+    "approval_needed": "yellow", "held": "yellow", "pending": "yellow", "unknown": "bold yellow", "interrupted": "yellow",
+    "deny": "red", "denied": "red", "failed": "red", "expired": "dim", "refused": "red",
+}  # fmt: skip
+
+
+def document(kind: str, value: Any) -> None:
+    """One JSON document with its schema; it only ever grows."""
+    built = msgspec.to_builtins(value)
+    content = {"schema": f"{SCHEMA}#{kind}", **built} if isinstance(built, Mapping) else {"schema": f"{SCHEMA}#{kind}", "items": built}
+    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+
+
+def line(value: Any) -> None:
+    """One JSON object on a line, for streams."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, keep: Sequence[str] = ()) -> None:
+    """A table for people. Columns in `keep` (ids) are never cut; the others wrap."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    found = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if not found:
+        click.echo(empty)
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        drawn.add_column(name, no_wrap=name in keep, overflow="fold")
+    for row in found:
+        drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 120)
+    console.print(drawn)
+
+
+def fields(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Names and values, one a line, aligned; empty values are left out."""
+    shown = [(name, str(value)) for name, value in pairs if value not in (None, "", (), [])]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
+
+
+def word(value: str) -> str:
+    """A state or outcome in its colour (none when the output is not a terminal)."""
+    style = _STYLES.get(value, "").replace("bold ", "")
+    return click.style(value, fg=style or None) if style not in ("dim", "") else value
+
+
+def ago(time: datetime) -> str:
+    """How long ago, in words a person reads at a glance."""
+    seconds = int((datetime.now(UTC) - time).total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if abs(seconds) >= size:
+            return f"{abs(seconds) // size} {unit}" + (" ago" if seconds >= 0 else " from now")
+    return f"{abs(seconds)} s" + (" ago" if seconds >= 0 else " from now")

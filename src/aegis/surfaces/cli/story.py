@@ -1,0 +1,58 @@
+"""Events as a person reads them: one line for a list, a paragraph for a request."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from aegis.surfaces.cli import output
+
+
+def one_line(body: Mapping[str, Any]) -> str:
+    """An event in one line: place, time, what, who, which tool, why."""
+    what = {
+        "decision": body.get("decision", ""),
+        "outcome": body.get("outcome", ""),
+        "approval": f"{body.get('answer', '')} by {body.get('approver', '')}",
+        "override_used": "approval used",
+        "refusal": body.get("reason", ""),
+        "repeat": f"repeat of {body.get('of', '')}: {body.get('result', '')}",
+    }.get(body["type"], "")
+    tool = body.get("tool", {}).get("name", "") if isinstance(body.get("tool"), Mapping) else ""
+    rules = ", ".join(body.get("rules", ()))
+    reason = body.get("reason", "") if body["type"] == "outcome" else ""
+    tail = " ".join(part for part in (tool, rules and f"[{rules}]", reason and f"({reason})") if part)
+    head = f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<13} {output.word(what):<16} {body.get('agent_id', ''):<18} {tail}"
+    return f"{head}  {click.style(body.get('request_id', ''), dim=True)}"
+
+
+def sentence(events: Sequence[Mapping[str, Any]]) -> str:
+    """What became of a request, in one sentence."""
+    decision = next((body for body in reversed(events) if body["type"] == "decision"), None)
+    if decision is None:
+        last = events[-1]
+        if last["type"] == "refusal":
+            return f"{last.get('agent_id', 'The caller')} was refused before anything was decided: {last.get('what', '')}."
+        return f"The request was a repetition of {last.get('of', 'another one')}: {last.get('result', '')}."
+    who, tool = decision["agent_id"], decision["tool"]["name"]
+    reason = decision["reasons"][0] if decision["reasons"] else {}
+    outcome = next((body for body in reversed(events) if body["type"] == "outcome"), None)
+    if decision["decision"] == "deny":
+        return f"{who} may not call {tool}: {_because(reason) or ', '.join(decision['rules'])}."
+    if decision["decision"] == "approval_needed":
+        return f"{who} asked for {tool}, which waits for a person ({decision['approval_id']}): {_because(reason)}."
+    verb = "was allowed to call" if decision["decision"] == "allow" else "was allowed, redacted, to call"
+    by = f" with approval {decision['approval_id']}" if decision.get("approval_id") else ""
+    end = f"; the call is {outcome['outcome']}" + (f" ({outcome['reason']})" if outcome.get("reason") else "") if outcome else (
+        "; no outcome is recorded yet"
+    )
+    return f"{who} {verb} {tool} by rule {', '.join(decision['rules'])}{by}{end}."
+
+
+def _because(reason: Mapping[str, Any]) -> str:
+    if not reason:
+        return ""
+    limit = f" (limit {reason['limit']})" if "limit" in reason else ""
+    field = f" on {reason['field']}{limit}" if reason.get("field") else limit
+    text = f": {reason['text']}" if reason.get("text") else ""
+    return f"rule {reason['rule']}{field}{text}"
