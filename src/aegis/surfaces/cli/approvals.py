@@ -98,8 +98,14 @@ def _answer(ctx: click.Context, approval_id: str, person: str, reason: str, tena
         now = app.gate.clock.now()
         statement = mint(
             build_statement(
-                approval_id=approval_id, tenant=name, request_hash=found[0].request_hash, approve=approve, shown=card.shown,
-                approver=person, reason=reason, now=now,
+                approval_id=approval_id,
+                tenant=name,
+                request_hash=found[0].request_hash,
+                approve=approve,
+                shown=card.shown,
+                approver=person,
+                reason=reason,
+                now=now,
             ),
             key,
         )
@@ -124,13 +130,23 @@ def _wanted(held: Approval) -> str:
 
 def _print_card(card: Any) -> None:
     held = card.approval
-    output.fields([
-        ("approval", held.approval_id), ("state", output.word(held.state)), ("tool", held.tool), ("asked by", held.agent_id),
-        ("in the name of", ", ".join(held.requesters[1:])), ("because", held.reason), ("rules", ", ".join(held.rules)),
-        ("needs", _wanted(held)), ("approved by", ", ".join(said.person for said in held.answers if said.approve)),
-        ("asked", output.ago(held.created_at)), ("expires", output.ago(held.expires_at)), ("request", held.request_id),
-        ("card", card.shown),
-    ])
+    output.fields(
+        [
+            ("approval", held.approval_id),
+            ("state", output.word(held.state)),
+            ("tool", held.tool),
+            ("asked by", held.agent_id),
+            ("in the name of", ", ".join(held.requesters[1:])),
+            ("because", held.reason),
+            ("rules", ", ".join(held.rules)),
+            ("needs", _wanted(held)),
+            ("approved by", ", ".join(said.person for said in held.answers if said.approve)),
+            ("asked", output.ago(held.created_at)),
+            ("expires", output.ago(held.expires_at)),
+            ("request", held.request_id),
+            ("card", card.shown),
+        ]
+    )
     if card.arguments is None:
         click.echo("arguments were erased or cannot be opened here")
     else:

@@ -12,17 +12,21 @@ from aegis.surfaces.cli.token import issue
 
 
 def _options(command: Any) -> Any:
-    for option in reversed([
-        click.argument("tool"),
-        click.option("-a", "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."),
-        click.option("--args", "whole", metavar="JSON", help="All arguments as one JSON object."),
-        click.option("--key", default="", help="Idempotency key; a write needs one."),
-        click.option("--as", "agent_id", metavar="AGENT", help="Issue a token for this agent here (else AEGIS_TOKEN is used)."),
-        click.option("--url", help="The gateway (or AEGIS_URL; default: the one of the settings)."),
-        click.option("--request-id", default="", help="Your own id for this request."),
-        click.option("--parent", nargs=2, metavar="AGENT REQUEST_ID", help="The call on whose behalf this one is made."),
-        context.tenant_option,
-    ]):
+    for option in reversed(
+        [
+            click.argument("tool"),
+            click.option(
+                "-a", "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."
+            ),
+            click.option("--args", "whole", metavar="JSON", help="All arguments as one JSON object."),
+            click.option("--key", default="", help="Idempotency key; a write needs one."),
+            click.option("--as", "agent_id", metavar="AGENT", help="Issue a token for this agent here (else AEGIS_TOKEN is used)."),
+            click.option("--url", help="The gateway (or AEGIS_URL; default: the one of the settings)."),
+            click.option("--request-id", default="", help="Your own id for this request."),
+            click.option("--parent", nargs=2, metavar="AGENT REQUEST_ID", help="The call on whose behalf this one is made."),
+            context.tenant_option,
+        ]
+    ):
         command = option(command)
     return command
 
@@ -68,8 +72,18 @@ def client(ctx: click.Context, url: str | None, agent_id: str | None, tenant: st
 @click.option("--override", default="", help="One-time token of an approval.")
 @click.pass_context
 def call(
-    ctx: click.Context, tool: str, pairs: tuple[str, ...], whole: str | None, key: str, agent_id: str | None, url: str | None,
-    request_id: str, parent: tuple[str, str] | None, tenant: str | None, wait: float, override: str,
+    ctx: click.Context,
+    tool: str,
+    pairs: tuple[str, ...],
+    whole: str | None,
+    key: str,
+    agent_id: str | None,
+    url: str | None,
+    request_id: str,
+    parent: tuple[str, str] | None,
+    tenant: str | None,
+    wait: float,
+    override: str,
 ) -> None:
     """Call TOOL through the gateway.
 
@@ -80,7 +94,12 @@ def call(
 
     with client(ctx, url, agent_id, tenant, parent) as at:
         done = at.call(
-            tool, arguments(pairs, whole), key=key, request_id=request_id, parent=parent, override=override,
+            tool,
+            arguments(pairs, whole),
+            key=key,
+            request_id=request_id,
+            parent=parent,
+            override=override,
             wait=timedelta(seconds=wait),
         )
     if context.as_json(ctx):
@@ -95,8 +114,16 @@ def call(
 @_options
 @click.pass_context
 def decide(
-    ctx: click.Context, tool: str, pairs: tuple[str, ...], whole: str | None, key: str, agent_id: str | None, url: str | None,
-    request_id: str, parent: tuple[str, str] | None, tenant: str | None,
+    ctx: click.Context,
+    tool: str,
+    pairs: tuple[str, ...],
+    whole: str | None,
+    key: str,
+    agent_id: str | None,
+    url: str | None,
+    request_id: str,
+    parent: tuple[str, str] | None,
+    tenant: str | None,
 ) -> None:
     """Ask what would be decided on a call of TOOL, and record it; nothing is forwarded."""
     with client(ctx, url, agent_id, tenant, parent) as at:

@@ -36,7 +36,9 @@ def check(ctx: click.Context) -> int:
     results += [("tool credential", "failed", text) for text in app.missing_credentials(tenants)]
     bad = [row for row in results if row[1] != "ok"]
     if context.as_json(ctx):
-        output.document("check", {"ok": not bad, "results": [dict(zip(("what", "state", "text"), row, strict=True)) for row in results]})
+        output.document(
+            "check", {"ok": not bad, "results": [dict(zip(("what", "state", "text"), row, strict=True)) for row in results]}
+        )
     else:
         output.table(("what", "state", ""), results, empty="nothing to check")
         click.echo(f"\n{len(bad)} of {len(results)} checks failed" if bad else f"\nall {len(results)} checks passed")

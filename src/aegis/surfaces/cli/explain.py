@@ -40,15 +40,21 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
     if decision is None:
         return
     click.echo()
-    output.fields([
-        ("decision", output.word(decision["decision"])), ("agent", decision["agent_id"]), ("for", decision["actor"]["sub"]),
-        ("through", ", ".join(hop["sub"] for hop in decision["actor"]["act"][1:])),
-        ("tool", f"{decision['tool']['name']} {decision['tool']['version']}"), ("rules", ", ".join(decision["rules"])),
-        ("also matched", ", ".join(sorted(set(decision["matched"]) - set(decision["rules"])))),
-        ("policy", f"{decision['policy']['bundle']} {decision['policy']['version']}".strip()),
-        ("approval", decision.get("approval_id", "")), ("trace", decision.get("trace_id", "")),
-        ("took", f"{decision['latency_us'] / 1000:.2f} ms to decide"),
-    ])
+    output.fields(
+        [
+            ("decision", output.word(decision["decision"])),
+            ("agent", decision["agent_id"]),
+            ("for", decision["actor"]["sub"]),
+            ("through", ", ".join(hop["sub"] for hop in decision["actor"]["act"][1:])),
+            ("tool", f"{decision['tool']['name']} {decision['tool']['version']}"),
+            ("rules", ", ".join(decision["rules"])),
+            ("also matched", ", ".join(sorted(set(decision["matched"]) - set(decision["rules"])))),
+            ("policy", f"{decision['policy']['bundle']} {decision['policy']['version']}".strip()),
+            ("approval", decision.get("approval_id", "")),
+            ("trace", decision.get("trace_id", "")),
+            ("took", f"{decision['latency_us'] / 1000:.2f} ms to decide"),
+        ]
+    )
     for reason in decision["reasons"]:
         place = f" at {reason['field']}" if reason.get("field") else ""
         limit = f", limit {reason['limit']}" if "limit" in reason else ""

@@ -39,9 +39,7 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
 
     if (key_class == "human") != owner.startswith("person:"):
         raise click.UsageError("--owner person:NAME goes with class human, and only with it")
-    kid = keyfiles.create(
-        context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant), owner, now=datetime.now(UTC)
-    )
+    kid = keyfiles.create(context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant), owner, now=datetime.now(UTC))
     _say(ctx, "made", key_class, kid)
 
 
@@ -56,7 +54,11 @@ def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int, tenant:
     from aegis.adapters import keyfiles
 
     kid = keyfiles.rotate(
-        context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant), owner, now=datetime.now(UTC),
+        context.settings(ctx).keys,
+        key_class,
+        context.the_tenant(ctx, tenant),
+        owner,
+        now=datetime.now(UTC),
         overlap=timedelta(seconds=overlap),
     )
     _say(ctx, "made", key_class, kid)
@@ -82,10 +84,22 @@ def list_(ctx: click.Context) -> None:
     found = keyfiles.load_public(context.settings(ctx).keys).entries()
     now = datetime.now(UTC)
     if context.as_json(ctx):
-        output.document("keys", {"keys": [
-            {"kid": key.kid, "class": key.key_class, "tenant": key.tenant, "owner": key.owner, "not_before": key.not_before,
-             "not_after": key.not_after} for key in found
-        ]})
+        output.document(
+            "keys",
+            {
+                "keys": [
+                    {
+                        "kid": key.kid,
+                        "class": key.key_class,
+                        "tenant": key.tenant,
+                        "owner": key.owner,
+                        "not_before": key.not_before,
+                        "not_after": key.not_after,
+                    }
+                    for key in found
+                ]
+            },
+        )
         return
     output.table(
         ("kid", "class", "tenant", "owner", "state"),

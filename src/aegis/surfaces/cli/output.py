@@ -20,7 +20,9 @@ _STYLES = {
 def document(kind: str, value: Any) -> None:
     """One JSON document with its schema; it only ever grows."""
     built = msgspec.to_builtins(value)
-    content = {"schema": f"{SCHEMA}#{kind}", **built} if isinstance(built, Mapping) else {"schema": f"{SCHEMA}#{kind}", "items": built}
+    content = (
+        {"schema": f"{SCHEMA}#{kind}", **built} if isinstance(built, Mapping) else {"schema": f"{SCHEMA}#{kind}", "items": built}
+    )
     click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
 
 

@@ -22,7 +22,9 @@ def one_line(body: Mapping[str, Any]) -> str:
     rules = ", ".join(body.get("rules", ()))
     reason = body.get("reason", "") if body["type"] == "outcome" else ""
     tail = " ".join(part for part in (tool, rules and f"[{rules}]", reason and f"({reason})") if part)
-    head = f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<13} {output.word(what):<16} {body.get('agent_id', ''):<18} {tail}"
+    head = (
+        f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<13} {output.word(what):<16} {body.get('agent_id', ''):<18} {tail}"
+    )
     return f"{head}  {click.style(body.get('request_id', ''), dim=True)}"
 
 
@@ -43,8 +45,10 @@ def sentence(events: Sequence[Mapping[str, Any]]) -> str:
         return f"{who} asked for {tool}, which waits for a person ({decision['approval_id']}): {_because(reason)}."
     verb = "was allowed to call" if decision["decision"] == "allow" else "was allowed, redacted, to call"
     by = f" with approval {decision['approval_id']}" if decision.get("approval_id") else ""
-    end = f"; the call is {outcome['outcome']}" + (f" ({outcome['reason']})" if outcome.get("reason") else "") if outcome else (
-        "; no outcome is recorded yet"
+    end = (
+        f"; the call is {outcome['outcome']}" + (f" ({outcome['reason']})" if outcome.get("reason") else "")
+        if outcome
+        else ("; no outcome is recorded yet")
     )
     return f"{who} {verb} {tool} by rule {', '.join(decision['rules'])}{by}{end}."
 

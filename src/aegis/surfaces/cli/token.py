@@ -9,8 +9,17 @@ from aegis.surfaces.cli import context, output
 
 
 def issue(
-    ctx: click.Context, agent_id: str, *, tenant: str | None, parent: tuple[str, str] | None = None, subject: str = "",
-    ttl_seconds: int = 300, scopes: tuple[str, ...] = (), roles: tuple[str, ...] = (), txn: str = "", task: str = "",
+    ctx: click.Context,
+    agent_id: str,
+    *,
+    tenant: str | None,
+    parent: tuple[str, str] | None = None,
+    subject: str = "",
+    ttl_seconds: int = 300,
+    scopes: tuple[str, ...] = (),
+    roles: tuple[str, ...] = (),
+    txn: str = "",
+    task: str = "",
 ) -> str:
     """A token for an agent of the directory; roles and scopes are all it holds, unless fewer are asked for."""
     from aegis.adapters import keyfiles
@@ -26,9 +35,18 @@ def issue(
         raise ConfigError(f"no agent `{agent_id}` in tenants/{name}/directory.yaml")
     now = datetime.now(UTC)
     claims = build_access(
-        tenant=name, agent_id=agent_id, subject=subject or agent_id, roles=roles or known.roles, scopes=scopes or known.scopes,
-        audience=settings.gateway.audience, now=now, ttl=timedelta(seconds=ttl_seconds), token_id=ids.new("tok", now),
-        parent=parent, txn=txn, task=task,
+        tenant=name,
+        agent_id=agent_id,
+        subject=subject or agent_id,
+        roles=roles or known.roles,
+        scopes=scopes or known.scopes,
+        audience=settings.gateway.audience,
+        now=now,
+        ttl=timedelta(seconds=ttl_seconds),
+        token_id=ids.new("tok", now),
+        parent=parent,
+        txn=txn,
+        task=task,
     )
     return mint(claims, keyfiles.load_private(settings.keys, "sts", name, ""))
 
@@ -39,7 +57,9 @@ def issue(
 @click.option("--ttl", "ttl_seconds", default=300, show_default=True, type=click.IntRange(1, 300), help="Seconds to live.")
 @click.option("--scope", "scopes", multiple=True, help="Only these tools (repeat); must be held by the agent.")
 @click.option("--role", "roles", multiple=True, help="Only these roles (repeat); must be held by the agent.")
-@click.option("--parent", nargs=2, metavar="AGENT REQUEST_ID", help="A delegated token: who hands down, and from which live request.")
+@click.option(
+    "--parent", nargs=2, metavar="AGENT REQUEST_ID", help="A delegated token: who hands down, and from which live request."
+)
 @click.option("--txn", default="", help="Transaction that the token belongs to.")
 @click.option("--task", default="", help="Task that the token belongs to.")
 @context.tenant_option

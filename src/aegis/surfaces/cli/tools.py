@@ -51,8 +51,15 @@ def show(ctx: click.Context, tool: str, tenant: str | None) -> None:
         keys = ("name", "version", "digest", "effect", "interrupt", "resource", "description", "input_schema", "output_schema")
         output.document("tool", {key: getattr(found, key) for key in keys})
         return
-    output.fields([
-        ("tool", found.name), ("version", found.version), ("digest", found.digest), ("effect", found.effect),
-        ("changes", found.resource), ("if interrupted", found.interrupt), ("description", found.description),
-    ])
+    output.fields(
+        [
+            ("tool", found.name),
+            ("version", found.version),
+            ("digest", found.digest),
+            ("effect", found.effect),
+            ("changes", found.resource),
+            ("if interrupted", found.interrupt),
+            ("description", found.description),
+        ]
+    )
     click.echo(msgspec.json.format(msgspec.json.encode(found.input_schema), indent=2).decode())

@@ -29,7 +29,11 @@ def attempt(client: Client, asked: dict[str, Any]) -> dict[str, Any]:
     except AegisError as error:
         return {"ended": "refused", "problem": {}, "text": str(error)}
     return {
-        "ended": "done", "decision": done.decision, "request_id": done.request_id, "result": done.result, "repeated": done.repeated,
+        "ended": "done",
+        "decision": done.decision,
+        "request_id": done.request_id,
+        "result": done.result,
+        "repeated": done.repeated,
         "approval_id": done.approval_id,
     }
 

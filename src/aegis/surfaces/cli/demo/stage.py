@@ -35,7 +35,10 @@ class Agent:
 
     def __init__(self, url: str, token: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "aegis.surfaces.cli.demo.agent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "aegis.surfaces.cli.demo.agent"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, "AEGIS_URL": url, "AEGIS_TOKEN": token},
         )
 
@@ -92,7 +95,10 @@ class Stage:
         log = (self.directory / "gateway.log").open("a", encoding="utf-8")
         credentials = {f"DEMO_{kind.upper()}_TOKEN": value for kind, value in self._credentials.items()}
         self._processes["gateway"] = subprocess.Popen(
-            [sys.executable, "-m", "aegis", "--dir", str(self.home), "up"], stdout=log, stderr=log, text=True,
+            [sys.executable, "-m", "aegis", "--dir", str(self.home), "up"],
+            stdout=log,
+            stderr=log,
+            text=True,
             env={**os.environ, **credentials},
         )
         log.close()
@@ -114,7 +120,11 @@ class Stage:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `aegis` in a process of its own, as a person in another terminal would."""
         return subprocess.run(
-            [sys.executable, "-m", "aegis", "--dir", str(self.home), *words], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-m", "aegis", "--dir", str(self.home), *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def access_log(self, kind: str) -> list[dict[str, Any]]:
@@ -126,7 +136,10 @@ class Stage:
         import sqlite3
 
         with sqlite3.connect(self.directory / "tools" / f"{kind}.db") as db:
-            return [{"id": row[0], "key": row[1], **json.loads(row[2])} for row in db.execute("SELECT id, key, what FROM done ORDER BY id")]
+            return [
+                {"id": row[0], "key": row[1], **json.loads(row[2])}
+                for row in db.execute("SELECT id, key, what FROM done ORDER BY id")
+            ]
 
     def close(self, *, keep: bool = False) -> None:
         """End every process that was started here, and remove the directory unless it is to be kept."""
@@ -146,7 +159,9 @@ class Stage:
     def _start_tool(self, kind: str) -> int:
         process = subprocess.Popen(
             [sys.executable, "-m", "aegis.surfaces.cli.demo.tool_server", kind, str(self.directory / "tools")],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "TOOL_CREDENTIAL": self._credentials[kind]},
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TOOL_CREDENTIAL": self._credentials[kind]},
         )
         self._processes[kind] = process
         self.pids[kind] = process.pid

@@ -109,10 +109,16 @@ def handler(kind: str, ledger: Ledger, credential: str) -> type[BaseHTTPRequestH
                 status, reply = 401, {"error": "wrong credential"}
             else:
                 status, reply = KINDS[kind](ledger, self.command, parts.path.strip("/").split("/"), query, key, body)
-            ledger.log({
-                "method": self.command, "path": parts.path, "key": key, "status": status,
-                "request": self.headers.get("aegis-request-id", ""), "headers": sorted(name.lower() for name in self.headers),
-            })
+            ledger.log(
+                {
+                    "method": self.command,
+                    "path": parts.path,
+                    "key": key,
+                    "status": status,
+                    "request": self.headers.get("aegis-request-id", ""),
+                    "headers": sorted(name.lower() for name in self.headers),
+                }
+            )
             content = json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

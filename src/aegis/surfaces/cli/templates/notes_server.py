@@ -11,13 +11,13 @@ class Notes(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         """Add a note and tell its id."""
         note = json.loads(self.rfile.read(int(self.headers["content-length"])))
         NOTES.append(note | {"id": len(NOTES) + 1})
         self.answer({"id": len(NOTES)})
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         """List the notes."""
         self.answer({"notes": NOTES})
 

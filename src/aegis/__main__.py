@@ -1,0 +1,5 @@
+"""`python -m aegis` is `aegis`."""
+
+from aegis.surfaces.cli.main import main
+
+main()
