@@ -1,0 +1,83 @@
+"""Read the tests that a set carries."""
+
+from aegis.model.decision import Outcome
+from aegis.policy.ir import CONTRACT, DEFAULT_DENY, Case, Expect, Kind, Rule, ToolLine
+from aegis.policy.node import Node, choices, nearest
+from aegis.policy.operands import WEEKDAYS, is_time
+from aegis.policy.places import FIXED
+
+_OUTCOMES = tuple(map(str, Outcome))
+_EXPECT = ("outcome", "would_be", "rules", "not_rules", "shadow")
+_STRINGS = frozenset({Kind.STRING, Kind.VERSION, Kind.TIME, Kind.WEEKDAY})
+
+
+def cases(node: Node, tools: dict[str, ToolLine], rules: tuple[Rule, ...], shape: dict[str, str]) -> tuple[Case, ...]:
+    """The cases at `spec.tests`; their names are unique."""
+    found: dict[str, Case] = {}
+    for item in node.items(empty=True):
+        fields = item.fields(("name", "input", "expect"), ("name", "input", "expect"))
+        name = fields["name"].text()
+        if name in found:
+            raise fields["name"].fail(f"test `{name}` exists already at {found[name].place}")
+        given = _given(fields["input"], tools, shape)
+        expect = _expect(fields["expect"], [rule.id for rule in rules], tools)
+        found[name] = Case(name=name, given=given, expect=expect, place=item.place())
+    return tuple(found.values())
+
+
+def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str]) -> dict[str, object]:
+    members = node.members()
+    if "tool" not in members:
+        raise node.fail("the input of a test names its `tool`")
+    tool = tools.get(members["tool"].text())
+    known = [*FIXED, *(f"args.{name}" for name in tool.args)] if tool else [*FIXED]
+    known += [f"tenant.{path}" for path in shape]
+    for path, child in members.items():
+        if path.startswith("args.") and path.count(".") == 1:
+            continue  # a test may send an argument that the contract does not know
+        if path not in known:
+            raise child.fail(f"no such path `{path}` in the input of a test; expected {choices(known)}{nearest(path, known)}")
+        if path in FIXED:
+            _check_value(path, FIXED[path], child)
+    return {path: child.value for path, child in members.items()}
+
+
+def _check_value(path: str, kind: Kind, node: Node) -> None:
+    if kind in _STRINGS and not isinstance(node.value, str):
+        raise node.fail(f"`{path}` is a string")
+    if kind is Kind.INTEGER and type(node.value) is not int:
+        raise node.fail(f"`{path}` is an integer")
+    if kind is Kind.TIME and not is_time(node.text()):
+        raise node.fail('expected a time of day "HH:MM" from 00:00 to 23:59')
+    if kind is Kind.WEEKDAY:
+        node.word(WEEKDAYS)
+    if kind is Kind.ARRAY:
+        for item in node.items(empty=True):
+            if path == "chain":
+                fields = item.fields(("id", "trust"), ("id", "trust"))
+                fields["id"].text()
+                fields["trust"].integer(0, 5)
+            else:
+                item.text()
+
+
+def _expect(node: Node, rules: list[str], tools: dict[str, ToolLine]) -> Expect:
+    fields = node.fields(_EXPECT)
+    if not fields:
+        raise node.fail(f"a test that expects nothing cannot fail; expected {choices(_EXPECT)}")
+    known = [*rules, DEFAULT_DENY, *(f"{name}{CONTRACT}" for name in tools)]
+
+    def ids(key: str) -> tuple[str, ...]:
+        items = fields[key].items(empty=True) if key in fields else []
+        return tuple(item.word(known) for item in items)
+
+    def outcome(key: str) -> Outcome | None:
+        return Outcome(fields[key].word(_OUTCOMES)) if key in fields else None
+
+    return Expect(
+        outcome=outcome("outcome"),
+        would_be=outcome("would_be"),
+        rules=ids("rules"),
+        not_rules=ids("not_rules"),
+        shadow=ids("shadow"),
+    )

@@ -1,0 +1,122 @@
+"""The policy language `aegis.policy/v1`: from a YAML document to a checked `Policy`.
+
+The sets of keys, paths and operators are closed and there are no embedded expressions, so that a set can be analysed and compiled
+to other engines. Whatever is not understood refuses to load, at its place in the file; nothing is ever skipped.
+
+    node          walks the document, knows places and near words
+    toollines     contract lines          places      what a rule may read
+    conditions    conditions              operands    what stands to the right of an operator
+    obligations   redaction               rules       rules          cases    tests
+"""
+
+from collections.abc import Iterable
+
+from aegis.crypto.canonical import canon_numbers
+from aegis.crypto.digest import sha256
+from aegis.errors import CanonicalError, DocumentError
+from aegis.model import document
+from aegis.model.decision import Outcome
+from aegis.policy.cases import cases
+from aegis.policy.ir import Policy, Rule, Scalar, ToolLine
+from aegis.policy.node import Node, named
+from aegis.policy.operands import SHAPES
+from aegis.policy.rules import Ground, rules, warnings
+from aegis.policy.toollines import is_dotted, is_name, tool_lines
+from aegis.policy.zone import is_zone
+
+API_VERSION = "aegis.policy/v1"
+KIND = "PolicySet"
+_TOP = ("apiVersion", "kind", "metadata", "spec")
+_SPEC = ("mode", "timezone", "lists", "tenant", "tools", "rules", "tests")
+
+
+def load(text: str, *, source: str) -> Policy:
+    """The policy set in `text`; `source` names the file in errors.
+
+    Raises:
+        DocumentError: With `file:line:column`, what was found, what was expected, and the nearest valid word.
+    """
+    root = Node(document.parse(text, source=source))
+    top = root.fields(_TOP, _TOP)
+    top["apiVersion"].word((API_VERSION,))
+    top["kind"].word((KIND,))
+    metadata = _metadata(top["metadata"])
+    if isinstance(top["spec"].value, dict) and "rego" in top["spec"].value:
+        raise top["spec"].at("rego").fail("not supported yet: `rego:`")
+    spec = top["spec"].fields(_SPEC, ("tools", "rules"))
+    ground = Ground(
+        tools=tool_lines(spec["tools"]),
+        lists=_lists(spec["lists"]) if "lists" in spec else {},
+        tenant_shape=dict(_shape(spec["tenant"])) if "tenant" in spec else {},
+    )
+    found = rules(spec["rules"], ground)
+    return Policy(
+        **metadata,
+        digest=_digest(root),
+        shadow="mode" in spec and spec["mode"].word(("enforce", "shadow")) == "shadow",
+        timezone=_timezone(spec["timezone"]) if "timezone" in spec else "UTC",
+        lists=ground.lists,
+        tenant_shape=ground.tenant_shape,
+        tools=ground.tools,
+        rules=found,
+        tests=cases(spec["tests"], ground.tools, found, ground.tenant_shape) if "tests" in spec else (),
+        warnings=tuple(_warnings(spec, ground.tools, found)),
+    )
+
+
+def _metadata(node: Node) -> dict[str, str]:
+    fields = node.fields(("name", "tenant", "owner"), ("name", "tenant", "owner"))
+    for key in ("name", "tenant"):
+        if not is_dotted(fields[key].text()):
+            raise fields[key].fail(f"`{key}` is a plain name: letters, digits, `_`, `-` and dots between them")
+    return {key: child.text() for key, child in fields.items()}
+
+
+def _lists(node: Node) -> dict[str, tuple[Scalar, ...]]:
+    return {name: _list(name, child) for name, child in node.members().items()}
+
+
+def _list(name: str, node: Node) -> tuple[Scalar, ...]:
+    if not is_name(name):
+        raise node.fail(f"`{name}` is not the name of a list: expected letters, digits, `_` and `-`")
+    items = node.items(empty=True)
+    for item in items:
+        if type(item.value) not in (str, int) or type(item.value) is not type(items[0].value):
+            raise item.fail(f"a list holds strings only or integers only, found {named(item.value)}")
+    return tuple(item.value for item in items)
+
+
+def _shape(node: Node, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """(path, type) of every place of the tenant's data."""
+    for name, child in node.members().items():
+        if not is_name(name):
+            raise child.fail(f"`{name}` is not a plain name: expected letters, digits, `_` and `-`")
+        if isinstance(child.value, dict):
+            yield from _shape(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child.word(SHAPES)
+
+
+def _timezone(node: Node) -> str:
+    text = node.text()
+    if not is_zone(text):
+        raise node.fail(f"`{text}` is not a time zone that this machine knows; expected a name such as Europe/Berlin or UTC")
+    return text
+
+
+def _digest(root: Node) -> str:
+    try:
+        return sha256(canon_numbers(root.value))
+    except CanonicalError as error:
+        raise root.fail(f"the document has no canonical form: {error}") from None
+
+
+def _warnings(spec: dict[str, Node], tools: dict[str, ToolLine], found: tuple[Rule, ...]) -> Iterable[str]:
+    for index, rule in enumerate(found):
+        yield from warnings(rule, spec["rules"].at(index))
+    for name in tools:
+        if not any(rule.effect is Outcome.ALLOW and rule.covers(name) for rule in found):
+            yield str(spec["tools"].at(name).fail(f"warning: no rule allows `{name}`, so every call of it is denied"))
+
+
+__all__ = ["DocumentError", "Policy", "load"]
