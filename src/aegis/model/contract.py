@@ -1,0 +1,324 @@
+"""A tool's contract: what it does, what it takes and gives, how it is spoken to, and whether it can be repeated safely.
+
+`aegis.tool/v1` documents are written by the tool's owner:
+
+    metadata   name, version, tenant, owner
+    spec       description, effect, resource, interrupt, upstream, operations, input, output
+
+The input schema is closed: an argument that it does not name is refused. Each argument is mapped exactly once by the operation, so
+nothing that was decided on can get lost, and nothing that was not can get in.
+"""
+
+import re
+from typing import Any, Literal, get_args
+
+from msgspec import Struct
+
+from aegis.crypto.canonical import canon_numbers
+from aegis.crypto.digest import sha256
+from aegis.errors import ConfigError
+from aegis.model.document import Document
+from aegis.model.floats import stray_floats
+from aegis.model.node import Node
+from aegis.model.operation import IDEMPOTENCY_KEY, Operation, Scalar, Segment
+from aegis.model.schema import Schema, Violation
+
+Effect = Literal["read", "write", "dangerous"]
+Interrupt = Literal["honours_key", "ask", "neither"]
+API_VERSION = "aegis.tool/v1"
+NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
+VERSION = re.compile(r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)")
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_HEADER = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_LITERAL = re.compile(r"[A-Za-z0-9._~:@-]+")
+_OURS = frozenset({
+    "authorization", "host", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "cookie",
+    "proxy-authorization", "proxy-connection", "content-length", "content-type", "content-encoding", "accept-encoding",
+    "traceparent", "tracestate", "idempotency-key", "via", "forwarded",
+})  # fmt: skip
+
+
+class Credential(Struct, frozen=True, kw_only=True):
+    """How the gateway authenticates to the tool: a header, whose value comes from an environment variable or a file."""
+
+    header: str
+    prefix: str = ""
+    env: str = ""
+    file: str = ""
+
+
+class UpstreamAddress(Struct, frozen=True, kw_only=True):
+    """Where the tool is, and how long we wait for it. `url` has no path beyond a fixed prefix."""
+
+    url: str
+    timeout_seconds: float = 30.0
+    connect_timeout_seconds: float = 3.0
+    max_response_bytes: int = 1_048_576
+    credential: Credential | None = None
+
+
+class Contract(Struct, frozen=True, kw_only=True):
+    """One version of a tool's contract. `digest` is over its meaning: two files that say the same have the same digest."""
+
+    name: str
+    version: str
+    tenant: str
+    owner: str
+    description: str
+    effect: Effect
+    resource: str
+    interrupt: Interrupt
+    idempotency_header: str
+    upstream: UpstreamAddress
+    operations: dict[str, Operation]
+    input: Schema
+    output: Schema | None
+    digest: str
+    source: str = ""
+
+    @property
+    def input_schema(self) -> Any:
+        """The input schema as its owner wrote it, closed."""
+        return self.input.source
+
+    @property
+    def output_schema(self) -> Any:
+        """The output schema; `None` when any JSON is a result."""
+        return self.output.source if self.output else None
+
+    @property
+    def max_response_bytes(self) -> int:
+        """How large a result may be."""
+        return self.upstream.max_response_bytes
+
+    def check_input(self, arguments: dict[str, Any]) -> tuple[Violation, ...]:
+        """Where the arguments break the contract; empty when they fit."""
+        return self.input.check(arguments) or stray_floats(self.input.source, arguments)
+
+    def check_output(self, result: Any) -> tuple[Violation, ...]:
+        """Where the result breaks the contract; empty when it fits."""
+        return self.output.check(result) if self.output else ()
+
+
+def contract(document: Document) -> Contract:
+    """The contract that a document states.
+
+    Raises:
+        DocumentError: With file, line and column, what was found and what was expected.
+    """
+    top = Node(document).fields(("apiVersion", "kind", "metadata", "spec"), ("apiVersion", "kind", "metadata", "spec"))
+    top["apiVersion"].word((API_VERSION,))
+    top["kind"].word(("Tool",))
+    meta = top["metadata"].fields(("name", "version", "tenant", "owner", "labels"), ("name", "version", "tenant", "owner"))
+    name, version = _match(meta["name"], NAME, "a name such as `payments.transfer`"), _match(meta["version"], VERSION, "X.Y.Z")
+    spec = top["spec"].fields(
+        (
+            "description", "effect", "resource", "interrupt", "idempotency_header", "upstream", "operations", "input", "output",
+        ),
+        ("description", "effect", "upstream", "operations", "input"),
+    )  # fmt: skip
+    effect: Effect = spec["effect"].word(get_args(Effect))  # type: ignore[assignment]  # word() gave one of the literals
+    closed = _closed(spec["input"])
+    properties = _properties(spec["input"], closed)
+    operations = _operations(spec["operations"], closed, properties)
+    interrupt, resource = _consequences(top["spec"], spec, effect, operations, properties)
+    output = _schema(spec["output"], spec["output"].value) if "output" in spec else None
+    meaning = {"metadata": {"name": name, "version": version}, "spec": {**document.value["spec"], "input": closed}}
+    return Contract(
+        name=name, version=version, tenant=meta["tenant"].text(), owner=meta["owner"].text(),
+        description=spec["description"].text(), effect=effect, resource=resource, interrupt=interrupt,
+        idempotency_header=_header_name(spec["idempotency_header"], ours=True) if "idempotency_header" in spec else "idempotency-key",
+        upstream=_upstream(spec["upstream"]), operations=operations, input=_schema(spec["input"], closed), output=output,
+        digest=sha256(canon_numbers(meaning)), source=document.source,
+    )  # fmt: skip
+
+
+def _match(node: Node, pattern: re.Pattern[str], expected: str) -> str:
+    text = node.text()
+    if not pattern.fullmatch(text) or len(text) > 128:
+        raise node.fail(f"expected {expected}")
+    return text
+
+
+def _schema(node: Node, source: Any) -> Schema:
+    try:
+        return Schema(source)
+    except ConfigError as error:
+        raise node.fail(str(error)) from None
+
+
+def _closed(node: Node) -> dict[str, Any]:
+    """The input schema, closed against unknown arguments."""
+    source = node.value
+    if not isinstance(source, dict) or source.get("type") != "object" or not isinstance(source.get("properties"), dict):
+        raise node.fail("expected `type: object` with `properties`: arguments are named")
+    if source.get("additionalProperties", False) is not False:
+        raise node.at("additionalProperties").fail("expected false: unknown arguments are refused")
+    for key in ("patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "if"):
+        if key in source:
+            raise node.at(key).fail("not at the top of an input schema: every argument must be named under `properties`")
+    return {**source, "additionalProperties": False}
+
+
+def _properties(node: Node, closed: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = closed["properties"]
+    for name in properties:
+        if not _ARGUMENT.fullmatch(name) or name == IDEMPOTENCY_KEY:
+            raise node.at("properties").at(name).fail("expected a plain argument name, other than `idempotency_key`")
+    return properties
+
+
+def _operations(node: Node, closed: dict[str, Any], properties: dict[str, Any]) -> dict[str, Operation]:
+    found = node.fields(("call", "ask"), ("call",))
+    call = _operation(found["call"], closed, properties, asks=False)
+    mapped = call.arguments
+    for name in properties:
+        if mapped.count(name) != 1:
+            how = "not mapped" if name not in mapped else "mapped more than once"
+            raise found["call"].fail(f"argument `{name}` is {how}: path, query, headers and body carry each one exactly once")
+    operations = {"call": call}
+    if "ask" in found:
+        operations["ask"] = _operation(found["ask"], closed, properties, asks=True)
+    return operations
+
+
+def _operation(node: Node, closed: dict[str, Any], properties: dict[str, Any], *, asks: bool) -> Operation:
+    keys = ("method", "path", "query", "headers", "body", *(("done", "absent") if asks else ()))
+    parts = node.fields(keys, ("method", "path", *(("done", "absent") if asks else ())))
+    method = parts["method"].word(_METHODS if not asks else ("GET",))
+    known = {**properties, **({IDEMPOTENCY_KEY: {"type": "string"}} if asks else {})}
+    path = _path(parts["path"], closed, known)
+    query = _mapping(parts.get("query"), known, lambda child: None)
+    headers = _mapping(parts.get("headers"), known, lambda child: _header_name(child))
+    taken = {segment.argument for segment in path} | {name for _, name in (*query, *headers)}
+    body: tuple[tuple[str, str], ...] | None = None
+    if "body" in parts:
+        if method == "GET":
+            raise parts["body"].fail("GET has no body")
+        if parts["body"].value == "all":
+            body = tuple((name, name) for name in properties if name not in taken)
+        else:
+            body = _mapping(parts["body"], known, lambda child: None)
+    scalars = tuple((name, _scalar(node, name, known[name])) for name in sorted(taken - {""}))
+    return Operation(
+        method=method, path=path, query=query, headers=headers, body=body, scalars=scalars,
+        done=_statuses(parts.get("done")), absent=_statuses(parts.get("absent")),
+    )  # fmt: skip
+
+
+def _path(node: Node, closed: dict[str, Any], known: dict[str, Any]) -> tuple[Segment, ...]:
+    text = node.text()
+    if not text.startswith("/"):
+        raise node.fail("expected a path that starts with `/`")
+    segments = []
+    for part in text.split("/")[1:] if text != "/" else []:
+        if part.startswith("{") and part.endswith("}"):
+            name = part[1:-1]
+            if name not in known:
+                raise node.fail(f"`{{{name}}}` is not an argument of the input schema")
+            if name not in closed.get("required", ()) and name != IDEMPOTENCY_KEY:
+                raise node.fail(f"`{{{name}}}` stands in the path, so the input schema must require it")
+            segments.append(Segment(argument=name))
+        elif _LITERAL.fullmatch(part) and part not in (".", ".."):
+            segments.append(Segment(text=part))
+        else:
+            raise node.fail("a segment is plain text or one `{argument}`, and never empty")
+    return tuple(segments)
+
+
+def _mapping(node: Node | None, known: dict[str, Any], check: Any) -> tuple[tuple[str, str], ...]:
+    if node is None:
+        return ()
+    pairs = []
+    for wire, child in node.members().items():
+        name = child.text()
+        if name not in known:
+            raise child.fail(f"`{name}` is not an argument of the input schema")
+        check(_Named(child, wire))
+        pairs.append((wire, name))
+    return tuple(pairs)
+
+
+class _Named:
+    """A key and its place, so that a bad header name is reported where it stands."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self.name = name
+        self.fail = node.fail
+
+
+def _header_name(node: Any, *, ours: bool = False) -> str:
+    name = node.name if isinstance(node, _Named) else node.text().lower()
+    if not _HEADER.fullmatch(name) or name.startswith(("aegis-", "x-forwarded-")) or (name in _OURS and not ours):
+        raise node.fail("expected a header name in lower case that is neither ours nor one of framing or identity")
+    return str(name)
+
+
+def _scalar(node: Node, name: str, schema: Any) -> Scalar:
+    kind = schema.get("type") if isinstance(schema, dict) else None
+    if kind is None and isinstance(schema, dict) and all(isinstance(item, str) for item in schema.get("enum", (0,))):
+        kind = "string"
+    if kind not in get_args(Scalar):
+        raise node.fail(f"argument `{name}` travels as text, so its schema needs type string, integer or boolean")
+    return kind  # type: ignore[no-any-return]  # checked against the literal above
+
+
+def _statuses(node: Node | None) -> frozenset[int]:
+    if node is None:
+        return frozenset()
+    status = node.fields(("status",), ("status",))["status"]
+    return frozenset(item.integer(200, 499) for item in status.items())
+
+
+def _consequences(
+    at: Node, spec: dict[str, Node], effect: Effect, operations: dict[str, Operation], properties: dict[str, Any]
+) -> tuple[Interrupt, str]:
+    """How the tool can be interrupted and what a call changes: both must be said of everything but a read."""
+    if effect == "read":
+        for key in ("interrupt", "resource"):
+            if key in spec:
+                raise spec[key].fail("a read changes nothing: leave this out, or say `effect: write`")
+        return "honours_key", ""
+    for key in ("interrupt", "resource"):
+        if key not in spec:
+            raise at.fail(f"`{key}` is missing: a {effect} must say what it changes and how it can be interrupted")
+    interrupt: Interrupt = spec["interrupt"].word(get_args(Interrupt))  # type: ignore[assignment]  # word() gave a literal
+    if (interrupt == "ask") != ("ask" in operations):
+        raise spec["interrupt"].fail("`interrupt: ask` and an `ask` operation go together")
+    resource = spec["resource"].text()
+    for name in re.findall(r"\{([^}]*)\}", resource):
+        if name not in properties:
+            raise spec["resource"].fail(f"`{{{name}}}` is not an argument of the input schema")
+    return interrupt, resource
+
+
+def _upstream(node: Node) -> UpstreamAddress:
+    keys = ("url", "timeout_seconds", "connect_timeout_seconds", "max_response_bytes", "credential")
+    parts = node.fields(keys, ("url",))
+    url = parts["url"].text().rstrip("/")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~/-]*)?", url) or "/.." in url:
+        raise parts["url"].fail("expected `http://HOST[:PORT][/prefix]` or https, without user, query or fragment")
+    return UpstreamAddress(
+        url=url,
+        timeout_seconds=float(parts["timeout_seconds"].integer(1, 600)) if "timeout_seconds" in parts else 30.0,
+        connect_timeout_seconds=float(parts["connect_timeout_seconds"].integer(1, 60)) if "connect_timeout_seconds" in parts else 3.0,
+        max_response_bytes=parts["max_response_bytes"].integer(1, 64 * 1024 * 1024) if "max_response_bytes" in parts else 1_048_576,
+        credential=_credential(parts["credential"]) if "credential" in parts else None,
+    )
+
+
+def _credential(node: Node) -> Credential:
+    parts = node.fields(("header", "prefix", "env", "file"), ("header",))
+    if ("env" in parts) == ("file" in parts):
+        raise node.fail("expected exactly one of `env` and `file`: where the secret is, never the secret itself")
+    header = parts["header"].text().lower()
+    if not _HEADER.fullmatch(header) or (header in _OURS and header != "authorization"):
+        raise parts["header"].fail("expected a header name such as `authorization`")
+    prefix = parts["prefix"].value if "prefix" in parts else ""
+    if not isinstance(prefix, str) or not all(" " <= char <= "~" for char in prefix):
+        raise parts["prefix"].fail("expected visible ASCII")
+    env = parts["env"].text() if "env" in parts else ""
+    return Credential(header=header, prefix=prefix, env=env, file=parts["file"].text() if "file" in parts else "")
+
+
