@@ -302,7 +302,9 @@ def _upstream(node: Node) -> UpstreamAddress:
     return UpstreamAddress(
         url=url,
         timeout_seconds=float(parts["timeout_seconds"].integer(1, 600)) if "timeout_seconds" in parts else 30.0,
-        connect_timeout_seconds=float(parts["connect_timeout_seconds"].integer(1, 60)) if "connect_timeout_seconds" in parts else 3.0,
+        connect_timeout_seconds=float(parts["connect_timeout_seconds"].integer(1, 60))
+        if "connect_timeout_seconds" in parts
+        else 3.0,
         max_response_bytes=parts["max_response_bytes"].integer(1, 64 * 1024 * 1024) if "max_response_bytes" in parts else 1_048_576,
         credential=_credential(parts["credential"]) if "credential" in parts else None,
     )
@@ -320,5 +322,3 @@ def _credential(node: Node) -> Credential:
         raise parts["prefix"].fail("expected visible ASCII")
     env = parts["env"].text() if "env" in parts else ""
     return Credential(header=header, prefix=prefix, env=env, file=parts["file"].text() if "file" in parts else "")
-
-

@@ -25,7 +25,9 @@ class ContractGuard:
             return (self._error(f"{tool}#unknown", "no such tool in this tenant"),)
         found = self._by_digest.get(proposal.tool_digest)
         if found is None or (found.name, found.version) != (tool, proposal.tool_version):
-            return (self._error(f"{tool}#version", "no such version of the tool", field="version", limit=self._newest[tool].version),)
+            return (
+                self._error(f"{tool}#version", "no such version of the tool", field="version", limit=self._newest[tool].version),
+            )
         verdicts = tuple(self._violation(tool, violation) for violation in found.check_input(proposal.arguments))
         if found.effect != "read" and not proposal.idempotency_key:
             why = f"a {found.effect} needs an idempotency key, so that a repetition is not a second action"

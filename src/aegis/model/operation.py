@@ -86,9 +86,7 @@ def to_request(operation: Operation, arguments: Mapping[str, Any], *, idempotenc
     return OutgoingRequest(method=operation.method, path=path or "/", query=query, headers=headers, body=body)
 
 
-def to_arguments(
-    operation: Operation, method: str, path: str, query: str, headers: Mapping[str, str], body: Any
-) -> dict[str, Any]:
+def to_arguments(operation: Operation, method: str, path: str, query: str, headers: Mapping[str, str], body: Any) -> dict[str, Any]:
     """The arguments that a request carries.
 
     Args:

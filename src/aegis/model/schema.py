@@ -73,7 +73,8 @@ def _violations(error: jsonschema_rs.ValidationError) -> list[Violation]:
     if keyword in ("additionalProperties", "unevaluatedProperties"):
         # The name of an unknown member is the caller's text: it is the place, and it is cut there.
         return [
-            Violation(path=f"{path}/{escape(str(name))[:64]}", keyword=keyword, text="unknown member") for name in kind["unexpected"]
+            Violation(path=f"{path}/{escape(str(name))[:64]}", keyword=keyword, text="unknown member")
+            for name in kind["unexpected"]
         ]
     if keyword == "required":
         return [Violation(path=f"{path}/{escape(str(kind['property']))}", keyword=keyword, text="required member is missing")]

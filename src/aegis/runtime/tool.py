@@ -40,7 +40,7 @@ class Tool:
         """Perform the call once. Never repeats anything by itself."""
         headers = {"traceparent": trace.traceparent, "aegis-request-id": request_id}
         try:
-            request = to_request(contract, contract.operations["call"], arguments)
+            request = to_request(contract.operations["call"], arguments)
             response = await self._upstream.send(contract, request, idempotency_key=key, headers=headers)
         except UpstreamError as error:
             return Reading(seen=Seen.BROKEN if error.sent else Seen.UNSENT, reason=error.reason)
@@ -55,7 +55,7 @@ class Tool:
         asking = contract.operations["ask"]
         headers = {"traceparent": trace.traceparent, "aegis-request-id": request_id}
         try:
-            request = to_request(contract, asking, arguments, idempotency_key=key)
+            request = to_request(asking, arguments, idempotency_key=key)
             response = await self._upstream.send(contract, request, idempotency_key="", headers=headers)
         except (UpstreamError, InputError):
             return None

@@ -70,7 +70,7 @@ async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
         if contract is None:
             raise InputError("no such tool", "/tool")
         seen = asked.http
-        arguments = to_arguments(contract, seen.method, seen.path, seen.query.encode("latin-1"), seen.headers, seen.body)
+        arguments = to_arguments(contract.operations["call"], seen.method, seen.path, seen.query, seen.headers, seen.body)
     ask = _ask(gateway, exchange, who, asked.tool, arguments or {}, asked.version)
     return _told(gateway, exchange, await gateway.app.gate.decide(ask))
 

@@ -1,0 +1,56 @@
+"""Reads the contracts of a tenant from `tools/*.yaml`."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import Struct
+
+from aegis.errors import ConfigError
+from aegis.model.contract import Contract, contract
+from aegis.model.document import parse
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """The contracts of one tenant: `newest` by tool name, `by_digest` every version."""
+
+    newest: Any
+    by_digest: Any
+
+
+def load(directory: Path, tenant: str) -> Catalogue:
+    """Every contract below `directory`; none at all when it does not exist.
+
+    Raises:
+        DocumentError: A document is wrong, at its place.
+        ConfigError: A document belongs to another tenant, or two documents state one version.
+    """
+    found: dict[tuple[str, str], Contract] = {}
+    for path in sorted(directory.rglob("*.yaml")) if directory.is_dir() else []:
+        stated = contract(parse(read(path), source=str(path)))
+        if stated.tenant != tenant:
+            raise ConfigError(f"{path}: is of tenant `{stated.tenant}`, but lies below tenant `{tenant}`")
+        if (stated.name, stated.version) in found:
+            first = found[stated.name, stated.version].source
+            raise ConfigError(f"{path}: version {stated.version} of `{stated.name}` stands already in {first}")
+        found[stated.name, stated.version] = stated
+    newest: dict[str, Contract] = {}
+    for stated in found.values():
+        kept = newest.get(stated.name)
+        if kept is None or _order(stated.version) > _order(kept.version):
+            newest[stated.name] = stated
+    return Catalogue(
+        newest=MappingProxyType(newest), by_digest=MappingProxyType({stated.digest: stated for stated in found.values()})
+    )
+
+
+def read(path: Path) -> str:
+    """The text of a document, or `ConfigError` that names the file."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {type(error).__name__}") from None
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
