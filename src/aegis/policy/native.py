@@ -38,11 +38,16 @@ Witness = Callable[[Any], Blame]
 
 
 class Compiled(Struct, frozen=True):
-    """A condition that can be tested. `witness` names the comparison (field, limit) that made it fire; `fixed` if always one."""
+    """A condition that can be tested.
+
+    `witness` names the comparison (field, limit) that made it fire, `fixed` the same if it is always one. `telling` is false for a
+    mere test of presence, which explains less than the comparison beside it.
+    """
 
     fires: Test
     witness: Witness
     fixed: Blame | None = None
+    telling: bool = True
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -87,9 +92,10 @@ def _compile(when: Condition, context: Context, unknown: bool, *, want: bool) ->
 
 def _conjunction(parts: Sequence[Compiled]) -> Compiled:
     tests = tuple(part.fires for part in parts)
+    told = next((part for part in parts if part.telling), parts[0])
     if len(tests) == 2:
         first, second = tests
-        return Compiled(lambda subject: first(subject) and second(subject), parts[0].witness)
+        return Compiled(lambda subject: first(subject) and second(subject), told.witness, told.fixed, told.telling)
 
     def fires(subject: Any) -> bool:
         for test in tests:  # noqa: SIM110 - a generator costs more than the tests that it runs
@@ -97,7 +103,7 @@ def _conjunction(parts: Sequence[Compiled]) -> Compiled:
                 return False
         return True
 
-    return Compiled(fires, parts[0].witness)
+    return Compiled(fires, told.witness, told.fixed, told.telling)
 
 
 def _disjunction(parts: Sequence[Compiled]) -> Compiled:
@@ -120,7 +126,7 @@ def _leaf(when: Leaf, context: Context, unknown: bool, *, want: bool) -> Compile
     test = leaf(when.op, _getter(when.path, context), operands, when.path.kind, unknown=unknown, want=want)
     blame = when.path.text, limit(when)
     exempt = when.op is Op.PRESENT
-    return Compiled(test if exempt else _absent(test, when.path, context, want=want), lambda _: blame, blame)
+    return Compiled(test if exempt else _absent(test, when.path, context, want=want), lambda _: blame, blame, not exempt)
 
 
 def _absent(test: Test, path: Path, context: Context, *, want: bool) -> Test:
