@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from aegis.adapters import catalogue, directory, keyfiles, policies
-from aegis.adapters.http_upstream import HttpUpstream
+from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.errors import AegisError, ConfigError
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import Directory
@@ -25,8 +25,10 @@ from aegis.journal.store import Store
 from aegis.model.approval import Approval
 from aegis.model.contract_guard import ContractGuard
 from aegis.model.principal import Principal
+from aegis.policy.explain import explain
 from aegis.policy.guard import RulesGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
+from aegis.policy.selftest import run_tests
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.enforce import Gate
@@ -183,6 +185,51 @@ def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) 
         if not keys.has("sts", tenant):
             raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
         keyfiles.load_private(settings.keys, "override", tenant, "")
+
+
+async def why(app: App, tenant: str, request_id: str) -> list[str]:
+    """What every rule of the tool had to say about a recorded call, by the policy as it stands now; no observed value is shown.
+
+    Empty when the arguments were not kept, were erased, or the caller is no longer in the directory.
+    """
+    recorded = await app.gate.recorded(tenant, request_id)
+    if recorded is None:
+        return []
+    policy, data = policies.load(app.settings.tenants / tenant, tenant)
+    proposal, facts, decision = recorded.proposal, recorded.facts, recorded.decision
+    told = explain(
+        decision,
+        tool=proposal.tool,
+        agent_id=proposal.principal.agent_id,
+        policy=policy,
+        proposal=proposal,
+        facts=facts,
+        tenant_data=data,
+    )
+    lines = []
+    for rule in told.rules:
+        lines.append(f"{'fires' if rule.fires else 'silent':<7}{rule.effect:<16}{rule.rule}{'  (shadow)' if rule.shadow else ''}")
+        lines += [f"         {c.result:<8}{c.path} {c.operator} {c.limit}" for c in rule.comparisons]
+    return lines
+
+
+def policy_tests(settings: Settings, tenant: str) -> list[tuple[str, str]]:
+    """(`ok` or `failed`, text) for every test that the tenant's policy carries, and its warnings."""
+    policy, data = policies.load(settings.tenants / tenant, tenant)
+    results = [("ok" if r.passed else "failed", "; ".join((r.name, *r.problems))) for r in run_tests(policy, data)]
+    return results + [("ok", f"warning: {warning}") for warning in policy.warnings]
+
+
+def missing_credentials(settings: Settings, tenants: Mapping[str, Tenant]) -> list[str]:
+    """What is wrong with the credentials by which the gateway would reach the tools."""
+    found = []
+    for tenant in tenants.values():
+        for contract in tenant.by_digest.values():
+            try:
+                credential(contract, settings.root)
+            except ConfigError as error:
+                found.append(str(error))
+    return found
 
 
 def directory_of(settings: Settings, tenant: str) -> Directory:

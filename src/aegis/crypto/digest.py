@@ -12,6 +12,11 @@ def sha256(*parts: bytes) -> str:
     return "sha256:" + state.hexdigest()
 
 
+def sha256_raw(data: bytes) -> bytes:
+    """The 32 bytes of the digest, for formats that want them."""
+    return hashlib.sha256(data).digest()
+
+
 def keyed(key: bytes, message: bytes) -> str:
     """HMAC-SHA-256: a digest that only holders of `key` can recompute, for values that could be guessed."""
     return "hmac:" + hmac.new(key, message, hashlib.sha256).hexdigest()

@@ -30,7 +30,8 @@ class Node:
 
     def place(self) -> str:
         """`file:line:column` of this value."""
-        return str(self.fail("")).rstrip(": ")
+        line, column = self.document.place(self.path)
+        return f"{self.document.source}:{line}:{column}"
 
     def fields(self, allowed: Collection[str], required: Collection[str] = ()) -> dict[str, "Node"]:
         """The members of a mapping whose keys come from a closed set."""

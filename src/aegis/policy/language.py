@@ -18,7 +18,7 @@ from aegis.model import document
 from aegis.model.decision import Outcome
 from aegis.policy.cases import cases
 from aegis.policy.ir import Policy, Rule, Scalar, ToolLine
-from aegis.policy.node import Node, named
+from aegis.model.node import Node, named
 from aegis.policy.operands import SHAPES
 from aegis.policy.rules import Ground, rules, warnings
 from aegis.policy.toollines import is_dotted, is_name, tool_lines

@@ -10,7 +10,7 @@ from typing import Any
 
 from aegis.policy.hosts import entry_complaint, member_of
 from aegis.policy.ir import Kind, Op
-from aegis.policy.node import MAX_INTEGER
+from aegis.model.node import MAX_INTEGER
 from aegis.policy.patterns import search
 from aegis.policy.versions import parse_range, parse_version, within
 from aegis.policy.view import Get

@@ -2,7 +2,7 @@
 
 from aegis.model.decision import Redaction, Stage
 from aegis.policy.ir import Kind, ToolLine
-from aegis.policy.node import Node, choices, nearest
+from aegis.model.node import Node, choices, nearest
 from aegis.policy.patterns import complaint, matches_empty
 from aegis.policy.pointer import NotAPointer, tokens
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aegis.policy.node import MAX_INTEGER
+from aegis.model.node import MAX_INTEGER
 
 
 def problems(shape: Mapping[str, str], data: Mapping[str, Any]) -> tuple[str, ...]:

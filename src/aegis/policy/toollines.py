@@ -1,7 +1,7 @@
 """Read the contract lines of a set: which tools exist, their arguments, versions and labels."""
 
 from aegis.policy.ir import CONTRACT, Argument, Kind, Labels, ToolLine
-from aegis.policy.node import Node, choices, nearest
+from aegis.model.node import Node, choices, nearest
 from aegis.policy.parsed import FIELDS
 from aegis.policy.places import FIXED
 from aegis.policy.versions import parse_range

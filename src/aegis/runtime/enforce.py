@@ -21,6 +21,7 @@ from aegis.runtime.approvals import Desk
 from aegis.runtime.ask import Answer, Ask
 from aegis.runtime.clock import Clock
 from aegis.runtime.effect import Effect
+from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Tool
@@ -90,6 +91,10 @@ class Gate:
             door=door,
         )
         await self.store.commit(Unit(tenant=tenant, events=(event,)))
+
+    async def recorded(self, tenant: str, request_id: str) -> Recorded | None:
+        """The newest decision on a request, as it can be looked at again."""
+        return await recorded(self.store, self.vault, tenant, request_id)
 
     async def drain(self) -> None:
         """Wait for every call under way to be recorded."""

@@ -65,6 +65,14 @@ def decision(
     data: dict[str, Any] = {
         "actor": actor(principal),
         "agent_id": principal.agent_id,
+        "agent": {
+            "roles": [text(role) for role in principal.roles],
+            "scopes": [text(scope) for scope in principal.scopes],
+            "trust": principal.trust,
+            "chain": [{"id": link.agent_id, "trust": link.trust} for link in principal.chain],
+            "txn": text(principal.txn),
+            "task": text(principal.task),
+        },
         "token_jti": text(principal.token_id),
         "tool": {
             "name": text(proposal.tool),

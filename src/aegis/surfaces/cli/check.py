@@ -33,7 +33,7 @@ def check(ctx: click.Context) -> int:
         results.append(("keys", "ok", str(settings.keys)))
     except AegisError as error:
         results.append(("keys", "failed", str(error)))
-    results += [("tool credential", "failed", text) for text in app.missing_credentials(tenants)]
+    results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     bad = [row for row in results if row[1] != "ok"]
     if context.as_json(ctx):
         output.document(

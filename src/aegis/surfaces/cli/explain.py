@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from aegis.app import App
+from aegis.app import why as app_why
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.story import one_line, sentence
@@ -24,7 +25,7 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
         events = [msgspec.json.decode(event.body) for event in await store.events(name, request_id=request_id)]
         if not events:
             return None
-        why = await app.why(name, request_id)
+        why = await app_why(app, name, request_id)
         return {"request_id": request_id, "sentence": sentence(events), "events": events, "rules": why}
 
     story = context.with_app(ctx, work)

@@ -1,0 +1,73 @@
+"""The chain of trust: a delegated call stands on a live request of the agent that handed the task down.
+
+Headers and bodies never carry authority. A delegated caller must say whose request it serves, so that it cannot act by accident under
+another one, and what it says must equal what its token was signed for.
+"""
+
+from aegis.errors import IdentityError
+from aegis.identity.principal import covers
+from aegis.model.call import LIVE
+from aegis.model.decision import Verdict
+from aegis.model.facts import Facts
+from aegis.model.principal import Parent
+from aegis.model.proposal import Proposal
+
+MAX_DEPTH = 8
+
+
+def agree(signed: Parent | None, sent_agent_id: str, sent_request_id: str) -> None:
+    """Check that what a caller sends about its parent equals what its token says.
+
+    Raises:
+        IdentityError: `parent_required` when a delegated caller does not name its parent, `parent_mismatch` when the two differ.
+    """
+    if signed is None:
+        if sent_agent_id or sent_request_id:
+            raise IdentityError("parent_mismatch", "a parent is named, but the token is not delegated")
+        return
+    if not sent_agent_id or not sent_request_id:
+        raise IdentityError("parent_required", "a delegated call names `parent_agent_id` and `parent_request_id`")
+    if (sent_agent_id, sent_request_id) != (signed.agent_id, signed.request_id):
+        raise IdentityError("parent_mismatch", "the parent that is named is not the one that the token was signed for")
+
+
+class ChainGuard:
+    """Denies a delegated call whose parent is missing, another agent's, or not under way."""
+
+    name = "chain"
+
+    def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:
+        """A deny verdict for each broken link; nothing when the chain holds or there is none."""
+        who = proposal.principal
+        if not who.chain:
+            return (self._deny("chain.parent_unexpected", "a parent without a chain"),) if who.parent else ()
+        found = []
+        names = [who.agent_id, *(link.agent_id for link in who.chain)]
+        if len(set(names)) != len(names):
+            found.append(self._deny("chain.loop", "an agent stands twice in the chain", "chain"))
+        if len(who.chain) > MAX_DEPTH:
+            found.append(self._deny("chain.depth", "the chain is too long", "chain", MAX_DEPTH))
+        if who.parent is None or facts.parent is None:
+            found.append(self._deny("chain.parent_missing", "no such parent request in this tenant", "parent_request_id"))
+        elif who.parent.agent_id != who.chain[0].agent_id or facts.parent.agent_id != who.chain[0].agent_id:
+            found.append(self._deny("chain.parent_mismatch", "the parent request is another agent's", "parent_agent_id"))
+        elif facts.parent.state not in LIVE:
+            found.append(self._deny("chain.parent_not_live", "the parent request is not under way", "parent_request_id"))
+        return tuple(found)
+
+    def _deny(self, rule: str, reason: str, field: str = "", limit: object = None) -> Verdict:
+        return Verdict(guard=self.name, effect="deny", rule=rule, reason=reason, field=field, limit=limit)
+
+
+class ScopeGuard:
+    """Denies a tool that the caller's token does not open."""
+
+    name = "scope"
+
+    def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
+        """A deny verdict when no scope covers the tool."""
+        scopes = proposal.principal.scopes
+        if any(covers(scope, proposal.tool) for scope in scopes):
+            return ()
+        why = "the token does not open this tool"
+        return (Verdict(guard=self.name, effect="deny", rule="chain.scope", reason=why, field="tool", limit=list(scopes)),)

@@ -1,0 +1,99 @@
+"""Who exists in a tenant: agents with what they may hold at most, and people with their roles."""
+
+import re
+
+from msgspec import Struct
+
+from aegis.model.document import Document
+from aegis.model.node import Node
+
+API_VERSION = "aegis.directory/v1"
+AGENT = re.compile(r"agent:[a-z0-9][a-z0-9._-]{0,62}")
+PERSON = re.compile(r"person:[a-z0-9][a-z0-9._-]{0,62}")
+TENANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_ROLE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_SCOPE = re.compile(r"\*|[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*(?:\.\*)?")
+MAX_TRUST = 5
+
+
+class AgentEntry(Struct, frozen=True, kw_only=True):
+    """An agent: the roles and scopes that its tokens may hold at most, and how far it is trusted (0 to 5)."""
+
+    id: str
+    roles: tuple[str, ...]
+    scopes: tuple[str, ...]
+    trust: int = 0
+    enabled: bool = True
+    owner: str = ""
+    may_delegate_to: tuple[str, ...] = ()
+
+
+class PersonEntry(Struct, frozen=True, kw_only=True):
+    """A person, who may approve where a rule names one of the roles."""
+
+    id: str
+    roles: tuple[str, ...]
+    enabled: bool = True
+
+
+class Directory(Struct, frozen=True, kw_only=True):
+    """Everybody of one tenant, by id."""
+
+    tenant: str
+    agents: dict[str, AgentEntry]
+    people: dict[str, PersonEntry]
+
+
+def parse_directory(document: Document) -> Directory:
+    """The directory that a document states.
+
+    Raises:
+        DocumentError: With the place, what was found and what was expected.
+    """
+    top = Node(document).fields(("apiVersion", "kind", "metadata", "spec"), ("apiVersion", "kind", "metadata", "spec"))
+    top["apiVersion"].word((API_VERSION,))
+    top["kind"].word(("Directory",))
+    meta = top["metadata"].fields(("tenant", "owner"), ("tenant",))
+    spec = top["spec"].fields(("agents", "people"), ("agents",))
+    agents = {name: _agent(name, node) for name, node in spec["agents"].members().items()}
+    for name, node in spec["agents"].members().items():
+        for other in agents[name].may_delegate_to:
+            if other not in agents:
+                raise node.at("may_delegate_to").fail(f"`{other}` is not an agent of this directory")
+    people = {name: _person(name, node) for name, node in spec["people"].members().items()} if "people" in spec else {}
+    return Directory(tenant=_match(meta["tenant"], TENANT, "a tenant name such as `acme`"), agents=agents, people=people)
+
+
+def _agent(name: str, node: Node) -> AgentEntry:
+    if not AGENT.fullmatch(name):
+        raise node.fail("expected an id such as `agent:planner`")
+    parts = node.fields(("roles", "scopes", "trust", "enabled", "owner", "may_delegate_to"), ("roles", "scopes"))
+    return AgentEntry(
+        id=name, roles=_texts(parts["roles"], _ROLE, "a role such as `treasury`"),
+        scopes=_texts(parts["scopes"], _SCOPE, "a tool, `prefix.*` or `*`"),
+        trust=parts["trust"].integer(0, MAX_TRUST) if "trust" in parts else 0,
+        enabled=parts["enabled"].flag() if "enabled" in parts else True,
+        owner=parts["owner"].text() if "owner" in parts else "",
+        may_delegate_to=_texts(parts["may_delegate_to"], AGENT, "an agent id") if "may_delegate_to" in parts else (),
+    )  # fmt: skip
+
+
+def _person(name: str, node: Node) -> PersonEntry:
+    if not PERSON.fullmatch(name):
+        raise node.fail("expected an id such as `person:alice`")
+    parts = node.fields(("roles", "enabled"), ("roles",))
+    return PersonEntry(
+        id=name, roles=_texts(parts["roles"], _ROLE, "a role such as `oncall`"),
+        enabled=parts["enabled"].flag() if "enabled" in parts else True,
+    )  # fmt: skip
+
+
+def _texts(node: Node, pattern: re.Pattern[str], expected: str) -> tuple[str, ...]:
+    return tuple(_match(item, pattern, expected) for item in node.items(empty=True))
+
+
+def _match(node: Node, pattern: re.Pattern[str], expected: str) -> str:
+    text = node.text()
+    if not pattern.fullmatch(text):
+        raise node.fail(f"expected {expected}")
+    return text

@@ -1,0 +1,87 @@
+"""A decision of the past, put together again from its event and its sealed arguments, so that it can be explained or decided anew."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from aegis.crypto import ijson
+from aegis.errors import InputError, SealError
+from aegis.journal.store import Store
+from aegis.model.decision import Decision, Outcome, PolicyRef, Reason
+from aegis.model.facts import Facts
+from aegis.model.principal import Link, Parent, Principal
+from aegis.model.proposal import Proposal
+from aegis.runtime.vault import Vault
+
+
+class Recorded(Struct, frozen=True, kw_only=True):
+    """What was proposed, what was known, what was decided."""
+
+    proposal: Proposal
+    facts: Facts
+    decision: Decision
+
+
+async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | None:
+    """The newest decision on a request; `None` when there is none, or when its arguments were not kept or were erased."""
+    events = [event for event in await store.events(tenant, request_id=request_id) if event.type == "decision"]
+    if not events:
+        return None
+    body = msgspec.json.decode(events[-1].body)
+    try:
+        plain = await vault.read(tenant, events[-1].id, "arguments")
+        arguments = ijson.parse(plain, max_size_bytes=len(plain)) if plain is not None else None
+    except (SealError, InputError):
+        return None
+    if not isinstance(arguments, dict):
+        return None
+    return Recorded(proposal=_proposal(body, tenant, arguments), facts=_facts(body), decision=_decision(body))
+
+
+def _proposal(body: dict[str, Any], tenant: str, arguments: dict[str, Any]) -> Proposal:
+    agent = body["agent"]
+    parent = body.get("parent_request_id", "")
+    principal = Principal(
+        tenant=tenant,
+        agent_id=body["agent_id"],
+        subject=body["actor"]["sub"],
+        roles=tuple(agent["roles"]),
+        scopes=tuple(agent["scopes"]),
+        trust=agent["trust"],
+        chain=tuple(Link(agent_id=link["id"], trust=link["trust"]) for link in agent["chain"]),
+        parent=Parent(agent_id=body["parent_agent_id"], request_id=parent) if parent else None,
+        token_id=body["token_jti"],
+        txn=agent["txn"],
+        task=agent["task"],
+    )
+    return Proposal(
+        principal=principal,
+        tool=body["tool"]["name"],
+        arguments=arguments,
+        tool_version=body["tool"]["version"],
+        tool_digest=body["tool"]["digest"],
+        environment=body["environment"],
+        idempotency_key=body["idempotency_key"],
+        request_id=body["request_id"],
+        request_hash=body["request_hash"],
+    )
+
+
+def _facts(body: dict[str, Any]) -> Facts:
+    return Facts(now=datetime.fromisoformat(body["time"]), environment=body["environment"])
+
+
+def _decision(body: dict[str, Any]) -> Decision:
+    policy = body["policy"]
+    return Decision(
+        outcome=Outcome(body["decision"]),
+        rules=tuple(body["rules"]),
+        matched=tuple(body["matched"]),
+        reasons=tuple(
+            Reason(rule=r["rule"], text=r.get("text", ""), field=r.get("field", ""), limit=r.get("limit")) for r in body["reasons"]
+        ),
+        approval_id=body["approval_id"],
+        policy=PolicyRef(name=policy["bundle"], version=policy["version"], digest=policy["digest"]),
+    )
