@@ -64,7 +64,7 @@ def issue(
 @click.option("--task", default="", help="Task that the token belongs to.")
 @context.tenant_option
 @click.pass_context
-def token(ctx: click.Context, agent_id: str, tenant: str | None, **claims: Any) -> None:
+def token(ctx: click.Context, /, agent_id: str, tenant: str | None, **claims: Any) -> None:
     """Issue a token for AGENT_ID, good for at most five minutes, and print it.
 
     \b

@@ -22,8 +22,8 @@ from aegis.surfaces.gateway import http, routes
 from aegis.surfaces.gateway.caller import Caller, authenticate
 from aegis.surfaces.gateway.metrics import Metrics
 from aegis.surfaces.gateway.openapi import document
-from aegis.surfaces.gateway.problems import Problem, problem
-from aegis.surfaces.gateway.wire import Problem as ProblemBody
+from aegis.surfaces.gateway.problems import problem
+from aegis.surfaces.gateway.wire import Problem
 
 log = logging.getLogger("aegis.gateway")
 REQUEST_ID = "aegis-request-id"
@@ -114,7 +114,7 @@ class Gateway:
             status, _ = answer.status, error
         if exchange is not None:
             headers = exchange.headers()
-        if isinstance(answer, ProblemBody):
+        if isinstance(answer, Problem):
             if exchange is not None and not answer.request_id:
                 answer = msgspec.structs.replace(answer, request_id=exchange.request_id)
             await http.send_problem(send, answer, headers)
@@ -144,6 +144,7 @@ class Gateway:
 
     async def _governed(self, exchange: Exchange, receive: http.Receive) -> tuple[int, Any]:
         request, settings = exchange.request, self.app.settings.gateway
+        handler: Handler
         handler, arguments = routes.find(request)
         caller = authenticate(self.app, request)
         exchange.tenant, exchange.agent_id = caller.tenant, caller.name

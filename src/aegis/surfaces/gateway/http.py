@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from aegis.surfaces.gateway.problems import Problem, problem
+from aegis.surfaces.gateway.problems import problem
+from aegis.surfaces.gateway.wire import Problem
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
