@@ -1,5 +1,6 @@
 """Runs the language-neutral cases of conformance/policy through the real parts."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def _cases(folder: str) -> list[Any]:
     return found
 
 
+@cache
 def _set(name: str):
     return load((ROOT / name).read_text(), source=name)
 
