@@ -1,0 +1,145 @@
+"""Check that a store does not contradict itself. The adapter reads one snapshot; what must hold is said here.
+
+A finding names tenant and place and never shows a value. `MAX_FINDINGS` of them are told, then only that there are more.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any, Protocol
+
+import orjson
+
+from aegis.adapters.draft import Head
+from aegis.adapters.instants import to_micros
+from aegis.crypto.canonical import canon
+from aegis.crypto.digest import sha256
+from aegis.errors import CanonicalError, CorruptStoreError, StoreError
+from aegis.journal.store import Finding
+from aegis.journal.unit import Row
+from aegis.model.event import VERSION, Stored, instant, origin
+
+MAX_FINDINGS = 1_000
+
+
+class Inspection(Protocol):
+    """One snapshot of a store, read in the order of the methods."""
+
+    def damage(self) -> Iterable[str]:
+        """What the database itself holds to be damaged."""
+
+    def heads(self) -> dict[str, Head]:
+        """Where each tenant's journal ends."""
+
+    def events(self) -> Iterable[Stored]:
+        """Every event, in order of tenant and `seq`."""
+
+    def rows(self) -> Iterable[Row]:
+        """Every row."""
+
+    def orphans(self) -> Iterable[tuple[str, str, str]]:
+        """Tenant, event id and name of every payload without its event."""
+
+    def keyless(self) -> Iterable[tuple[str, str, str, str]]:
+        """Tenant, event id, name and key id of every payload whose data key was never known; a destroyed one was."""
+
+    def bad_keys(self) -> Iterable[tuple[str, str]]:
+        """Tenant and key id of every data key that holds nothing although it was not destroyed, or has no sound ordinal."""
+
+
+def check(inspection: Inspection) -> tuple[Finding, ...]:
+    """Everything that is wrong; an empty tuple when the store is sound."""
+    findings = list(islice(_findings(inspection), MAX_FINDINGS + 1))
+    if len(findings) > MAX_FINDINGS:
+        findings[-1] = Finding(tenant="", place="fsck", text=f"there are more than {MAX_FINDINGS} findings; the rest is not shown")
+    return tuple(findings)
+
+
+def check_tail(tenant: str, head: Head, last: Stored | None) -> None:
+    """Check the end of one journal, which is all that opening a sound store has to look at.
+
+    Raises:
+        CorruptStoreError: Head and last event do not agree, or the event is not what was recorded.
+    """
+    end = last.seq + 1 if last else 0
+    if head.next != end:
+        raise CorruptStoreError(f"tenant `{tenant}`: the head says {head.next} events, the journal holds {end}: run `aegis fsck`")
+    wrong = last and next(check_event(last), None)
+    if wrong:
+        raise CorruptStoreError(f"tenant `{tenant}`: {wrong.place}: {wrong.text}: run `aegis fsck`")
+
+
+def check_event(event: Stored) -> Iterator[Finding]:
+    """What is wrong with one event: canonical bytes, digest, and columns that repeat what is inside the bytes."""
+    place = f"event {event.seq}"
+    if sha256(event.body) != event.digest:
+        yield Finding(tenant=event.tenant, place=place, text="the digest is not that of the body")
+    try:
+        inside = orjson.loads(event.body)
+        canonical = isinstance(inside, dict) and canon(inside) == event.body
+    except (orjson.JSONDecodeError, CanonicalError):
+        canonical = False
+    if not canonical:
+        yield Finding(tenant=event.tenant, place=place, text="the body is not canonical JSON of an object")
+        return
+    for name, expected in _columns(event).items():
+        if inside.get(name) != expected or type(inside.get(name)) is not type(expected):
+            yield Finding(tenant=event.tenant, place=place, text=f"`{name}` inside the body is not that of the row")
+
+
+def _columns(event: Stored) -> dict[str, Any]:
+    return {
+        "v": VERSION,
+        "origin": origin(event.tenant),
+        "tenant": event.tenant,
+        "seq": event.seq,
+        "id": event.id,
+        "type": event.type,
+        "time": instant(event.time),
+        "request_id": event.request_id,
+    }
+
+
+def _findings(inspection: Inspection) -> Iterator[Finding]:
+    try:
+        for text in inspection.damage():
+            yield Finding(tenant="", place="database", text=text)
+        yield from _journals(inspection.heads(), inspection.events())
+        yield from _rows(inspection.rows())
+        for tenant, event_id, name in inspection.orphans():
+            yield Finding(tenant=tenant, place=f"payload {event_id}/{name}", text="there is no such event")
+        for tenant, event_id, name, _ in inspection.keyless():
+            yield Finding(tenant=tenant, place=f"payload {event_id}/{name}", text="its data key was never known")
+        for tenant, key_id in inspection.bad_keys():
+            yield Finding(tenant=tenant, place=f"data key {key_id}", text="the wrapped key is empty or its ordinal is below 1")
+    except StoreError as error:
+        yield Finding(tenant="", place="database", text=f"reading broke off: {error}")
+
+
+def _journals(heads: dict[str, Head], events: Iterable[Stored]) -> Iterator[Finding]:
+    """Each tenant's sequence, its events one by one, and its head."""
+    ends: dict[str, tuple[int, datetime]] = {}
+    for event in events:
+        expected, latest = ends.get(event.tenant, (0, event.time))
+        if event.seq != expected:
+            yield Finding(tenant=event.tenant, place=f"event {event.seq}", text=f"a gap: expected `seq` {expected}")
+        ends[event.tenant] = (event.seq + 1, max(latest, event.time))
+        yield from check_event(event)
+    for tenant in sorted(heads.keys() | ends.keys()):
+        head = heads.get(tenant, Head())
+        expected = Head(ends[tenant][0], to_micros(ends[tenant][1])) if tenant in ends else Head()
+        if head.next != expected.next:
+            yield Finding(tenant=tenant, place="head", text=f"it says {head.next} events, the journal ends at {expected.next}")
+        elif head.latest != expected.latest:
+            yield Finding(tenant=tenant, place="head", text="its latest time is not the greatest time of the events")
+
+
+def _rows(rows: Iterable[Row]) -> Iterator[Finding]:
+    for row in rows:
+        place = f"row {row.kind}/{row.id}"
+        if row.version < 1:
+            yield Finding(tenant=row.tenant, place=place, text=f"version {row.version}: expected 1 or more")
+        try:
+            orjson.loads(row.body)
+        except orjson.JSONDecodeError:
+            yield Finding(tenant=row.tenant, place=place, text="the body is not JSON")

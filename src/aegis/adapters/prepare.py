@@ -1,0 +1,81 @@
+"""Check a unit before it waits for the writer: what no store could hold is refused here, by the caller's own thread.
+
+Both databases then accept the same units. What only the place in the journal decides (the canonical body) is left to `draft`.
+"""
+
+import orjson
+
+from aegis.errors import StoreError
+from aegis.journal.unit import Put, Unit
+
+EVENT_BYTES = 1024
+"""What an event is taken to weigh before it has been encoded; the bound on waiting bytes is not exact."""
+
+
+def weigh(unit: Unit) -> int:
+    """The approximate size of `unit` in bytes, once it has been found to be one that a store can hold.
+
+    Raises:
+        StoreError: The unit contradicts itself; nothing was recorded and repeating it will not help.
+    """
+    check_text("tenant", unit.tenant)
+    size = _events(unit)
+    own = {event.id for event in unit.events}
+    places = set()
+    for payload in unit.payloads:
+        if payload.event_id not in own:
+            raise StoreError("a `payload` names an event that its unit does not hold: seal it beside its own event")
+        check_text("payload.name", payload.name)
+        check_text("payload.key_id", payload.key_id)
+        places.add((payload.event_id, payload.name))
+        size += len(payload.ciphertext)
+    if len(places) != len(unit.payloads):
+        raise StoreError("two payloads of the unit have the same `event_id` and `name`")
+    for require in unit.requires:
+        check_text("requires.kind", require.kind)
+        check_text("requires.id", require.id)
+        if require.version < 0:
+            raise StoreError("`requires.version` is negative: expected 0 (no such row) or more")
+    for write in unit.writes:
+        check_text("writes.kind", write.kind)
+        check_text("writes.id", write.id)
+        if isinstance(write, Put):
+            size += _put(write)
+    return size
+
+
+def _events(unit: Unit) -> int:
+    ids = set()
+    for event in unit.events:
+        if event.tenant != unit.tenant:
+            raise StoreError("`event.tenant` is another than `unit.tenant`: a unit belongs to one tenant")
+        check_text("event.id", event.id)
+        check_text("event.type", event.type)
+        check_text("event.request_id", event.request_id, empty=True)
+        ids.add(event.id)
+    if len(ids) != len(unit.events):
+        raise StoreError("two events of the unit have the same `id`")
+    return EVENT_BYTES * len(ids)
+
+
+def _put(put: Put) -> int:
+    check_text("writes.state", put.state, empty=True)
+    check_text("writes.lookup", put.lookup, empty=True)
+    try:
+        orjson.loads(put.body)
+    except orjson.JSONDecodeError:
+        raise StoreError(f"`writes.body` of kind `{put.kind}` is not JSON in UTF-8") from None
+    return len(put.body)
+
+
+def check_text(name: str, value: str, *, empty: bool = False) -> None:
+    """Refuse what a database column of text cannot hold or what could not be found again."""
+    if not value and not empty:
+        raise StoreError(f"`{name}` is empty")
+    if "\0" in value:
+        raise StoreError(f"`{name}` holds a NUL character")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise StoreError(f"`{name}` holds a lone surrogate, which is not a character") from None

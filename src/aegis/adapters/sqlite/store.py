@@ -1,0 +1,175 @@
+"""The store on SQLite."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from aegis.adapters.fsck import check
+from aegis.adapters.group import GroupWriter
+from aegis.adapters.instants import from_micros
+from aegis.adapters.noise import NoiseBuffer, listed
+from aegis.adapters.prepare import check_text, weigh
+from aegis.adapters.sqlite import statements
+from aegis.adapters.sqlite.connection import Readers
+from aegis.adapters.sqlite.inspection import inspected
+from aegis.adapters.sqlite.instances import Instances
+from aegis.adapters.sqlite.writer import SqliteBackend, read_noise
+from aegis.errors import StoreError
+from aegis.journal.store import Finding, Noise
+from aegis.journal.unit import Payload, Receipt, Row, Unit
+from aegis.model.event import Stored
+
+Result = TypeVar("Result")
+
+SHORT = 100
+"""So many rows are read on the caller's own thread; more are read on another, so that the event loop goes on."""
+
+
+class SqliteStore:
+    """`journal.store.Store` in one file. Several processes of one host may open it; one writes at a time."""
+
+    def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
+        self._path = path
+        self._noise = NoiseBuffer()
+        self._readers = Readers(path)
+        self._instances = Instances(path)
+        self._backend = SqliteBackend(path, self._noise, clock)
+        self._writer = GroupWriter(self._backend, name="aegis-sqlite-writer")
+
+    async def commit(self, unit: Unit) -> Receipt:
+        """Record `unit` durably, or say what stands in its way."""
+        return await self._writer.commit(unit, weigh(unit))
+
+    async def rows(self, tenant: str, refs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """The rows of these (kind, id) that exist, in one reading."""
+        keys = _json([(tenant, kind, row_id) for kind, row_id in refs])
+        found = self._read(lambda db: [statements.row(columns) for columns in db.execute(statements.ROWS, (keys,))])
+        return {(row.kind, row.id): row for row in found}
+
+    async def find(
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        state: str | None = None,
+        lookup: str | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> tuple[Row, ...]:
+        """Rows of a kind in order of id, after the id `after`."""
+        text = statements.find(state=state, lookup=lookup)
+        given = {"tenant": tenant, "kind": kind, "state": state, "lookup": lookup, "after": after, "limit": max(limit, 0)}
+
+        def read(db: sqlite3.Connection) -> tuple[Row, ...]:
+            return tuple(statements.row(columns) for columns in db.execute(text, given))
+
+        return await self._read_many(read, limit)
+
+    async def event(self, tenant: str, event_id: str) -> Stored | None:
+        """The event of this id."""
+        found = self._read(lambda db: db.execute(statements.EVENT_BY_ID, (event_id, tenant)).fetchone())
+        return statements.stored(found) if found else None
+
+    async def events(
+        self,
+        tenant: str,
+        *,
+        request_id: str | None = None,
+        after: int = -1,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> tuple[Stored, ...]:
+        """Events with `seq > after` (or `seq < after` when newest first and `after >= 0`), in order of `seq`."""
+        text = statements.events(request_id=request_id, after=after, newest_first=newest_first)
+        given = {"tenant": tenant, "request_id": request_id, "after": after, "limit": max(limit, 0)}
+
+        def read(db: sqlite3.Connection) -> tuple[Stored, ...]:
+            return tuple(statements.stored(columns) for columns in db.execute(text, given))
+
+        return await self._read_many(read, SHORT if request_id else limit)
+
+    async def payload(self, tenant: str, event_id: str, name: str) -> Payload | None:
+        """A sealed payload; `None` when there never was one or it was erased."""
+        found = self._read(lambda db: db.execute(statements.PAYLOAD, (event_id, name, tenant)).fetchone())
+        if found is None:
+            return None
+        key_id, nonce, ciphertext = found
+        return Payload(event_id=event_id, name=name, key_id=key_id, nonce=nonce, ciphertext=ciphertext)
+
+    async def data_key(self, tenant: str, subject: str, proposed: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
+        """The newest (key id, wrapped key) of a subject, or `proposed` once it has durably become it."""
+        found: tuple[str, bytes] | None = self._read(lambda db: db.execute(statements.NEWEST_KEY, (tenant, subject)).fetchone())
+        if found is not None or proposed is None:
+            return found
+        check_text("tenant", tenant)
+        check_text("subject", subject, empty=True)
+        check_text("key id", proposed[0])
+        return await self._writer.run(lambda: self._backend.propose_key(tenant, subject, proposed))
+
+    async def data_key_by_id(self, tenant: str, key_id: str) -> bytes | None:
+        """The wrapped key of this id; `None` when it was destroyed."""
+        found = self._read(lambda db: db.execute(statements.KEY_BY_ID, (tenant, key_id)).fetchone())
+        return found[0] if found else None
+
+    async def tenants(self) -> tuple[str, ...]:
+        """Every tenant that has at least one event, sorted."""
+        return self._read(lambda db: tuple(tenant for (tenant,) in db.execute(statements.TENANTS)))
+
+    async def latest(self) -> datetime | None:
+        """The greatest time of any event in any tenant."""
+        (latest,) = self._read(lambda db: db.execute(statements.LATEST).fetchone())
+        return None if latest is None else from_micros(latest)
+
+    async def count_noise(self, reason: str, source: str, at: datetime) -> None:
+        """Count a refusal of a caller who is not authenticated; it is written within about a second."""
+        self._noise.count(reason, source, at)
+
+    async def noise(self) -> tuple[Noise, ...]:
+        """The bounded system journal, newest first."""
+        await self._writer.run(self._backend.flush_noise)
+        return listed(self._read(read_noise))
+
+    async def register(self, instance: str) -> None:
+        """Hold `instance` as alive for as long as this process lives and reaches the store."""
+        await asyncio.to_thread(self._instances.register, instance)
+
+    async def alive(self, instance: str) -> bool:
+        """Whether some process still holds `instance`."""
+        return self._instances.alive(instance)
+
+    async def fsck(self) -> tuple[Finding, ...]:
+        """Check that the store does not contradict itself, in one snapshot and on a thread of its own."""
+        return await asyncio.to_thread(self._read, lambda db: check(inspected(db)))
+
+    async def stats(self) -> dict[str, Any]:
+        """Numbers for metrics."""
+        wal = self._path.with_name(self._path.name + "-wal")
+        return {
+            **self._writer.stats(),
+            "bytes": sum(file.stat().st_size for file in (self._path, wal) if file.exists()),
+        }
+
+    async def close(self) -> None:
+        """Finish what is waiting, then let go of everything."""
+        await self._writer.close()
+        self._instances.close()
+        self._readers.close()
+
+    def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        with self._readers.one() as connection:
+            return work(connection)
+
+    async def _read_many(self, work: Callable[[sqlite3.Connection], Result], limit: int) -> Result:
+        return self._read(work) if limit <= SHORT else await asyncio.to_thread(self._read, work)
+
+
+def _json(keys: Sequence[tuple[str, ...]]) -> str:
+    try:
+        return orjson.dumps(keys).decode()
+    except orjson.JSONEncodeError:
+        raise StoreError("a `tenant`, `kind` or `id` holds a lone surrogate, which is not a character") from None

@@ -1,0 +1,173 @@
+"""The writer's side of the SQLite store: one connection, one transaction per group, and the checkpoints of the log."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from aegis.adapters.draft import Draft, event_keys, row_refs
+from aegis.adapters.group import Stop
+from aegis.adapters.instants import from_micros, to_micros
+from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
+from aegis.adapters.sqlite import statements
+from aegis.adapters.sqlite.connection import connect, translated
+from aegis.errors import AegisError, StoreHaltedError
+from aegis.journal.unit import Receipt, Unit
+
+CHECKPOINT_PAGES = 4_000
+"""About 16 MB of log. A checkpoint costs two syncs, so it is not done more often than reading through the log would cost."""
+
+_PAGES_PER_GROUP = 8
+_PAGES_PER_UNIT = 2
+
+
+class SqliteBackend:
+    """Commits groups. Everything here runs on the writer's thread, but for building and `mark`."""
+
+    def __init__(self, path: Path, noise: NoiseBuffer, clock: Callable[[], datetime]) -> None:
+        self._connection = connect(path)
+        self._execute = self._connection.execute
+        self._doubt = doubt_file(path)
+        self._noise = noise
+        self._clock = clock
+        self._pages = 0
+        self._stopped = False
+
+    def write(self, units: Sequence[Unit]) -> Sequence[Receipt | AegisError]:
+        """Commit `units` as one transaction, synced to the disk."""
+        with self._transaction() as commit:
+            draft = self._read(units)
+            answers = [draft.take(unit) for unit in units]
+            if not draft.empty:
+                self._record(draft)
+                commit()
+        self._pages += _PAGES_PER_GROUP + _PAGES_PER_UNIT * len(units)
+        return answers
+
+    def propose_key(self, tenant: str, subject: str, proposed: tuple[str, bytes]) -> tuple[str, bytes]:
+        """The newest key of the subject, which is `proposed` when there was none."""
+        with self._transaction() as commit:
+            found: tuple[str, bytes] | None = self._execute(statements.NEWEST_KEY, (tenant, subject)).fetchone()
+            if found is not None:
+                return found
+            key_id, wrapped = proposed
+            self._execute(statements.PUT_KEY, (tenant, key_id, subject, wrapped, to_micros(self._clock())))
+            commit()
+        return proposed
+
+    def flush_noise(self) -> None:
+        """Write what was counted, now."""
+        self._noise.flush(self._write_noise, now=True)
+
+    def rest(self) -> None:
+        """Write the noise that is due, and move the log into the database when it has grown."""
+        self._noise.flush(self._write_noise)
+        if self._pages >= CHECKPOINT_PAGES:
+            self._pages = 0
+            self._checkpoint("PASSIVE")
+
+    def close(self) -> None:
+        """Leave one tidy file behind, unless something is in doubt."""
+        try:
+            if not self._stopped:
+                self.flush_noise()
+                self._checkpoint("TRUNCATE")
+        finally:
+            self._connection.close()
+
+    def _read(self, units: Sequence[Unit]) -> Draft:
+        """Heads, events and rows of the group, as they stand under the write lock."""
+        execute = self._execute
+        tenants = orjson.dumps(list({unit.tenant for unit in units})).decode()
+        heads = dict(map(statements.head, execute(statements.HEADS, (tenants,)).fetchall()))
+        events = {}
+        if keys := list(event_keys(units)):
+            for columns in execute(statements.EVENTS, (orjson.dumps(keys).decode(),)).fetchall():
+                events[columns[0], columns[2]] = statements.stored(columns)
+        rows = {}
+        if refs := row_refs(units):
+            for columns in execute(statements.ROWS, (orjson.dumps(refs).decode(),)).fetchall():
+                rows[columns[0], columns[1], columns[2]] = statements.row(columns)
+        return Draft(heads, events, rows)
+
+    def _record(self, draft: Draft) -> None:
+        puts = [statements.of_row(row) for row in draft.changed.values() if row is not None]
+        for statement, rows in (
+            (statements.PUT_EVENTS, [statements.of_event(event) for event in draft.events]),
+            (statements.PUT_PAYLOADS, [statements.of_payload(*payload) for payload in draft.payloads]),
+            (statements.PUT_ROWS, puts),
+            (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
+        ):
+            for text, values in statements.inserts(statement, rows):
+                self._execute(text, values)
+        for ref, row in draft.changed.items():
+            if row is None:
+                self._execute(statements.DELETE_ROW, ref)
+
+    def _write_noise(self, counted: Mapping[Place, Tally]) -> None:
+        with self._transaction() as commit:
+            changed = merge(read_noise(self._connection), counted)
+            for (reason, source), tally in changed.items():
+                self._execute(statements.PUT_NOISE, (reason, source, tally.count, to_micros(tally.first), to_micros(tally.last)))
+            commit()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Callable[[], None]]:
+        """A transaction that holds the write lock; what leaves without the given commit is rolled back."""
+        committing = False
+
+        def commit() -> None:
+            nonlocal committing
+            committing = True
+            self._execute("COMMIT")
+
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            yield commit
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._halting(translated(error, committing=committing)) from error
+        except BaseException:
+            self._rollback()
+            raise
+        self._rollback()
+
+    def _rollback(self) -> None:
+        if not self._connection.in_transaction:
+            return
+        try:
+            self._execute("ROLLBACK")
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
+            raise self._halting(Stop(StoreHaltedError(f"a transaction could not be rolled back ({name})"))) from error
+
+    def _checkpoint(self, mode: str) -> None:
+        """Move synced frames into the database file. Another process or a reader may hold some back: they are moved later."""
+        try:
+            self._execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as error:
+            raise self._halting(translated(error)) from error
+
+    def _halting(self, found: AegisError | Stop) -> AegisError | Stop:
+        """Remember in the file system that the next opening has to check everything."""
+        if isinstance(found, Stop):
+            self._stopped = True
+            with contextlib.suppress(OSError):
+                self._doubt.touch(mode=0o600)
+        return found
+
+
+def doubt_file(path: Path) -> Path:
+    """The file that stands beside the database from a failed write until the database has been checked."""
+    return path.with_name(path.name + ".doubt")
+
+
+def read_noise(connection: sqlite3.Connection) -> dict[Place, Tally]:
+    """The system journal as it is stored."""
+    return {
+        (reason, source): Tally(count, from_micros(first), from_micros(last))
+        for reason, source, count, first, last in connection.execute(statements.NOISE).fetchall()
+    }
