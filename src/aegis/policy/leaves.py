@@ -93,9 +93,11 @@ def _time_between(get: Get, low: str, high: str, unknown: bool, want: bool) -> T
     return test
 
 
-def _in(get: Get, operands: tuple[Any, ...], kind: Kind, unknown: bool, want: bool) -> Test:
+def _in(get: Get, operands: tuple[Any, ...], _: Kind, unknown: bool, want: bool) -> Test:
     members = frozenset(operands[0])
-    same = type(operands[0][0]) if operands[0] else int if kind is Kind.INTEGER else str
+    if not members:  # nothing is a member of an empty list, whatever it might have held
+        return lambda subject: want is False if type(get(subject)) in (str, int) else unknown
+    same = type(operands[0][0])
 
     def test(subject: Any) -> bool:
         value = get(subject)
