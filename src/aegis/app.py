@@ -7,6 +7,7 @@ documents is found here, before the first request.
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.vault import Vault
 from aegis.settings import Settings
 
+log = logging.getLogger("aegis.app")
 SWEEP_SECONDS = 2.0
 OVERRIDE_TTL = timedelta(seconds=60)
 
@@ -152,8 +154,9 @@ class App:
             try:
                 await self.gate.recovery.sweep()
                 self._swept = ""
-            except AegisError as error:
-                self._swept = f"{error.code}: {error}"
+            except Exception as error:  # whatever it is, sweeping must go on and the process says that it is not ready
+                self._swept = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
+                log.exception("sweep")
             await asyncio.sleep(SWEEP_SECONDS)
 
 

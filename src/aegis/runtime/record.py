@@ -129,7 +129,7 @@ def outcome(
         {
             "agent_id": proposal.principal.agent_id,
             "tool": {"name": proposal.tool, "version": proposal.tool_version, "digest": proposal.tool_digest},
-            "outcome": state,
+            "outcome": str(state),
             "reason": reason,
             "upstream_status": upstream_status,
             "duration_us": duration_us,
@@ -160,7 +160,7 @@ def settled(
     data = {
         "agent_id": agent_id,
         "tool": {"name": tool},
-        "outcome": state,
+        "outcome": str(state),
         "reason": text(reason),
         "by": by,
         "decision_event": decision_event,
