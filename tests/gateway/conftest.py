@@ -1,0 +1,25 @@
+import pytest
+from gateway.world import world
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request):
+    if request.param == "sqlite":
+        return "sqlite:data/aegis.db"
+    from postgres_server import fresh_database
+
+    return fresh_database()
+
+
+@pytest.fixture
+def w(tmp_path, store_url):
+    """A world on each store."""
+    with world(tmp_path, store_url) as made:
+        yield made
+
+
+@pytest.fixture
+def on_sqlite(tmp_path):
+    """A world on SQLite, for what does not touch the store's own code."""
+    with world(tmp_path) as made:
+        yield made
