@@ -14,6 +14,12 @@ from aegis.errors import CanonicalError
 
 # Beyond this character, UTF-16 order (which RFC 8785 sorts by) and code point order differ.
 _UTF16_DIFFERS = "\ue000"
+_REASONS: dict[type[Exception], str] = {
+    rfc8785.IntegerDomainError: "an integer beyond 2^53 - 1",
+    rfc8785.FloatDomainError: "NaN or infinity",
+    UnicodeEncodeError: "a lone surrogate in a name",
+    RecursionError: "nested too deeply",
+}
 
 
 def canon(value: Any) -> bytes:
@@ -27,8 +33,8 @@ def canon(value: Any) -> bytes:
     if _plain(value):
         try:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        except (TypeError, RecursionError) as error:
-            raise CanonicalError(f"no canonical form: {error}") from None
+        except (TypeError, RecursionError):
+            raise CanonicalError("no canonical form: a lone surrogate, or nested too deeply") from None
     return _slow(value)
 
 
@@ -41,7 +47,10 @@ def _slow(value: Any) -> bytes:
     try:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError, TypeError) as error:
-        raise CanonicalError(f"no canonical form: {error}") from None
+        # The library writes the number itself into its message, so only the kind of error may leave here.
+        raise CanonicalError(
+            f"no canonical form: {_REASONS.get(type(error), 'a lone surrogate, or a type that JSON does not have')}"
+        ) from None
 
 
 def _plain(value: Any) -> bool:

@@ -1,8 +1,9 @@
 """Parse JSON from outside so that no two readers can understand it differently.
 
 The accepted domain is I-JSON (RFC 7493): UTF-8 without a byte order mark, no duplicate keys, no lone surrogates, no NaN or
-infinity, integers with abs(n) < 2^53, finite numbers. Depth and size are bounded. Everything else is refused with the place,
-never repaired: a gateway that reads `{"amount": 1, "amount": 9}` as 1 while the tool reads 9 protects nothing.
+infinity, no number of 2^53 or more and none so small that it would become zero. Depth and size are bounded. Everything else is
+refused, with the place where it is known, and never repaired: a gateway that reads `{"amount": 1, "amount": 9}` as 1 while the tool
+reads 9 protects nothing.
 """
 
 import json
@@ -44,7 +45,7 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, max_size_bytes: int = MAX_
     except RecursionError:
         raise InputError(f"nested deeper than {max_depth} levels") from None
     except ValueError as error:
-        position = f" at byte {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"not valid JSON{position}") from None
     check_depth(value, max_depth)
     try:
@@ -56,17 +57,18 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, max_size_bytes: int = MAX_
 
 def check_depth(value: Any, max_depth: int = MAX_DEPTH) -> None:
     """Refuse `value` when containers nest deeper than `max_depth`; a scalar has depth 0."""
-    level = [value]
-    for _ in range(max_depth + 1):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(max_depth):
         level = [
             child
             for item in level
-            if isinstance(item, dict | list)
             for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
         ]
         if not level:
             return
-    raise InputError(f"nested deeper than {max_depth} levels")
+    if level:
+        raise InputError(f"nested deeper than {max_depth} levels")
 
 
 def escape(token: str) -> str:
@@ -81,9 +83,9 @@ def members(value: Any, allowed: Mapping[str, type | tuple[type, ...]], required
     for name, member in value.items():
         if name not in allowed:
             raise InputError(f"unknown member; expected one of {', '.join(sorted(allowed))}", f"{path}/{escape(name)}")
-        kinds = allowed[name]
-        if not isinstance(member, kinds) or (isinstance(member, bool) and kinds in (int, float)):
-            raise InputError(f"expected {_kinds(kinds)}", f"{path}/{escape(name)}")
+        kinds = _each(allowed[name])
+        if not isinstance(member, kinds) or (isinstance(member, bool) and bool not in kinds):  # in Python a boolean is an integer
+            raise InputError(f"expected {' or '.join(_WORDS.get(kind, 'null') for kind in kinds)}", f"{path}/{escape(name)}")
     for name in sorted(required - value.keys()):
         raise InputError("required member is missing", f"{path}/{escape(name)}")
     return value
@@ -92,9 +94,8 @@ def members(value: Any, allowed: Mapping[str, type | tuple[type, ...]], required
 _WORDS = {dict: "an object", list: "an array", str: "a string", int: "an integer", float: "a number", bool: "a boolean"}
 
 
-def _kinds(kinds: type | tuple[type, ...]) -> str:
-    each = kinds if isinstance(kinds, tuple) else (kinds,)
-    return " or ".join(_WORDS.get(kind, "null") for kind in each)
+def _each(kinds: type | tuple[type, ...]) -> tuple[type, ...]:
+    return kinds if isinstance(kinds, tuple) else (kinds,)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -118,4 +119,7 @@ def _number(text: str) -> float:
     number = float(text)
     if not isfinite(number) or abs(number) > MAX_INTEGER:
         raise InputError("a number is beyond 2^53 - 1")
+    # Digits were lost: another reader would see a number that is not zero.
+    if number == 0 and text.lower().partition("e")[0].strip("-0."):
+        raise InputError("a number is too small to be told from zero")
     return number

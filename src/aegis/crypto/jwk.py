@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Iterator
 
 from msgspec import Struct
 from nacl.exceptions import BadSignatureError
@@ -37,6 +38,10 @@ class PrivateKey(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"PrivateKey(kid={self.kid!r})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
+        """What a rich traceback may print: it asks this before `repr`, and the default would show the seed."""
+        yield "kid", self.kid
 
     def sign(self, message: bytes) -> bytes:
         """The signature, 64 bytes; the same for the same message (RFC 8032)."""
