@@ -140,6 +140,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     code: str
+    retryable: bool
     request_id: str = ""
     decision: str = ""
     rule: str = ""
@@ -150,7 +151,6 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy_version: str = ""
     approval_id: str = ""
     retry_after_seconds: int = 0
-    retryable: bool = False
     repeat_of: str = ""
     next: str = ""
     audit: dict[str, Any] | None = None
