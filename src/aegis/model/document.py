@@ -1,22 +1,33 @@
 """YAML documents with places: what is wrong in a file is said with file, line and column.
 
-The accepted language is YAML 1.2 without the parts that let two readers see two things: no duplicate keys, no anchors and aliases, no
-tags, no directives, one document, text keys, bounded size and depth. `on`, `yes` and `12:30` are text.
+The accepted language is YAML 1.2 without the parts that let two readers see two things: no duplicate keys, no anchors and
+aliases, no tags, no directives, one document, text keys, bounded size and depth. What an unquoted word means follows the core
+schema of YAML 1.2 to the letter: `on`, `yes`, `12:30` and `1_000` are text.
 """
 
-from math import isfinite
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from aegis.crypto.ijson import MAX_INTEGER
 from aegis.errors import DocumentError
 
-MAX_SIZE = 1_048_576
+MAX_SIZE_BYTES = 1_048_576
 MAX_DEPTH = 32
 Path = tuple[str | int, ...]
+
+# YAML 1.2.2, section 10.3.2
+_NULL = re.compile(r"null|Null|NULL|~|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 class Document:
@@ -43,47 +54,56 @@ def parse(text: str, *, source: str) -> Document:
     """Parse one YAML document.
 
     Args:
+        text: The document.
         source: Name of the file, for messages.
 
     Raises:
         DocumentError: With the place and what was expected.
     """
-    if len(text) > MAX_SIZE:
-        raise DocumentError(f"{source}:1:1: larger than {MAX_SIZE} characters")
-    yaml = YAML(typ="safe", pure=True)
-    _refuse_tricks(yaml, text, source)
-    try:
-        node = yaml.compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        raise DocumentError(f"{source}:{place}: not valid YAML: {error.problem or error.context}") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise DocumentError(f"{source}:1:1: not valid YAML: {type(error).__name__}") from None
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_SIZE_BYTES:
+        raise DocumentError(f"{source}:1:1: larger than {MAX_SIZE_BYTES} bytes")
+    with _told(text, source):
+        _refuse_tricks(text, source)
+        node = YAML(typ="safe", pure=True).compose(text)
     if node is None:
         raise DocumentError(f"{source}:1:1: the document is empty")
     places: dict[Path, tuple[int, int]] = {}
-    return Document(source, _plain(node, (), places, source, yaml), places)
+    return Document(source, _plain(node, (), places, source), places)
 
 
-def _refuse_tricks(yaml: YAML, text: str, source: str) -> None:
-    """Refuse what the parser would resolve before we could see it: directives, anchors, aliases, tags, a second document."""
+@contextmanager
+def _told(text: str, source: str) -> Iterator[None]:
+    """Put what the parser says into our words, with the place."""
     try:
-        starts = 0
-        for token in yaml.scan(text):
-            kind = type(token).__name__
-            if kind == "DocumentStartToken":
-                starts += 1
-            if kind in _REFUSED or starts > 1:
-                mark = token.start_mark
-                what = _REFUSED.get(kind, "a second document")
-                raise DocumentError(f"{source}:{mark.line + 1}:{mark.column + 1}: {what} is not accepted here")
+        yield
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
         raise DocumentError(f"{source}:{place}: not valid YAML: {error.problem or error.context}") from None
+    except ReaderError as error:
+        before = text[: error.position]
+        place = f"{before.count(chr(10)) + 1}:{error.position - before.rfind(chr(10))}"
+        raise DocumentError(f"{source}:{place}: not valid YAML: {error.reason}") from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise DocumentError(f"{source}:1:1: not valid YAML: {type(error).__name__}") from None
+
+
+def _refuse_tricks(text: str, source: str) -> None:
+    """Refuse what the parser would resolve before we could see it, and depth before it costs anything."""
+    starts = depth = 0
+    for token in YAML(typ="safe", pure=True).scan(text):
+        kind = type(token).__name__
+        starts += kind == "DocumentStartToken"
+        depth += _NESTS.get(kind, 0)
+        what = "a second document" if starts > 1 else _REFUSED.get(kind)
+        if what:
+            raise _wrong(source, token.start_mark, f"{what} is not accepted here")
+        if depth > MAX_DEPTH:
+            raise _wrong(source, token.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _wrong(source: str, mark: Any, message: str) -> DocumentError:
+    return DocumentError(f"{source}:{mark.line + 1}:{mark.column + 1}: {message}")
 
 
 _REFUSED = {
@@ -92,54 +112,71 @@ _REFUSED = {
     "TagToken": "a tag",
     "DirectiveToken": "a directive",
 }
+_NESTS = {
+    **dict.fromkeys(("BlockSequenceStartToken", "BlockMappingStartToken", "FlowSequenceStartToken", "FlowMappingStartToken"), 1),
+    **dict.fromkeys(("BlockEndToken", "FlowSequenceEndToken", "FlowMappingEndToken"), -1),
+}
 
 
-def _plain(node: Node, path: Path, places: dict[Path, tuple[int, int]], source: str, yaml: YAML) -> Any:
+def _plain(node: Node, path: Path, places: dict[Path, tuple[int, int]], source: str) -> Any:
     mark = node.start_mark
     places.setdefault(path, (mark.line + 1, mark.column + 1))
-
-    def wrong(message: str, at: Node = node) -> DocumentError:
-        return DocumentError(f"{source}:{at.start_mark.line + 1}:{at.start_mark.column + 1}: {message}")
-
-    if len(path) > MAX_DEPTH:
-        raise wrong(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(node, MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, ScalarNode) or not str(key_node.tag).endswith(":str"):
-                raise wrong("keys must be text; put quotes around this one", key_node)
-            key = key_node.value
+            key = _key(key_node, source)
             if key in found:
-                raise wrong(f"key `{key}` stands here twice", key_node)
+                raise _wrong(source, key_node.start_mark, f"key `{key}` stands here twice")
             places[*path, key] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            found[key] = _plain(value_node, (*path, key), places, source, yaml)
+            found[key] = _plain(value_node, (*path, key), places, source)
         return found
     if isinstance(node, SequenceNode):
-        return [_plain(child, (*path, index), places, source, yaml) for index, child in enumerate(node.value)]
-    return _scalar(node, wrong)
+        return [_plain(child, (*path, index), places, source) for index, child in enumerate(node.value)]
+    assert isinstance(node, ScalarNode)
+    return _scalar(node, lambda message: _wrong(source, mark, message))
 
 
-def _scalar(node: Node, wrong: Any) -> Any:
-    kind, text = str(node.tag).rsplit(":", 1)[-1], node.value
-    if kind == "null":
+def _key(node: Node, source: str) -> str:
+    def wrong(message: str) -> DocumentError:
+        return _wrong(source, node.start_mark, message)
+
+    if not isinstance(node, ScalarNode):
+        raise wrong("keys must be text; put quotes around this one")
+    key = _scalar(node, wrong)
+    if not isinstance(key, str) or (key == "<<" and not node.style):  # an unquoted `<<` merges in YAML 1.1
+        raise wrong("keys must be text; put quotes around this one")
+    return key
+
+
+def _scalar(node: ScalarNode, wrong: Callable[[str], DocumentError]) -> Any:
+    text: str = node.value
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise wrong("holds a lone surrogate, which is not a character") from None
+    if node.style:  # in quotes, or a block: text whatever it looks like
+        return text
+    if _NULL.fullmatch(text):
         return None
-    if kind == "bool":
-        return text.lower() == "true"
-    if kind == "int":
+    if _BOOL.fullmatch(text):
+        return text in ("true", "True", "TRUE")
+    if _INT.fullmatch(text):
         return _integer(text, wrong)
-    if kind == "float":
-        number = float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-        if not isfinite(number):
-            raise wrong("NaN and infinity are not numbers here")
-        return number
-    return text
+    if _NO_NUMBER.fullmatch(text):
+        raise wrong("NaN and infinity are not numbers here")
+    return _number(text, wrong) if _FLOAT.fullmatch(text) else text
 
 
-def _integer(text: str, wrong: Any) -> int:
-    plain = text.replace("_", "").lower()
-    sign = -1 if plain.startswith("-") else 1
-    digits = plain.lstrip("+-")
-    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0o") else 10
-    if len(digits) > 20 or abs(number := sign * int(digits[2:] if base != 10 else digits, base)) > MAX_INTEGER:
+def _integer(text: str, wrong: Callable[[str], DocumentError]) -> int:
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    if len(text) > 20 or abs(number := int(text if base == 10 else text[2:], base)) > MAX_INTEGER:
         raise wrong("an integer is beyond 2^53 - 1")
+    return number
+
+
+def _number(text: str, wrong: Callable[[str], DocumentError]) -> float:
+    number = float(text)
+    if abs(number) > MAX_INTEGER:
+        raise wrong("a number is beyond 2^53 - 1")
     return number
