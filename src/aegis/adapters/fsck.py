@@ -127,10 +127,10 @@ def _journals(heads: dict[str, Head], events: Iterable[Stored]) -> Iterator[Find
         yield from check_event(event)
     for tenant in sorted(heads.keys() | ends.keys()):
         head = heads.get(tenant, Head())
-        expected = Head(ends[tenant][0], to_micros(ends[tenant][1])) if tenant in ends else Head()
-        if head.next != expected.next:
-            yield Finding(tenant=tenant, place="head", text=f"it says {head.next} events, the journal ends at {expected.next}")
-        elif head.latest != expected.latest:
+        wanted = Head(ends[tenant][0], to_micros(ends[tenant][1])) if tenant in ends else Head()
+        if head.next != wanted.next:
+            yield Finding(tenant=tenant, place="head", text=f"it says {head.next} events, the journal ends at {wanted.next}")
+        elif head.latest != wanted.latest:
             yield Finding(tenant=tenant, place="head", text="its latest time is not the greatest time of the events")
 
 

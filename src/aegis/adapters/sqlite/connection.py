@@ -11,6 +11,7 @@ from aegis.errors import ConfigError, CorruptStoreError, StoreBusyError, StoreEr
 
 OLDEST = (3, 35, 0)
 BUSY_MILLIS = 10_000
+WRITER_CACHE_KIB = 32 * 1024
 _FULL_SYNC = 2
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -52,6 +53,8 @@ def _prepare(connection: sqlite3.Connection, *, reads_only: bool) -> None:
     execute("PRAGMA wal_autocheckpoint = 0")  # the automatic one hides its errors; the writer does its own
     if reads_only:
         execute("PRAGMA query_only = ON")
+    else:
+        execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     if execute("PRAGMA synchronous").fetchone() != (_FULL_SYNC,):
         raise StoreError("SQLite does not keep `synchronous = FULL`: what it acknowledges would not be durable")
 

@@ -3,16 +3,16 @@
 import sqlite3
 from collections.abc import Generator, Iterator
 
+from aegis.adapters import columns
 from aegis.adapters.draft import Head
 from aegis.adapters.fsck import check, check_tail
 from aegis.adapters.group import Stop
-from aegis.adapters.sqlite import statements
 from aegis.adapters.sqlite.connection import translated
 from aegis.errors import CorruptStoreError
 from aegis.journal.unit import Row
 from aegis.model.event import Stored
 
-_TAILS = f"""SELECT h.next, h.latest, h.tenant, {statements.EVENT} FROM head h LEFT JOIN event e
+_TAILS = f"""SELECT h.next, h.latest, h.tenant, {columns.EVENT} FROM head h LEFT JOIN event e
   ON e.tenant = h.tenant AND e.seq = (SELECT MAX(seq) FROM event m WHERE m.tenant = h.tenant)"""  # noqa: S608 - constants
 _ORPHANS = """SELECT p.tenant, p.event_id, p.name FROM payload p
   WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.id = p.event_id AND e.tenant = p.tenant)"""
@@ -37,13 +37,13 @@ class SqliteInspection:
 
     def events(self) -> Iterator[Stored]:
         """Every event, in order of tenant and `seq`."""
-        text = f"SELECT {statements.EVENT} FROM event e ORDER BY e.tenant, e.seq"  # noqa: S608 - constants
-        return (statements.stored(columns) for columns in self._rows(text))
+        text = f"SELECT {columns.EVENT} FROM event e ORDER BY e.tenant, e.seq"  # noqa: S608 - constants
+        return (columns.stored(found) for found in self._rows(text))
 
     def rows(self) -> Iterator[Row]:
         """Every row."""
-        text = f"SELECT {statements.ROW} FROM state s ORDER BY s.tenant, s.kind, s.id"  # noqa: S608 - constants
-        return (statements.row(columns) for columns in self._rows(text))
+        text = f"SELECT {columns.ROW} FROM state s ORDER BY s.tenant, s.kind, s.id"  # noqa: S608 - constants
+        return (columns.row(found) for found in self._rows(text))
 
     def orphans(self) -> Iterator[tuple[str, str, str]]:
         """Payloads without their event."""
@@ -77,8 +77,8 @@ def check_ends(connection: sqlite3.Connection) -> None:
     Raises:
         CorruptStoreError: A head and its last event do not agree.
     """
-    for end, latest, tenant, *columns in connection.execute(_TAILS):
-        check_tail(tenant, Head(end, latest), statements.stored(tuple(columns)) if columns[0] is not None else None)
+    for end, latest, tenant, *found in connection.execute(_TAILS):
+        check_tail(tenant, Head(end, latest), columns.stored(tuple(found)) if found[0] is not None else None)
 
 
 def check_everything(connection: sqlite3.Connection) -> None:

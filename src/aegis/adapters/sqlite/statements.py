@@ -7,13 +7,7 @@ their size, is what a group costs: a set of keys goes in as one JSON array, and 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aegis.adapters.draft import Head
-from aegis.adapters.instants import from_micros, to_micros
-from aegis.journal.unit import Payload, Row
-from aegis.model.event import Stored
-
-EVENT = "e.tenant, e.seq, e.id, e.type, e.time, e.request_id, e.body, e.digest"
-ROW = "s.tenant, s.kind, s.id, s.version, s.state, s.lookup, s.due, s.body"
+from aegis.adapters.columns import EVENT, ROW
 
 # CROSS JOIN keeps the order: the few keys first, then one index look-up for each.
 HEADS = """SELECT h.tenant, h.next, h.latest FROM json_each(?) k CROSS JOIN head h ON h.tenant = k.value"""
@@ -63,73 +57,6 @@ def inserts(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) ->
         size = next(size for size in _CHUNKS if size <= len(rows) - at)
         yield _many(statement, size), [value for row in rows[at : at + size] for value in row]
         at += size
-
-
-def find(*, state: str | None, lookup: str | None) -> str:
-    """Rows of a tenant and kind after an id; the words `<> ''` let SQLite see that a partial index holds all of them."""
-    where = "s.tenant = :tenant AND s.kind = :kind AND s.id > :after"
-    if state is not None:
-        where += " AND s.state = :state" + (" AND s.state <> ''" if state else "")
-    if lookup is not None:
-        where += " AND s.lookup = :lookup" + (" AND s.lookup <> ''" if lookup else "")
-    return f"SELECT {ROW} FROM state s WHERE {where} ORDER BY s.id LIMIT :limit"  # noqa: S608 - as above
-
-
-def events(*, request_id: str | None, after: int, newest_first: bool) -> str:
-    """Events of a tenant, of one request if asked, from one end or the other."""
-    where = "e.tenant = :tenant"
-    if request_id is not None:
-        where += " AND e.request_id = :request_id" + (" AND e.request_id <> ''" if request_id else "")
-    if not newest_first:
-        where += " AND e.seq > :after"
-    elif after >= 0:
-        where += " AND e.seq < :after"
-    order = "DESC" if newest_first else "ASC"
-    return f"SELECT {EVENT} FROM event e WHERE {where} ORDER BY e.seq {order} LIMIT :limit"  # noqa: S608 - as above
-
-
-def stored(columns: tuple[Any, ...]) -> Stored:
-    """The event of a result row with the columns `EVENT`."""
-    tenant, seq, event_id, kind, time, request_id, body, digest = columns
-    return Stored(
-        tenant=tenant, seq=seq, id=event_id, type=kind, time=from_micros(time), request_id=request_id, body=body, digest=digest
-    )
-
-
-def row(columns: tuple[Any, ...]) -> Row:
-    """The row of a result row with the columns `ROW`."""
-    tenant, kind, row_id, version, state, lookup, due, body = columns
-    return Row(
-        tenant=tenant,
-        kind=kind,
-        id=row_id,
-        version=version,
-        state=state,
-        lookup=lookup,
-        due=None if due is None else from_micros(due),
-        body=body,
-    )
-
-
-def head(columns: tuple[Any, ...]) -> tuple[str, Head]:
-    """Tenant and head of a result row."""
-    return columns[0], Head(columns[1], columns[2])
-
-
-def of_event(event: Stored) -> tuple[Any, ...]:
-    """The columns of `PUT_EVENTS`."""
-    return (event.tenant, event.seq, event.id, event.type, to_micros(event.time), event.request_id, event.body, event.digest)
-
-
-def of_payload(tenant: str, payload: Payload) -> tuple[Any, ...]:
-    """The columns of `PUT_PAYLOADS`."""
-    return (tenant, payload.event_id, payload.name, payload.key_id, payload.nonce, payload.ciphertext)
-
-
-def of_row(row: Row) -> tuple[Any, ...]:
-    """The columns of `PUT_ROWS`."""
-    due = None if row.due is None else to_micros(row.due)
-    return (row.tenant, row.kind, row.id, row.version, row.state, row.lookup, due, row.body)
 
 
 def _many(statement: tuple[str, int, str], count: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from aegis.adapters import columns
 from aegis.adapters.fsck import check
 from aegis.adapters.group import GroupWriter
 from aegis.adapters.instants import from_micros
@@ -48,7 +49,7 @@ class SqliteStore:
     async def rows(self, tenant: str, refs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
         """The rows of these (kind, id) that exist, in one reading."""
         keys = _json([(tenant, kind, row_id) for kind, row_id in refs])
-        found = self._read(lambda db: [statements.row(columns) for columns in db.execute(statements.ROWS, (keys,))])
+        found = self._read(lambda db: [columns.row(found) for found in db.execute(statements.ROWS, (keys,))])
         return {(row.kind, row.id): row for row in found}
 
     async def find(
@@ -62,18 +63,18 @@ class SqliteStore:
         limit: int = 100,
     ) -> tuple[Row, ...]:
         """Rows of a kind in order of id, after the id `after`."""
-        text = statements.find(state=state, lookup=lookup)
+        text = columns.find(state=state, lookup=lookup)
         given = {"tenant": tenant, "kind": kind, "state": state, "lookup": lookup, "after": after, "limit": max(limit, 0)}
 
         def read(db: sqlite3.Connection) -> tuple[Row, ...]:
-            return tuple(statements.row(columns) for columns in db.execute(text, given))
+            return tuple(columns.row(found) for found in db.execute(text, given))
 
         return await self._read_many(read, limit)
 
     async def event(self, tenant: str, event_id: str) -> Stored | None:
         """The event of this id."""
         found = self._read(lambda db: db.execute(statements.EVENT_BY_ID, (event_id, tenant)).fetchone())
-        return statements.stored(found) if found else None
+        return columns.stored(found) if found else None
 
     async def events(
         self,
@@ -85,11 +86,11 @@ class SqliteStore:
         newest_first: bool = False,
     ) -> tuple[Stored, ...]:
         """Events with `seq > after` (or `seq < after` when newest first and `after >= 0`), in order of `seq`."""
-        text = statements.events(request_id=request_id, after=after, newest_first=newest_first)
+        text = columns.events(request_id=request_id, after=after, newest_first=newest_first)
         given = {"tenant": tenant, "request_id": request_id, "after": after, "limit": max(limit, 0)}
 
         def read(db: sqlite3.Connection) -> tuple[Stored, ...]:
-            return tuple(statements.stored(columns) for columns in db.execute(text, given))
+            return tuple(columns.stored(found) for found in db.execute(text, given))
 
         return await self._read_many(read, SHORT if request_id else limit)
 

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import orjson
 
+from aegis.adapters import columns
 from aegis.adapters.draft import Draft, event_keys, row_refs
 from aegis.adapters.group import Stop
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
 from aegis.adapters.sqlite import statements
+from aegis.adapters.sqlite.checkpoint import Checkpoints
 from aegis.adapters.sqlite.connection import connect, translated
 from aegis.errors import AegisError, StoreHaltedError
 from aegis.journal.unit import Receipt, Unit
-
-CHECKPOINT_PAGES = 4_000
-"""About 16 MB of log. A checkpoint costs two syncs, so it is not done more often than reading through the log would cost."""
-
-_PAGES_PER_GROUP = 8
-_PAGES_PER_UNIT = 2
 
 
 class SqliteBackend:
@@ -33,7 +29,7 @@ class SqliteBackend:
         self._doubt = doubt_file(path)
         self._noise = noise
         self._clock = clock
-        self._pages = 0
+        self._checkpoints = Checkpoints(path, self._connection)
         self._stopped = False
 
     def write(self, units: Sequence[Unit]) -> Sequence[Receipt | AegisError]:
@@ -44,7 +40,7 @@ class SqliteBackend:
             if not draft.empty:
                 self._record(draft)
                 commit()
-        self._pages += _PAGES_PER_GROUP + _PAGES_PER_UNIT * len(units)
+        self._checkpoints.wrote(len(units))
         return answers
 
     def propose_key(self, tenant: str, subject: str, proposed: tuple[str, bytes]) -> tuple[str, bytes]:
@@ -65,16 +61,14 @@ class SqliteBackend:
     def rest(self) -> None:
         """Write the noise that is due, and move the log into the database when it has grown."""
         self._noise.flush(self._write_noise)
-        if self._pages >= CHECKPOINT_PAGES:
-            self._pages = 0
-            self._checkpoint("PASSIVE")
+        self._checkpoint(self._checkpoints.step)
 
     def close(self) -> None:
         """Leave one tidy file behind, unless something is in doubt."""
         try:
             if not self._stopped:
                 self.flush_noise()
-                self._checkpoint("TRUNCATE")
+                self._checkpoint(self._checkpoints.finish)
         finally:
             self._connection.close()
 
@@ -82,22 +76,22 @@ class SqliteBackend:
         """Heads, events and rows of the group, as they stand under the write lock."""
         execute = self._execute
         tenants = orjson.dumps(list({unit.tenant for unit in units})).decode()
-        heads = dict(map(statements.head, execute(statements.HEADS, (tenants,)).fetchall()))
+        heads = dict(map(columns.head, execute(statements.HEADS, (tenants,)).fetchall()))
         events = {}
         if keys := list(event_keys(units)):
-            for columns in execute(statements.EVENTS, (orjson.dumps(keys).decode(),)).fetchall():
-                events[columns[0], columns[2]] = statements.stored(columns)
+            for found in execute(statements.EVENTS, (orjson.dumps(keys).decode(),)).fetchall():
+                events[found[0], found[2]] = columns.stored(found)
         rows = {}
         if refs := row_refs(units):
-            for columns in execute(statements.ROWS, (orjson.dumps(refs).decode(),)).fetchall():
-                rows[columns[0], columns[1], columns[2]] = statements.row(columns)
+            for found in execute(statements.ROWS, (orjson.dumps(refs).decode(),)).fetchall():
+                rows[found[0], found[1], found[2]] = columns.row(found)
         return Draft(heads, events, rows)
 
     def _record(self, draft: Draft) -> None:
-        puts = [statements.of_row(row) for row in draft.changed.values() if row is not None]
+        puts = [columns.of_row(row) for row in draft.changed.values() if row is not None]
         for statement, rows in (
-            (statements.PUT_EVENTS, [statements.of_event(event) for event in draft.events]),
-            (statements.PUT_PAYLOADS, [statements.of_payload(*payload) for payload in draft.payloads]),
+            (statements.PUT_EVENTS, [columns.of_event(event) for event in draft.events]),
+            (statements.PUT_PAYLOADS, [columns.of_payload(*payload) for payload in draft.payloads]),
             (statements.PUT_ROWS, puts),
             (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
         ):
@@ -144,10 +138,9 @@ class SqliteBackend:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise self._halting(Stop(StoreHaltedError(f"a transaction could not be rolled back ({name})"))) from error
 
-    def _checkpoint(self, mode: str) -> None:
-        """Move synced frames into the database file. Another process or a reader may hold some back: they are moved later."""
+    def _checkpoint(self, work: Callable[[], None]) -> None:
         try:
-            self._execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            work()
         except sqlite3.Error as error:
             raise self._halting(translated(error)) from error
 

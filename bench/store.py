@@ -1,0 +1,171 @@
+"""How many durable units a second the stores take, and how long one waits: `python -m bench.store`.
+
+A unit is what a decision commits: one event, two rows, one sealed payload of 300 bytes. `callers` wait each for their own unit
+before they send the next; `offered` units arrive at a fixed rate, whether or not earlier ones have been answered.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aegis.adapters import postgres, sqlite
+from aegis.journal.store import Store
+from aegis.journal.unit import Committed, Payload, Put, Require, Unit
+from aegis.model.event import Event
+
+CALLERS = (1, 8, 64)
+TENANTS = (1, 100)
+OFFERED_PER_SECOND = 2_000
+_ids = itertools.count(time.time_ns())
+
+
+def unit(tenant: str, key_id: str) -> Unit:
+    """A decision about a call that nobody made before."""
+    name = f"{next(_ids):032x}"
+    event = Event(
+        id=f"{name}:decision",
+        type="decision",
+        tenant=tenant,
+        time=datetime.now(UTC),
+        request_id=name,
+        data={
+            "actor": {"sub": "user:alice", "act": [{"sub": "agent:payer"}, {"sub": "agent:planner"}]},
+            "tool": {"name": "payments.transfer", "version": "1", "digest": "sha256:" + "0" * 64},
+            "decision": "allow",
+            "rules": ["fin.transfer.small"],
+            "matched": ["fin.transfer.small"],
+            "reasons": [{"rule": "fin.transfer.small", "field": "/args/amount", "limit": 5000}],
+            "policy": {"bundle": "acme/finance", "version": "7", "digest": "sha256:" + "0" * 64},
+            "request_hash": "sha256:" + "0" * 64,
+            "inputs": {"pii_commit": "sha256:" + "0" * 64},
+        },
+    )
+    call = json.dumps({"request_id": name, "state": "executing", "filler": "x" * 250}).encode()
+    claim = json.dumps({"request_id": name, "state": "in_flight", "filler": "x" * 80}).encode()
+    return Unit(
+        tenant=tenant,
+        events=(event,),
+        payloads=(
+            Payload(event_id=event.id, name="arguments", key_id=key_id, nonce=os.urandom(12), ciphertext=os.urandom(300)),
+        ),
+        requires=(Require(kind="call", id=name, version=0), Require(kind="claim", id=name, version=0)),
+        writes=(
+            Put(kind="call", id=name, body=call, state="executing"),
+            Put(kind="claim", id=name, body=claim, state="in_flight"),
+        ),
+    )
+
+
+async def closed(store: Store, callers: int, tenants: list[str], seconds: float) -> dict[str, Any]:
+    """`callers` that wait for their answer before they ask again."""
+    waits: list[float] = []
+    turn = itertools.cycle(tenants)
+    end = time.monotonic() + seconds
+
+    async def caller() -> None:
+        while time.monotonic() < end:
+            await _timed(store, unit(next(turn), "bench"), waits)
+
+    return await _measured(lambda: asyncio.gather(*[caller() for _ in range(callers)]), waits)
+
+
+async def offered(store: Store, rate: int, tenants: list[str], seconds: float) -> dict[str, Any]:
+    """Units that arrive `rate` times a second; waiting counts from the moment at which each was due."""
+    waits: list[float] = []
+    turn = itertools.cycle(tenants)
+
+    async def work() -> None:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for index in range(int(rate * seconds)):
+                due = began + index / rate
+                if (ahead := due - time.monotonic()) > 0:
+                    await asyncio.sleep(ahead)
+                group.create_task(_timed(store, unit(next(turn), "bench"), waits, due))
+
+    return await _measured(work, waits)
+
+
+def run(seconds: float = 3.0) -> list[dict[str, Any]]:
+    """Every measurement, one dictionary each."""
+    return asyncio.run(_run(seconds))
+
+
+async def _run(seconds: float) -> list[dict[str, Any]]:
+    found = []
+    for name, opened in (("sqlite", _sqlite), ("postgres", _postgres)):
+        async with opened() as store:
+            for count in TENANTS:
+                tenants = [f"tenant{index:04}" for index in range(count)]
+                for tenant in tenants:
+                    await store.data_key(tenant, "", ("bench", b"wrapped"))
+                await closed(store, 8, tenants, 0.5)
+                about = {"store": name, "tenants": count}
+                for callers in CALLERS:
+                    found.append({**about, "load": f"{callers} callers", **await closed(store, callers, tenants, seconds)})
+                load = f"{OFFERED_PER_SECOND}/s offered"
+                found.append({**about, "load": load, **await offered(store, OFFERED_PER_SECOND, tenants, seconds)})
+    return found
+
+
+async def _measured(work: Callable[[], Any], waits: list[float]) -> dict[str, Any]:
+    began, cpu = time.monotonic(), time.process_time()
+    await work()
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    quantiles = statistics.quantiles(waits, n=100)
+    return {
+        "units_per_second": round(len(waits) / seconds),
+        "p50_ms": round(quantiles[49] * 1000, 2),
+        "p99_ms": round(quantiles[98] * 1000, 2),
+        "cpu_us_per_unit": round(cpu / len(waits) * 1e6),
+    }
+
+
+async def _timed(store: Store, asked: Unit, waits: list[float], began: float | None = None) -> None:
+    began = time.monotonic() if began is None else began
+    receipt = await store.commit(asked)
+    waits.append(time.monotonic() - began)
+    if not isinstance(receipt, Committed):
+        raise TypeError(f"expected `Committed`, found `{type(receipt).__name__}`")
+
+
+@asynccontextmanager
+async def _sqlite() -> AsyncIterator[Store]:
+    with tempfile.TemporaryDirectory() as home:
+        store = await sqlite.open_store(Path(home) / "store.db", clock=lambda: datetime.now(UTC))
+        yield store
+        await store.close()
+
+
+@asynccontextmanager
+async def _postgres() -> AsyncIterator[Store]:
+    from tests.postgres_server import fresh_database  # noqa: PLC0415 - starts a server
+
+    store = await postgres.open_store(fresh_database(), clock=lambda: datetime.now(UTC))
+    yield store
+    await store.close()
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The measurements for people."""
+    lines = [f"{'store':9} {'tenants':>7} {'load':>16} {'units/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>7}"]
+    lines += [
+        f"{row['store']:9} {row['tenants']:7} {row['load']:>16} {row['units_per_second']:8} {row['p50_ms']:8} {row['p99_ms']:8}"
+        f" {row['cpu_us_per_unit']:7}"
+        for row in found
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(run(float(sys.argv[1]) if len(sys.argv) > 1 else 3.0)))
