@@ -1,8 +1,8 @@
 """Policy sets, tenant data and calls for property tests. Everything generated is a plain document that other engines can read too.
 
-`policies()` draws documents that load; `calls(document)` draws calls to their tools, mostly inside the contract, whose values below
-`args.body` and `args.items` are as odd as a JSON parser lets through: missing, null, of another type, booleans for integers, huge and
-fractional numbers, text outside ASCII, trailing newlines, nested arrays.
+`policies()` draws documents that load; `calls(document)` draws calls to their tools, mostly inside the contract, whose values
+below `args.body` and `args.items` are as odd as a JSON parser lets through: missing, null, of another type, booleans for integers,
+huge and fractional numbers, text outside ASCII, trailing newlines, nested arrays.
 """
 
 import json
@@ -54,7 +54,13 @@ NOWS = [
 ]
 VERSIONS = ["1.0.0", "1.2.0", "1.10.0", "2.0.0", "v1.2.0", "1.2", "01.0.0", ""]
 RANGES = [">=1.0.0", ">=1.2.0 <2.0.0", "<1.10.0", "=1.2.0", ">1.2.0 <=2.0.0"]
-URLS = ["https://api.good.example/", "https://good.example/", "http://x.good.example:8080/admin", "http://192.0.2.7/", "https://EVIL.example/?q=red"]
+URLS = [
+    "https://api.good.example/",
+    "https://good.example/",
+    "http://x.good.example:8080/admin",
+    "http://192.0.2.7/",
+    "https://EVIL.example/?q=red",
+]
 BAD_URLS = ["https://a@api.good.example/", "api.good.example", "https://good.example./", ""]
 MAILS = ["ana@good.example", "ana@Evil.example", "b.c+d@x.good.example"]
 BAD_MAILS = ["ana", "a@b@good.example", ""]
@@ -165,7 +171,10 @@ def _paths(args: dict[str, str]) -> dict[str, str]:
 @st.composite
 def _tests(draw: st.DrawFn, path: str, kind: str, *, loosens: bool, element: bool) -> dict[str, Any]:
     operators = _operators(kind, loosens=loosens)
-    tests = {word: draw(operators[word]) for word in draw(st.lists(st.sampled_from(sorted(operators)), min_size=1, max_size=2, unique=True))}
+    tests = {
+        word: draw(operators[word])
+        for word in draw(st.lists(st.sampled_from(sorted(operators)), min_size=1, max_size=2, unique=True))
+    }
     over = (kind in ("any", "array", "chain") and not element) and draw(st.booleans())
     if over:
         quantifier = draw(st.sampled_from(["any", "every", "none"]))
@@ -193,7 +202,11 @@ def conditions(draw: st.DrawFn, paths: dict[str, str], *, loosens: bool, depth: 
 
 _REDACT = {
     "request": [{"path": "/args/text", "with": "mask"}, {"path": "/args/body/name", "with": "drop"}],
-    "response": [{"path": "/result/a", "with": "hash"}, {"path": "/result/b/c", "with": "last4"}, {"path": "/result/a", "with": "drop"}],
+    "response": [
+        {"path": "/result/a", "with": "hash"},
+        {"path": "/result/b/c", "with": "last4"},
+        {"path": "/result/a", "with": "drop"},
+    ],
 }
 _APPROVALS = [
     {"approvers": ["role:lead"], "quorum": 1, "ttl": "1h", "not_requester": False},
@@ -228,7 +241,10 @@ def policies(draw: st.DrawFn, *, most: int = 6) -> dict[str, Any]:
     """A document of a policy set that loads."""
     optional = draw(st.frozensets(st.sampled_from(sorted(ARGS))))
     args = {name: kind + "?" * (name in optional) for name, kind in ARGS.items()}
-    tools: dict[str, Any] = {"probe.run": {"args": args}, "probe.other": {"args": {name: args[name] for name in ("text", "body", "url")}}}
+    tools: dict[str, Any] = {
+        "probe.run": {"args": args},
+        "probe.other": {"args": {name: args[name] for name in ("text", "body", "url")}},
+    }
     if draw(st.booleans()):
         tools["probe.run"]["version"] = draw(st.sampled_from(RANGES[:3]))
     rules = [draw(_rule(number, tools)) for number in range(draw(st.integers(0, most)))]
@@ -281,7 +297,10 @@ def tenant_data(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             found[name] = draw(value)
     if draw(st.booleans()):
-        found["limits"] = {"most": draw(st.sampled_from([*NUMBERS, 1.5, "10", True])), "ratio": draw(st.sampled_from([0.5, 1, 99.5, "1", False]))}
+        found["limits"] = {
+            "most": draw(st.sampled_from([*NUMBERS, 1.5, "10", True])),
+            "ratio": draw(st.sampled_from([0.5, 1, 99.5, "1", False])),
+        }
     return found
 
 

@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from tests.policy import strategies
+from tests.policy.kleene import Rules
 
 from aegis.model.decision import Outcome
 from aegis.model.facts import Facts
@@ -10,8 +12,6 @@ from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
 from aegis.policy.decide import decide
 from aegis.policy.guard import RulesGuard
-from tests.policy import strategies
-from tests.policy.kleene import Rules
 
 
 def _expected(document, tenant_data, proposal, facts):
@@ -47,7 +47,15 @@ OPERANDS = {
     "version": strategies.RANGES,
     "present": [True, False],
 }
-LIKE = {"ne": "eq", "gte": "gt", "lt": "gt", "lte": "gt", "outside": "between", "ends_with": "starts_with", "shorter_than": "longer_than"}
+LIKE = {
+    "ne": "eq",
+    "gte": "gt",
+    "lt": "gt",
+    "lte": "gt",
+    "outside": "between",
+    "ends_with": "starts_with",
+    "shorter_than": "longer_than",
+}
 VALUES = [
     *strategies.WORDS, *strategies.NUMBERS, *strategies.FRACTIONS, *strategies.VERSIONS, None, True, False, 2**53, 10**30, 1e22,
     [], {}, [[]], [None], ["red"], [1], [True], [1.0], [["red"]], [{"red": 1}], ["red", {}], ["1", 1], {"red": "red"}, "prod-1\n",
