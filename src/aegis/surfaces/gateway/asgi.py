@@ -144,12 +144,12 @@ class Gateway:
 
     async def _governed(self, exchange: Exchange, receive: http.Receive) -> tuple[int, Any]:
         request, settings = exchange.request, self.app.settings.gateway
+        exchange.request_id = caller_request_id(request) or ids.new("req", self.app.gate.clock.now())
         handler: Handler
         handler, arguments = routes.find(request)
         caller = authenticate(self.app, request)
         exchange.tenant, exchange.agent_id = caller.tenant, caller.name
         try:
-            exchange.request_id = caller_request_id(request) or ids.new("req", self.app.gate.clock.now())
             body = b""
             if request.method == "POST":
                 if self.app.gate.in_flight >= settings.max_in_flight:

@@ -1,5 +1,6 @@
 """Tells the story at 80 columns and keeps count of what was told."""
 
+import textwrap
 from typing import Any
 
 import click
@@ -117,7 +118,7 @@ def _why(answer: dict[str, Any], shows: tuple[str, ...]) -> list[str]:
         return [f"{found}" + (f" under {answer['approval_id']}" if answer["approval_id"] else "")]
     problem = answer.get("problem", {})
     detail = str(problem.get("detail", answer.get("text", "")))
-    lines = [detail[start : start + 70] for start in range(0, min(len(detail), 210), 70)]
+    lines = textwrap.wrap(detail, 72)
     if answer["ended"] == "held":
         lines.append(f"waits for a person: {answer['approval_id']}")
     return lines
