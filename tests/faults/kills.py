@@ -1,0 +1,179 @@
+"""Kills the gateway at random moments under load, and then compares three books: what clients were told, the journal, the tools.
+
+The laws: no acknowledged decision is missing from the journal; no keyed effect happened twice; whatever was told as done was done.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from gateway.world import World
+
+from aegis.app import open_store
+from aegis.runtime.clock import Clock
+
+CLIENTS = 6
+TOOLS = ("pay.honours", "pay.ask", "pay.neither")
+
+
+@dataclass
+class Report:
+    kills: int = 0
+    told: int = 0
+    unknown: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.missing or self.findings)
+
+
+class Gateway:
+    """The gateway as a process of its own, on a port that stays."""
+
+    def __init__(self, world: World, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._command = [sys.executable, "-m", "aegis", "--dir", str(world.root), "up", "--port", str(port)]
+        self._log = world.root / "gateway.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        for _ in range(1200):
+            if self._process.poll() is not None:
+                break
+            try:
+                if httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.02)
+        raise RuntimeError("the gateway did not start:\n" + self._log.read_text()[-2000:])
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(30)
+
+
+class Client(threading.Thread):
+    """Makes one keyed call after another, each until it has a final answer; writes down what it was told."""
+
+    def __init__(self, world: World, url: str, number: int, stop: threading.Event, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._world, self._url, self._number, self._halt = world, url, number, stop
+        self._random = random.Random(f"{seed}-{number}")  # noqa: S311 - a seed that can be repeated
+        self.told: list[tuple[str, str, str, str]] = []  # (tool, key, request id, code)
+
+    def run(self) -> None:
+        with httpx.Client(timeout=5) as http:
+            count = 0
+            while not self._halt.is_set():
+                count += 1
+                tool = self._random.choice(TOOLS)
+                self._until_final(http, tool, f"c{self._number}-{count}", {"amount": self._random.randrange(1, 900)})
+
+    def _until_final(self, http: httpx.Client, tool: str, key: str, arguments: dict[str, int]) -> None:
+        for _ in range(600):
+            try:
+                answer = http.post(
+                    f"{self._url}/v1/tools/{tool}/call", json={"arguments": arguments},
+                    headers={"authorization": f"Bearer {self._world.token()}", "idempotency-key": key},
+                )  # fmt: skip
+            except httpx.HTTPError:
+                time.sleep(0.02)
+                continue
+            told = answer.json()
+            code = told.get("code", "done")
+            self.told.append((tool, key, told.get("repeat_of") or told["request_id"], code))
+            if code in ("done", "result-withheld") or (code == "outcome-unknown" and tool == "pay.neither"):
+                return
+            time.sleep(0.03)
+        self.told.append((tool, key, "", "gave-up"))
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def campaign(root: Path, store_url: str, *, kills: int, seed: int) -> Report:
+    """Kill `kills` times under load and compare the books."""
+    world = World(root, store_url)
+    (root / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n[log]\nlevel = "warning"\n')
+    gateway = Gateway(world, free_port())
+    stop = threading.Event()
+    report = Report()
+    moments = random.Random(seed)  # noqa: S311 - a seed that can be repeated
+    clients = [Client(world, gateway.url, number, stop, seed) for number in range(CLIENTS)]
+    try:
+        gateway.start()
+        for client in clients:
+            client.start()
+        for _ in range(kills):
+            time.sleep(moments.uniform(0.0, 0.25))
+            gateway.kill()
+            report.kills += 1
+            gateway.start()
+        time.sleep(0.5)
+        stop.set()
+        for client in clients:
+            client.join(90)
+        time.sleep(3)  # one sweep settles what nobody asks about any more
+        gateway.kill(signal.SIGTERM)
+        _compare(world, [row for client in clients for row in client.told], report)
+    finally:
+        stop.set()
+        world.close()
+    return report
+
+
+def _compare(world: World, told: list[tuple[str, str, str, str]], report: Report) -> None:
+    events, findings = asyncio.run(_books(world))
+    report.findings = [f"{finding.tenant} {finding.place}: {finding.text}" for finding in findings]
+    decided = {event["request_id"] for event in events if event["type"] == "decision"}
+    known = {event["request_id"] for event in events}
+    effects = Counter((name, key) for name, key in world.tool.done)
+    report.told = len(told)
+    report.doubled = [f"{name} {key}: {count}" for (name, key), count in effects.items() if count > 1]
+    for tool, key, request_id, code in told:
+        if code == "gave-up":
+            report.missing.append(f"{tool} {key}: no final answer")
+        elif request_id not in (decided if code == "done" else known):
+            report.lost.append(f"{tool} {key}: {request_id} ({code})")
+        if code == "done" and not _acted(world, tool, key):
+            report.missing.append(f"{tool} {key}: told as done, not in the tool's book")
+        report.unknown += code == "outcome-unknown"
+
+
+def _acted(world: World, tool: str, key: str) -> bool:
+    from aegis.runtime.tool import upstream_key
+
+    return (tool, upstream_key("acme", "agent:payer", key)) in world.tool.done
+
+
+async def _books(world: World):
+    store = await open_store(world.settings, Clock())
+    try:
+        found, after = [], -1
+        while page := await store.events("acme", after=after, limit=5000):
+            found += [json.loads(event.body) for event in page]
+            after = page[-1].seq
+        return found, await store.fsck()
+    finally:
+        await store.close()
