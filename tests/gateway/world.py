@@ -124,6 +124,11 @@ spec:
 """
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that was killed resets its connections: nothing to tell."""
+
+
 class ToolServer:
     """A tool over real HTTP. `mood` says how it behaves on its next calls; `done` is what it really did, by key."""
 
@@ -135,7 +140,7 @@ class ToolServer:
         self.gate.set()
         self.arrived = threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
