@@ -55,9 +55,7 @@ def unit(tenant: str, key_id: str) -> Unit:
     return Unit(
         tenant=tenant,
         events=(event,),
-        payloads=(
-            Payload(event_id=event.id, name="arguments", key_id=key_id, nonce=os.urandom(12), ciphertext=os.urandom(300)),
-        ),
+        payloads=(Payload(event_id=event.id, name="arguments", key_id=key_id, nonce=os.urandom(12), ciphertext=os.urandom(300)),),
         requires=(Require(kind="call", id=name, version=0), Require(kind="claim", id=name, version=0)),
         writes=(
             Put(kind="call", id=name, body=call, state="executing"),
@@ -111,8 +109,9 @@ async def _run(seconds: float) -> list[dict[str, Any]]:
                     await store.data_key(tenant, "", ("bench", b"wrapped"))
                 await closed(store, 8, tenants, 0.5)
                 about = {"store": name, "tenants": count}
-                for callers in CALLERS:
-                    found.append({**about, "load": f"{callers} callers", **await closed(store, callers, tenants, seconds)})
+                found += [
+                    {**about, "load": f"{callers} callers", **await closed(store, callers, tenants, seconds)} for callers in CALLERS
+                ]
                 load = f"{OFFERED_PER_SECOND}/s offered"
                 found.append({**about, "load": load, **await offered(store, OFFERED_PER_SECOND, tenants, seconds)})
     return found

@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests and benchmarks: one server per process that asks, on a socket in a temporary directory.
 
-`fresh_database()` gives an empty database on it. The server ends with the process. PostgreSQL refuses to run as root, so root starts
-it as `nobody`, from a copy of the binaries where that user cannot reach the installed ones.
+`fresh_database()` gives an empty database on it. The server ends with the process. PostgreSQL refuses to run as root, so root
+starts it as `nobody`, from a copy of the binaries where that user cannot reach the installed ones.
 """
 
 import atexit

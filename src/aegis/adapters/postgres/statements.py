@@ -1,0 +1,60 @@
+"""The SQL of the PostgreSQL store: a whole group in each statement, as arrays, so that a group is two round trips."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aegis.adapters.columns import EVENT, ROW
+
+# Heads are locked in order of tenant, whatever the order of units, so that two groups never wait for each other.
+NEW_HEADS = """INSERT INTO head (tenant, next, latest) SELECT k, 0, NULL FROM unnest(%b::text[]) k ORDER BY k
+  ON CONFLICT DO NOTHING"""
+LOCK_HEADS = "SELECT tenant, next, latest FROM head WHERE tenant = ANY(%b::text[]) ORDER BY tenant FOR UPDATE"
+EVENTS = f"""SELECT {EVENT} FROM unnest(%b::text[], %b::text[]) k (tenant, id)
+  JOIN event e ON e.id = k.id AND e.tenant = k.tenant"""  # noqa: S608 - built of constants
+ROWS = f"""SELECT {ROW} FROM unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
+  JOIN state s ON s.tenant = k.tenant AND s.kind = k.kind AND s.id = k.id"""  # noqa: S608 - as above
+
+PUT_EVENTS = """INSERT INTO event (tenant, seq, id, type, time, request_id, body, digest)
+  SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::text[])"""
+PUT_PAYLOADS = """INSERT INTO payload (tenant, event_id, name, key_id, nonce, ciphertext)
+  SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])"""
+PUT_ROWS = """INSERT INTO state (tenant, kind, id, version, state, lookup, due, body)
+  SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::bytea[])
+  ON CONFLICT (tenant, kind, id) DO UPDATE SET version = excluded.version, state = excluded.state, lookup = excluded.lookup,
+    due = excluded.due, body = excluded.body"""
+PUT_HEADS = """UPDATE head SET next = k.next, latest = k.latest
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) k (tenant, next, latest) WHERE head.tenant = k.tenant"""
+DELETE_ROWS = """DELETE FROM state USING unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
+  WHERE state.tenant = k.tenant AND state.kind = k.kind AND state.id = k.id"""
+
+NEWEST_KEY = """SELECT key_id, wrapped FROM data_key
+  WHERE tenant = %s AND subject = %s AND wrapped IS NOT NULL ORDER BY ordinal DESC LIMIT 1"""
+LOCK_KEYS = "SELECT pg_advisory_xact_lock(%s)"
+PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, created)
+  SELECT %(tenant)s, %(key_id)s, %(subject)s, COALESCE(MAX(ordinal), 0) + 1, %(wrapped)s, %(created)s
+  FROM data_key WHERE tenant = %(tenant)s AND subject = %(subject)s"""
+KEY_BY_ID = "SELECT wrapped FROM data_key WHERE tenant = %s AND key_id = %s"
+
+LOCK_NOISE = "LOCK TABLE noise IN SHARE ROW EXCLUSIVE MODE"
+NOISE = "SELECT reason, source, count, first, last FROM noise"
+PUT_NOISE = """INSERT INTO noise (reason, source, count, first, last)
+  SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
+  ON CONFLICT (reason, source) DO UPDATE SET count = excluded.count, first = excluded.first, last = excluded.last"""
+
+EVENT_BY_ID = f"SELECT {EVENT} FROM event e WHERE e.id = %s AND e.tenant = %s"  # noqa: S608 - as above
+PAYLOAD = "SELECT key_id, nonce, ciphertext FROM payload WHERE event_id = %s AND name = %s AND tenant = %s"
+TENANTS = "SELECT tenant FROM head WHERE next > 0 ORDER BY tenant"
+LATEST = "SELECT MAX(latest) FROM head"
+SIZE = "SELECT pg_database_size(current_database())"
+
+HOLD = "SELECT pg_try_advisory_lock(%s)"
+_HELD = """FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((classid::bigint << 32) | objid::bigint) = %s"""
+ALIVE = f"SELECT EXISTS (SELECT 1 {_HELD})"
+END_FORMER = f"SELECT pg_terminate_backend(pid) {_HELD} AND pid = %s"
+
+
+def arrays(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """`rows` turned into one array for each column."""
+    return [list(column) for column in zip(*rows, strict=True)]

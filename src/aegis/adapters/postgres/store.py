@@ -1,0 +1,176 @@
+"""The store on PostgreSQL."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from aegis.adapters import columns
+from aegis.adapters.fsck import check
+from aegis.adapters.group import GroupWriter
+from aegis.adapters.instants import from_micros
+from aegis.adapters.noise import NoiseBuffer, listed
+from aegis.adapters.postgres import statements
+from aegis.adapters.postgres.connection import connect, lock_key, translated
+from aegis.adapters.postgres.inspection import PostgresInspection
+from aegis.adapters.postgres.readers import Readers
+from aegis.adapters.postgres.writer import PostgresBackend, tallies
+from aegis.adapters.prepare import check_text, weigh
+from aegis.errors import StoreError
+from aegis.journal.store import Finding, Noise
+from aegis.journal.unit import Payload, Receipt, Row, Unit
+from aegis.model.event import Stored
+
+Given = Sequence[Any] | dict[str, Any]
+
+
+class PostgresStore:
+    """`journal.store.Store` in one database. Any number of processes may open it, on any host."""
+
+    def __init__(self, dsn: str, clock: Callable[[], datetime]) -> None:
+        self._dsn = dsn
+        self._noise = NoiseBuffer()
+        self._readers = Readers(dsn)
+        self._backend = PostgresBackend(dsn, self._noise, clock)
+        self._writer = GroupWriter(self._backend, name="aegis-postgres-writer")
+
+    async def commit(self, unit: Unit) -> Receipt:
+        """Record `unit` durably, or say what stands in its way."""
+        return await self._writer.commit(unit, weigh(unit))
+
+    async def rows(self, tenant: str, refs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """The rows of these (kind, id) that exist, in one reading."""
+        if not refs:
+            return {}
+        keys = statements.arrays([(tenant, kind, row_id) for kind, row_id in refs])
+        return {(row.kind, row.id): row for row in map(columns.row, await self._all(statements.ROWS, keys))}
+
+    async def find(
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        state: str | None = None,
+        lookup: str | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> tuple[Row, ...]:
+        """Rows of a kind in order of id, after the id `after`."""
+        text = columns.percent(columns.find(state=state, lookup=lookup))
+        given = {"tenant": tenant, "kind": kind, "state": state, "lookup": lookup, "after": after, "limit": max(limit, 0)}
+        return tuple(map(columns.row, await self._all(text, given)))
+
+    async def event(self, tenant: str, event_id: str) -> Stored | None:
+        """The event of this id."""
+        found = await self._one(statements.EVENT_BY_ID, [event_id, tenant])
+        return columns.stored(found) if found else None
+
+    async def events(
+        self,
+        tenant: str,
+        *,
+        request_id: str | None = None,
+        after: int = -1,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> tuple[Stored, ...]:
+        """Events with `seq > after` (or `seq < after` when newest first and `after >= 0`), in order of `seq`."""
+        text = columns.percent(columns.events(request_id=request_id, after=after, newest_first=newest_first))
+        given = {"tenant": tenant, "request_id": request_id, "after": after, "limit": max(limit, 0)}
+        return tuple(map(columns.stored, await self._all(text, given)))
+
+    async def payload(self, tenant: str, event_id: str, name: str) -> Payload | None:
+        """A sealed payload; `None` when there never was one or it was erased."""
+        found = await self._one(statements.PAYLOAD, [event_id, name, tenant])
+        if found is None:
+            return None
+        key_id, nonce, ciphertext = found
+        return Payload(event_id=event_id, name=name, key_id=key_id, nonce=nonce, ciphertext=ciphertext)
+
+    async def data_key(self, tenant: str, subject: str, proposed: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
+        """The newest (key id, wrapped key) of a subject, or `proposed` once it has durably become it."""
+        found = await self._one(statements.NEWEST_KEY, [tenant, subject])
+        if found is not None:
+            return (found[0], found[1])
+        if proposed is None:
+            return None
+        check_text("tenant", tenant)
+        check_text("subject", subject, empty=True)
+        check_text("key id", proposed[0])
+        return await self._writer.run(lambda: self._backend.propose_key(tenant, subject, proposed))
+
+    async def data_key_by_id(self, tenant: str, key_id: str) -> bytes | None:
+        """The wrapped key of this id; `None` when it was destroyed."""
+        found = await self._one(statements.KEY_BY_ID, [tenant, key_id])
+        return found[0] if found else None
+
+    async def tenants(self) -> tuple[str, ...]:
+        """Every tenant that has at least one event, sorted."""
+        return tuple(tenant for (tenant,) in await self._all(statements.TENANTS, ()))
+
+    async def latest(self) -> datetime | None:
+        """The greatest time of any event in any tenant."""
+        found = await self._one(statements.LATEST, ())
+        return from_micros(found[0]) if found and found[0] is not None else None
+
+    async def count_noise(self, reason: str, source: str, at: datetime) -> None:
+        """Count a refusal of a caller who is not authenticated; it is written within about a second."""
+        self._noise.count(reason, source, at)
+
+    async def noise(self) -> tuple[Noise, ...]:
+        """The bounded system journal, newest first."""
+        await self._writer.run(self._backend.flush_noise)
+        return listed(tallies(await self._all(statements.NOISE, ())))
+
+    async def register(self, instance: str) -> None:
+        """Hold `instance` as alive for as long as this process lives and reaches the store."""
+        await self._writer.run(lambda: self._backend.hold(instance))
+
+    async def alive(self, instance: str) -> bool:
+        """Whether some process still holds `instance`."""
+        found = await self._one(statements.ALIVE, [lock_key("instance", instance)])
+        return bool(found[0])
+
+    async def fsck(self) -> tuple[Finding, ...]:
+        """Check that the store does not contradict itself, in one snapshot and on a thread and a connection of its own."""
+        return await asyncio.to_thread(self._fsck)
+
+    async def stats(self) -> dict[str, Any]:
+        """Numbers for metrics; `bytes` is left out while the server cannot be reached."""
+        found = dict[str, Any](self._writer.stats())
+        try:
+            size = await self._one(statements.SIZE, ())
+        except StoreError:
+            return found | {"reachable": False}
+        return found | {"reachable": True, "bytes": size[0] if size else 0}
+
+    async def close(self) -> None:
+        """Finish what is waiting, then let go of everything."""
+        await self._writer.close()
+        await self._readers.close()
+
+    def _fsck(self) -> tuple[Finding, ...]:
+        with closing(connect(self._dsn)) as connection:
+            try:
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return check(PostgresInspection(connection))
+            except psycopg.Error as error:
+                found = translated(error, connection)
+                raise found from error
+
+    async def _all(self, text: str, given: Given) -> list[Any]:
+        return await self._readers.read(lambda connection: _execute(connection, text, given).fetchall())
+
+    async def _one(self, text: str, given: Given) -> Any:
+        return await self._readers.read(lambda connection: _execute(connection, text, given).fetchone())
+
+
+def _execute(connection: Connection, text: str, given: Given) -> psycopg.Cursor:
+    try:
+        return connection.execute(text, given, binary=True)
+    except (UnicodeEncodeError, psycopg.DataError):
+        raise StoreError("a `tenant`, `kind` or `id` holds a character that no text in the store can hold") from None
