@@ -17,6 +17,8 @@ def anchors(text: str) -> set[str]:
 
 
 def symbol_exists(name: str) -> bool:
+    if name == "aegis.toml":  # a file, not a symbol
+        return True
     parts = name.split(".")[1:]
     here = ROOT / "src" / "aegis"
     for index, part in enumerate(parts):
