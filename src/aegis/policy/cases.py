@@ -1,8 +1,8 @@
 """Read the tests that a set carries."""
 
 from aegis.model.decision import Outcome
-from aegis.policy.ir import CONTRACT, DEFAULT_DENY, Case, Expect, Kind, Rule, ToolLine
 from aegis.model.node import Node, choices, nearest
+from aegis.policy.ir import CONTRACT, DEFAULT_DENY, Case, Expect, Kind, Rule, ToolLine
 from aegis.policy.operands import WEEKDAYS, is_time
 from aegis.policy.places import FIXED
 

@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from aegis.policy.ir import AllOf, AnyOf, Condition, Kind, Leaf, Not, Op, Path, Quantified, Quantifier
 from aegis.model.node import Node, choices, nearest
+from aegis.policy.ir import AllOf, AnyOf, Condition, Kind, Leaf, Not, Op, Path, Quantified, Quantifier
 from aegis.policy.operands import FITTING, operands
 from aegis.policy.places import OF_STRINGS, Scope, resolve
 

@@ -16,9 +16,9 @@ from aegis.crypto.digest import sha256
 from aegis.errors import CanonicalError, DocumentError
 from aegis.model import document
 from aegis.model.decision import Outcome
+from aegis.model.node import Node, named
 from aegis.policy.cases import cases
 from aegis.policy.ir import Policy, Rule, Scalar, ToolLine
-from aegis.model.node import Node, named
 from aegis.policy.operands import SHAPES
 from aegis.policy.rules import Ground, rules, warnings
 from aegis.policy.toollines import is_dotted, is_name, tool_lines

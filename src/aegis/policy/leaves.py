@@ -8,9 +8,9 @@ compiled, so that nothing three-valued is left at run time. Types are compared w
 from collections.abc import Callable
 from typing import Any
 
+from aegis.model.node import MAX_INTEGER
 from aegis.policy.hosts import entry_complaint, member_of
 from aegis.policy.ir import Kind, Op
-from aegis.model.node import MAX_INTEGER
 from aegis.policy.patterns import search
 from aegis.policy.versions import parse_range, parse_version, within
 from aegis.policy.view import Get

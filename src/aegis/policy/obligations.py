@@ -1,8 +1,8 @@
 """Read what a sanitize rule obliges the enforcement point to change."""
 
 from aegis.model.decision import Redaction, Stage
-from aegis.policy.ir import Kind, ToolLine
 from aegis.model.node import Node, choices, nearest
+from aegis.policy.ir import Kind, ToolLine
 from aegis.policy.patterns import complaint, matches_empty
 from aegis.policy.pointer import NotAPointer, tokens
 

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
+from aegis.model.node import MAX_INTEGER, Node, named, nearest
 from aegis.policy.hosts import entry_complaint
 from aegis.policy.ir import Kind, ListRef, Literal, Op, Operand, Path, Scalar, TenantRef
-from aegis.model.node import MAX_INTEGER, Node, named, nearest
 from aegis.policy.patterns import anchored, complaint
 from aegis.policy.places import Scope
 from aegis.policy.versions import parse_range

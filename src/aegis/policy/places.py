@@ -6,8 +6,8 @@ The input is closed: `tenant environment tool version agent.* subject.id chain r
 
 from msgspec import Struct
 
-from aegis.policy.ir import Argument, Kind, Path, Scalar, ToolLine
 from aegis.model.node import Node, nearest
+from aegis.policy.ir import Argument, Kind, Path, Scalar, ToolLine
 from aegis.policy.parsed import FIELDS
 
 FIXED: dict[str, Kind] = {

@@ -5,9 +5,9 @@ from datetime import timedelta
 from msgspec import Struct
 
 from aegis.model.decision import ApprovalTerms, Outcome, Stage
+from aegis.model.node import Node, choices, named, nearest
 from aegis.policy.conditions import condition, leaves
 from aegis.policy.ir import ANY_TOOL, Condition, Leaf, Op, Rule, Scalar, ToolLine
-from aegis.model.node import Node, choices, named, nearest
 from aegis.policy.obligations import redactions
 from aegis.policy.places import Scope
 from aegis.policy.toollines import is_dotted, is_reserved

@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from aegis.model.node import MAX_INTEGER
 from aegis.policy.hosts import Ambiguous
 from aegis.policy.ir import CONTRACT, Argument, Kind, ToolLine
 from aegis.policy.leaves import is_integer, is_number
-from aegis.model.node import MAX_INTEGER
 from aegis.policy.parsed import READERS
 from aegis.policy.toollines import is_dotted, is_name
 from aegis.policy.versions import parse_version, within

@@ -1,9 +1,8 @@
 """Read the contract lines of a set: which tools exist, their arguments, versions and labels."""
 
-from aegis.policy.ir import CONTRACT, Argument, Kind, Labels, ToolLine
 from aegis.model.node import Node, choices, nearest
+from aegis.policy.ir import DEFAULT_DENY, SHADOW_SET, Argument, Kind, Labels, ToolLine
 from aegis.policy.parsed import FIELDS
-from aegis.policy.places import FIXED
 from aegis.policy.versions import parse_range
 
 ARGUMENT_KINDS = tuple(
@@ -92,4 +91,4 @@ def _remembered(node: Node, args: dict[str, Argument]) -> str:
 
 def is_reserved(rule: str) -> bool:
     """Whether a rule may not have this id because decisions use it themselves."""
-    return CONTRACT[0] in rule or rule in ("default-deny", "shadow-set", "halted", "safe-mode") or rule in FIXED
+    return rule in (DEFAULT_DENY, SHADOW_SET, "halted", "safe-mode")
