@@ -18,7 +18,7 @@ def approvals() -> None:
 
 
 @approvals.command("list")
-@click.option("--state", type=click.Choice(["all", *ApprovalState]), default="pending", show_default=True)
+@click.option("--state", type=click.Choice(["all", *map(str, ApprovalState)]), default="pending", show_default=True)
 @context.tenant_option
 @click.pass_context
 def list_(ctx: click.Context, state: str, tenant: str | None) -> None:

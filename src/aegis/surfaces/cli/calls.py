@@ -15,7 +15,7 @@ def calls() -> None:
 
 
 @calls.command("list")
-@click.option("--state", type=click.Choice(list(CallState)), default="unknown", show_default=True)
+@click.option("--state", type=click.Choice(list(map(str, CallState))), default="unknown", show_default=True)
 @click.option("--limit", default=100, show_default=True)
 @context.tenant_option
 @click.pass_context

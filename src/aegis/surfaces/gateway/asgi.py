@@ -56,6 +56,7 @@ class Gateway:
     def __init__(self, open_app: Callable[[], Awaitable[App]]) -> None:
         self._open = open_app
         self._app: App | None = None
+        self.failure: AegisError | None = None
         self.metrics = Metrics()
         self._openapi = msgspec.json.encode(document())
 
@@ -83,6 +84,7 @@ class Gateway:
                     self._app = await self._open()
                     await self._app.start()
                 except Exception as error:
+                    self.failure = error if isinstance(error, AegisError) else None
                     reason = f"{error.code}: {error}" if isinstance(error, AegisError) else f"{type(error).__name__}: {error}"
                     await send({"type": "lifespan.startup.failed", "message": reason})
                     return

@@ -1,6 +1,8 @@
 """Run the gateway under uvicorn: one process, SIGTERM drains."""
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Callable
 
 import uvicorn
@@ -25,19 +27,27 @@ class _Server(uvicorn.Server):
             self._listening(self.servers[0].sockets[0].getsockname()[1])
 
 
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Drain on the first signal, leave at once on the second SIGINT; a drained process ends well, not by the signal."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
 def serve(settings: Settings, listening: Callable[[int], None] = lambda _: None) -> None:
     """Serve until SIGTERM or SIGINT; `listening` is told the port. Calls under way are finished and recorded first.
 
     Raises:
-        ConfigError: Something is wrong with files, keys or the store; the message was logged as well.
+        AegisError: Something is wrong with files, keys or the store.
     """
     configure(settings.log)
     gateway = Gateway(lambda: open_app(settings))
     server = _Server(config(gateway, settings), listening)
-    with asyncio.Runner(loop_factory=_loop) as runner:
+    with contextlib.suppress(SystemExit), asyncio.Runner(loop_factory=_loop) as runner:  # uvicorn exits when it cannot start
         runner.run(server.serve())
+    if gateway.failure is not None:
+        raise gateway.failure
     if not server.started:
-        raise ConfigError("the gateway could not start; the log line above says why")
+        raise ConfigError(f"cannot listen on {settings.gateway.host}:{settings.gateway.port}; the log line above says why")
 
 
 def config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
