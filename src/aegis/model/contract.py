@@ -10,52 +10,29 @@ nothing that was decided on can get lost, and nothing that was not can get in.
 """
 
 import re
+from collections.abc import Collection
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
 from aegis.crypto.canonical import canon_numbers
 from aegis.crypto.digest import sha256
-from aegis.errors import ConfigError
+from aegis.model.address import UpstreamAddress, distinct_headers, header_name, key_header, upstream_address
 from aegis.model.document import Document
 from aegis.model.floats import stray_floats
 from aegis.model.node import Node
 from aegis.model.operation import IDEMPOTENCY_KEY, Operation, Scalar, Segment
-from aegis.model.schema import Schema, Violation
+from aegis.model.schema import Schema, SchemaError, Violation
 
 Effect = Literal["read", "write", "dangerous"]
 Interrupt = Literal["honours_key", "ask", "neither"]
 API_VERSION = "aegis.tool/v1"
 NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
 VERSION = re.compile(r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)")
+_SILENT = frozenset({401, 403, 407, 408, 425, 429})  # about the question, not about the call
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_HEADER = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LITERAL = re.compile(r"[A-Za-z0-9._~:@-]+")
-_OURS = frozenset({
-    "authorization", "host", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "cookie",
-    "proxy-authorization", "proxy-connection", "content-length", "content-type", "content-encoding", "accept-encoding",
-    "traceparent", "tracestate", "idempotency-key", "via", "forwarded",
-})  # fmt: skip
-
-
-class Credential(Struct, frozen=True, kw_only=True):
-    """How the gateway authenticates to the tool: a header, whose value comes from an environment variable or a file."""
-
-    header: str
-    prefix: str = ""
-    env: str = ""
-    file: str = ""
-
-
-class UpstreamAddress(Struct, frozen=True, kw_only=True):
-    """Where the tool is, and how long we wait for it. `url` has no path beyond a fixed prefix."""
-
-    url: str
-    timeout_seconds: float = 30.0
-    connect_timeout_seconds: float = 3.0
-    max_response_bytes: int = 1_048_576
-    credential: Credential | None = None
 
 
 class Contract(Struct, frozen=True, kw_only=True):
@@ -112,6 +89,8 @@ def contract(document: Document) -> Contract:
     top["kind"].word(("Tool",))
     meta = top["metadata"].fields(("name", "version", "tenant", "owner", "labels"), ("name", "version", "tenant", "owner"))
     name, version = _match(meta["name"], NAME, "a name such as `payments.transfer`"), _match(meta["version"], VERSION, "X.Y.Z")
+    for label in meta["labels"].members().values() if "labels" in meta else ():
+        label.text()
     spec = top["spec"].fields(
         (
             "description", "effect", "resource", "interrupt", "idempotency_header", "upstream", "operations", "input", "output",
@@ -123,14 +102,17 @@ def contract(document: Document) -> Contract:
     properties = _properties(spec["input"], closed)
     operations = _operations(spec["operations"], closed, properties)
     interrupt, resource = _consequences(top["spec"], spec, effect, operations, properties)
+    upstream = upstream_address(spec["upstream"])
+    idempotency_header = key_header(spec.get("idempotency_header"))
+    distinct_headers(spec["operations"], operations, idempotency_header, upstream.credential)
     output = _schema(spec["output"], spec["output"].value) if "output" in spec else None
     meaning = {"metadata": {"name": name, "version": version}, "spec": {**document.value["spec"], "input": closed}}
     return Contract(
-        name=name, version=version, tenant=meta["tenant"].text(), owner=meta["owner"].text(),
+        name=name, version=version, tenant=meta["tenant"].text(), owner=meta["owner"].text(), source=document.source,
         description=spec["description"].text(), effect=effect, resource=resource, interrupt=interrupt,
-        idempotency_header=_header_name(spec["idempotency_header"], ours=True) if "idempotency_header" in spec else "idempotency-key",
-        upstream=_upstream(spec["upstream"]), operations=operations, input=_schema(spec["input"], closed), output=output,
-        digest=sha256(canon_numbers(meaning)), source=document.source,
+        idempotency_header=idempotency_header, upstream=upstream, operations=operations,
+        input=_schema(spec["input"], closed), output=output,
+        digest=sha256(canon_numbers(meaning)),
     )  # fmt: skip
 
 
@@ -144,8 +126,8 @@ def _match(node: Node, pattern: re.Pattern[str], expected: str) -> str:
 def _schema(node: Node, source: Any) -> Schema:
     try:
         return Schema(source)
-    except ConfigError as error:
-        raise node.fail(str(error)) from None
+    except SchemaError as error:
+        raise node.document.error((*node.path, *error.path), str(error)) from None
 
 
 def _closed(node: Node) -> dict[str, Any]:
@@ -189,8 +171,10 @@ def _operation(node: Node, closed: dict[str, Any], properties: dict[str, Any], *
     method = parts["method"].word(_METHODS if not asks else ("GET",))
     known = {**properties, **({IDEMPOTENCY_KEY: {"type": "string"}} if asks else {})}
     path = _path(parts["path"], closed, known)
-    query = _mapping(parts.get("query"), known, lambda child: None)
-    headers = _mapping(parts.get("headers"), known, lambda child: _header_name(child))
+    query = _mapping(parts.get("query"), known)
+    headers = _mapping(parts.get("headers"), known)
+    for wire, _ in headers:
+        header_name(parts["headers"].at(wire), wire)
     taken = {segment.argument for segment in path} | {name for _, name in (*query, *headers)}
     body: tuple[tuple[str, str], ...] | None = None
     if "body" in parts:
@@ -199,11 +183,12 @@ def _operation(node: Node, closed: dict[str, Any], properties: dict[str, Any], *
         if parts["body"].value == "all":
             body = tuple((name, name) for name in properties if name not in taken)
         else:
-            body = _mapping(parts["body"], known, lambda child: None)
+            body = _mapping(parts["body"], known)
+    done = _statuses(parts.get("done"))
     scalars = tuple((name, _scalar(node, name, known[name])) for name in sorted(taken - {""}))
     return Operation(
         method=method, path=path, query=query, headers=headers, body=body, scalars=scalars,
-        done=_statuses(parts.get("done")), absent=_statuses(parts.get("absent")),
+        done=done, absent=_statuses(parts.get("absent"), done),
     )  # fmt: skip
 
 
@@ -227,7 +212,7 @@ def _path(node: Node, closed: dict[str, Any], known: dict[str, Any]) -> tuple[Se
     return tuple(segments)
 
 
-def _mapping(node: Node | None, known: dict[str, Any], check: Any) -> tuple[tuple[str, str], ...]:
+def _mapping(node: Node | None, known: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     if node is None:
         return ()
     pairs = []
@@ -235,24 +220,8 @@ def _mapping(node: Node | None, known: dict[str, Any], check: Any) -> tuple[tupl
         name = child.text()
         if name not in known:
             raise child.fail(f"`{name}` is not an argument of the input schema")
-        check(_Named(child, wire))
         pairs.append((wire, name))
     return tuple(pairs)
-
-
-class _Named:
-    """A key and its place, so that a bad header name is reported where it stands."""
-
-    def __init__(self, node: Node, name: str) -> None:
-        self.name = name
-        self.fail = node.fail
-
-
-def _header_name(node: Any, *, ours: bool = False) -> str:
-    name = node.name if isinstance(node, _Named) else node.text().lower()
-    if not _HEADER.fullmatch(name) or name.startswith(("aegis-", "x-forwarded-")) or (name in _OURS and not ours):
-        raise node.fail("expected a header name in lower case that is neither ours nor one of framing or identity")
-    return str(name)
 
 
 def _scalar(node: Node, name: str, schema: Any) -> Scalar:
@@ -265,11 +234,20 @@ def _scalar(node: Node, name: str, schema: Any) -> Scalar:
     raise node.fail(f"argument `{name}` travels as text, so its schema needs type string, integer or boolean")
 
 
-def _statuses(node: Node | None) -> frozenset[int]:
+def _statuses(node: Node | None, others: Collection[int] = ()) -> frozenset[int]:
     if node is None:
         return frozenset()
     status = node.fields(("status",), ("status",))["status"]
-    return frozenset(item.integer(200, 499) for item in status.items())
+    return frozenset(_status(item, others) for item in status.items())
+
+
+def _status(node: Node, others: Collection[int]) -> int:
+    status = node.integer(200, 499)
+    if status in others:
+        raise node.fail("a status cannot mean both done and absent")
+    if 300 <= status < 400 or status in _SILENT:
+        raise node.fail(f"status {status} says nothing about the call that is asked about")
+    return status
 
 
 def _consequences(
@@ -280,6 +258,12 @@ def _consequences(
         for key in ("interrupt", "resource"):
             if key in spec:
                 raise spec[key].fail("a read changes nothing: leave this out, or say `effect: write`")
+        if "ask" in operations:
+            raise spec["operations"].at("ask").fail("a read can be repeated, so there is nothing to ask: leave this out")
+        if operations["call"].method not in ("GET", "POST"):
+            raise (
+                spec["operations"].at("call").at("method").fail("a read is GET or POST; say `effect: write` if it changes anything")
+            )
         return "honours_key", ""
     for key in ("interrupt", "resource"):
         if key not in spec:
@@ -292,34 +276,3 @@ def _consequences(
         if name not in properties:
             raise spec["resource"].fail(f"`{{{name}}}` is not an argument of the input schema")
     return interrupt, resource
-
-
-def _upstream(node: Node) -> UpstreamAddress:
-    keys = ("url", "timeout_seconds", "connect_timeout_seconds", "max_response_bytes", "credential")
-    parts = node.fields(keys, ("url",))
-    url = parts["url"].text().rstrip("/")
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~/-]*)?", url) or "/.." in url:
-        raise parts["url"].fail("expected `http://HOST[:PORT][/prefix]` or https, without user, query or fragment")
-    return UpstreamAddress(
-        url=url,
-        timeout_seconds=float(parts["timeout_seconds"].integer(1, 600)) if "timeout_seconds" in parts else 30.0,
-        connect_timeout_seconds=float(parts["connect_timeout_seconds"].integer(1, 60))
-        if "connect_timeout_seconds" in parts
-        else 3.0,
-        max_response_bytes=parts["max_response_bytes"].integer(1, 64 * 1024 * 1024) if "max_response_bytes" in parts else 1_048_576,
-        credential=_credential(parts["credential"]) if "credential" in parts else None,
-    )
-
-
-def _credential(node: Node) -> Credential:
-    parts = node.fields(("header", "prefix", "env", "file"), ("header",))
-    if ("env" in parts) == ("file" in parts):
-        raise node.fail("expected exactly one of `env` and `file`: where the secret is, never the secret itself")
-    header = parts["header"].text().lower()
-    if not _HEADER.fullmatch(header) or (header in _OURS and header != "authorization"):
-        raise parts["header"].fail("expected a header name such as `authorization`")
-    prefix = parts["prefix"].value if "prefix" in parts else ""
-    if not isinstance(prefix, str) or not all(" " <= char <= "~" for char in prefix):
-        raise parts["prefix"].fail("expected visible ASCII")
-    env = parts["env"].text() if "env" in parts else ""
-    return Credential(header=header, prefix=prefix, env=env, file=parts["file"].text() if "file" in parts else "")

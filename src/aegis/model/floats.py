@@ -4,59 +4,74 @@ JSON Schema calls `1.0` an integer, JSON readers do not agree, and a digest woul
 schema does not say `number` at that place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
+
+import jsonschema_rs
 
 from aegis.crypto.ijson import escape
-from aegis.model.schema import Violation
+from aegis.model.schema import MAX_NAME, Violation
 
-_MAX_REFERENCES = 16
+Schemas = Iterable[Any]
 
 
 def stray_floats(schema: Any, value: Any) -> tuple[Violation, ...]:
     """Every float of `value` that stands where `schema` does not declare `number`."""
-    return tuple(_stray(schema, schema, value, ""))
+    return tuple(_stray(schema, (schema,), value, "")) if _holds_float(value) else ()
 
 
-def _stray(root: Any, schema: Any, value: Any, path: str) -> list[Violation]:
+def _holds_float(value: Any) -> bool:
     kind = type(value)
-    if kind is float:
-        fits = any("number" in _types(branch) for branch in _branches(root, schema))
-        return [] if fits else [Violation(path=path, keyword="type", text="wrong type: a number with a fraction", limit="integer")]
     if kind is dict:
-        return [
-            found
-            for name, member in value.items()
-            for found in _stray(root, _member(root, schema, name), member, f"{path}/{escape(name)}")
-        ]
-    if kind is list:
-        return [
-            found for index, item in enumerate(value) for found in _stray(root, _item(root, schema, index), item, f"{path}/{index}")
-        ]
-    return []
+        return any(map(_holds_float, value.values()))
+    return any(map(_holds_float, value)) if kind is list else kind is float
 
 
-def _branches(root: Any, schema: Any, depth: int = 0) -> list[Mapping[str, Any]]:
-    """The schema itself and everything that it refers to or combines, so that a declaration in any branch counts."""
-    if not isinstance(schema, Mapping) or depth > _MAX_REFERENCES:
-        return []
-    found = [schema]
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#"):
-        found += _branches(root, _resolve(root, reference), depth + 1)
-    for word in ("anyOf", "oneOf", "allOf"):
-        for branch in schema.get(word, ()):
-            found += _branches(root, branch, depth + 1)
-    for word in ("then", "else"):
-        found += _branches(root, schema.get(word), depth + 1)
-    return found
+def _stray(root: Any, schemas: Schemas, value: Any, path: str) -> Iterator[Violation]:
+    kind = type(value)
+    if kind is float and not any("number" in _types(branch) for branch in _branches(root, schemas)):
+        yield Violation(path=path, keyword="type", text="wrong type: a number with a fraction", limit="integer")
+    elif kind is dict:
+        branches = _branches(root, schemas)
+        for name, member in value.items():
+            yield from _stray(root, _members(branches, name), member, f"{path}/{escape(name[:MAX_NAME])}")
+    elif kind is list:
+        branches = _branches(root, schemas)
+        for index, item in enumerate(value):
+            yield from _stray(root, _items(branches, index), item, f"{path}/{index}")
 
 
-def _resolve(root: Any, reference: str) -> Any:
+def _branches(root: Any, schemas: Schemas) -> list[Mapping[str, Any]]:
+    """The schemas and everything that they refer to or combine, each once: a declaration in any branch counts."""
+    found: dict[int, Mapping[str, Any]] = {}
+    pending = list(schemas)
+    while pending:
+        schema = pending.pop()
+        if not isinstance(schema, Mapping) or id(schema) in found:
+            continue
+        found[id(schema)] = schema
+        pending.append(_resolve(root, schema.get("$ref")))
+        pending += [schema.get("then"), schema.get("else"), *schema.get("dependentSchemas", {}).values()]
+        for word in ("anyOf", "oneOf", "allOf"):
+            pending += schema.get(word, ())
+    return list(found.values())
+
+
+def _resolve(root: Any, reference: Any) -> Any:
+    """What a JSON Pointer in a fragment leads to; nothing for every other reference, so that no float fits there."""
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        return None
     node = root
-    for part in reference.lstrip("#").split("/")[1:]:
+    for part in unquote(reference).split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        node = node.get(name) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            node = node.get(name)
+        elif isinstance(node, list) and name.isdecimal() and int(name) < len(node):
+            node = node[int(name)]
+        else:
+            return None
     return node
 
 
@@ -65,19 +80,29 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return (declared,) if isinstance(declared, str) else tuple(declared)
 
 
-def _member(root: Any, schema: Any, name: str) -> Any:
-    candidates = []
-    for branch in _branches(root, schema):
-        if name in branch.get("properties", {}):
-            candidates.append(branch["properties"][name])
-        elif isinstance(branch.get("additionalProperties"), Mapping):
-            candidates.append(branch["additionalProperties"])
-    return {"anyOf": candidates}
+def _members(branches: Schemas, name: str) -> list[Any]:
+    found = []
+    for branch in branches:
+        named = [branch["properties"][name]] if name in branch.get("properties", {}) else []
+        named += [schema for pattern, schema in branch.get("patternProperties", {}).items() if _matches(pattern, name)]
+        found += named or [branch.get("additionalProperties")]
+        found.append(branch.get("unevaluatedProperties"))
+    return found
 
 
-def _item(root: Any, schema: Any, index: int) -> Any:
-    candidates = []
-    for branch in _branches(root, schema):
+def _items(branches: Schemas, index: int) -> list[Any]:
+    found = []
+    for branch in branches:
         prefix = branch.get("prefixItems", ())
-        candidates.append(prefix[index] if index < len(prefix) else branch.get("items"))
-    return {"anyOf": candidates}
+        found.append(prefix[index] if index < len(prefix) else branch.get("items"))
+        found.append(branch.get("unevaluatedItems"))
+    return found
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return _pattern(pattern).is_valid(name)
+
+
+@lru_cache(maxsize=256)
+def _pattern(pattern: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=jsonschema_rs.RegexOptions())

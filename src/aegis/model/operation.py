@@ -1,23 +1,26 @@
 """How a tool's operation looks on the wire, in both directions.
 
 `to_request` turns arguments into an HTTP request, `to_arguments` turns a request that a door saw back into arguments. Every part is
-mapped: what the operation does not name is refused, and an argument can never change the shape of the request it travels in. For all
-arguments that fit the contract, `to_arguments(to_request(arguments)) == arguments`.
+mapped: what the operation does not name is refused, and an argument can never change the shape of the request it travels in. For
+all arguments that fit the contract and are not refused here, `to_arguments(to_request(arguments)) == arguments`.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
+from unicodedata import category, normalize
 from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 from msgspec import Struct
 
+from aegis.crypto.ijson import MAX_INTEGER, escape
 from aegis.errors import InputError
 
 Scalar = Literal["string", "integer", "boolean"]
 IDEMPOTENCY_KEY = "idempotency_key"
 _ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
 
 
@@ -29,8 +32,10 @@ class Segment(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation. `query`, `headers` and `body` map a name on the wire to an argument; `scalars` gives the types of arguments
-    that travel as text. `body` is `None` when there is none; `done` and `absent` are the statuses by which an `ask` operation answers.
+    """One operation.
+
+    `query`, `headers` and `body` map a name on the wire to an argument; `scalars` gives the types of arguments that travel as text.
+    `body` is `None` when there is none; `done` and `absent` are the statuses by which an `ask` operation answers.
     """
 
     method: str
@@ -72,9 +77,8 @@ def to_request(operation: Operation, arguments: Mapping[str, Any], *, idempotenc
     """
     given = {**arguments, IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else arguments
     if not idempotency_key:
-        for name in arguments:
-            if name not in operation.arguments:
-                raise InputError("no part of the operation carries this argument", f"/{name}")
+        for name in arguments.keys() - set(operation.arguments):
+            raise InputError("no part of the operation carries this argument", f"/{escape(name)}")
     path = "".join("/" + (_segment(segment.argument, given) if segment.argument else segment.text) for segment in operation.path)
     query = "&".join(
         f"{quote(wire, safe='')}={quote(_text(given[name], name), safe='')}" for wire, name in operation.query if name in given
@@ -82,7 +86,7 @@ def to_request(operation: Operation, arguments: Mapping[str, Any], *, idempotenc
     headers = tuple((wire, _header(given[name], name)) for wire, name in operation.headers if name in given)
     body = None
     if operation.body is not None:
-        body = orjson.dumps({wire: given[name] for wire, name in operation.body if name in given})
+        body = _body({wire: given[name] for wire, name in operation.body if name in given})
     return OutgoingRequest(method=operation.method, path=path or "/", query=query, headers=headers, body=body)
 
 
@@ -90,7 +94,10 @@ def to_arguments(operation: Operation, method: str, path: str, query: str, heade
     """The arguments that a request carries.
 
     Args:
+        operation: The one that the request is held against.
+        method: In capitals.
         path: The raw path, percent-encoded as it was sent.
+        query: The raw query, percent-encoded, without `?`.
         headers: Names in lower case. Headers that the operation does not map carry nothing and are never forwarded.
         body: The parsed JSON body; `None` when there is none.
 
@@ -105,7 +112,7 @@ def to_arguments(operation: Operation, method: str, path: str, query: str, heade
         name = next((name for known, name in operation.query if known == wire), None)
         if name is None or name in found:
             raise InputError("query parameter is not mapped, or sent twice", "/query")
-        found[name] = _typed(value, types[name], f"/query/{wire}")
+        found[name] = _typed(value, types[name], f"/query/{escape(wire)}")
     for wire, name in operation.headers:
         if wire in headers:
             found[name] = _typed(headers[wire], types[name], f"/headers/{wire}")
@@ -118,14 +125,14 @@ def to_arguments(operation: Operation, method: str, path: str, query: str, heade
     names = dict(operation.body)
     for wire, value in body.items():
         if wire not in names:
-            raise InputError("member is not mapped", f"/body/{wire[:64]}")
+            raise InputError("member is not mapped", f"/body/{escape(wire[:64])}")
         found[names[wire]] = value
     return found
 
 
 def _from_path(operation: Operation, path: str, types: Mapping[str, Scalar]) -> dict[str, Any]:
-    parts = path.split("/")[1:] if path.startswith("/") else []
-    if len(parts) != len(operation.path):
+    parts = path[1:].split("/") if path != "/" else []
+    if not path.startswith("/") or len(parts) != len(operation.path):
         raise InputError("another path", "/path")
     found: dict[str, Any] = {}
     for segment, part in zip(operation.path, parts, strict=True):
@@ -145,7 +152,9 @@ def _segment(name: str, given: Mapping[str, Any]) -> str:
     if name not in given:
         raise InputError("argument stands in the path and is missing", f"/{name}")
     text = _text(given[name], name)
-    if text in ("", ".", "..") or any(char in "/\\%" or ord(char) < 32 or ord(char) == 127 for char in text):
+    # Some servers normalise Unicode and cut parameters (`..;x`) and spaces before they look for dot segments: judge what they see.
+    seen = normalize("NFKC", text)
+    if seen.partition(";")[0].strip() in ("", ".", "..") or any(char in "/\\%" or category(char) == "Cc" for char in text + seen):
         raise InputError("value could change the shape of the path", f"/{name}")
     return quote(text, safe="")
 
@@ -157,6 +166,8 @@ def _text(value: Any, name: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise InputError("expected text, an integer or a boolean", f"/{name}")
+    if _SURROGATE.search(value):
+        raise InputError("holds a lone surrogate, which is not a character", f"/{name}")
     return value
 
 
@@ -167,13 +178,20 @@ def _header(value: Any, name: str) -> str:
     return text
 
 
+def _body(members: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(members)
+    except TypeError:
+        raise InputError("holds what JSON cannot carry", "/body") from None
+
+
 def _typed(text: str, kind: Scalar, place: str) -> Any:
     if kind == "string":
         return text
     if kind == "boolean" and text in ("true", "false"):
         return text == "true"
-    if kind == "integer" and _INTEGER.fullmatch(text) and text != "-0":
-        return int(text)
+    if kind == "integer" and _INTEGER.fullmatch(text) and text != "-0" and abs(number := int(text)) <= MAX_INTEGER:
+        return number
     raise InputError(f"expected {kind}", place)
 
 
