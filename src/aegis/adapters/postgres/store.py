@@ -172,5 +172,5 @@ class PostgresStore:
 def _execute(connection: Connection, text: str, given: Given) -> psycopg.Cursor:
     try:
         return connection.execute(text, given, binary=True)
-    except (UnicodeEncodeError, psycopg.DataError):
-        raise StoreError("a `tenant`, `kind` or `id` holds a character that no text in the store can hold") from None
+    except (UnicodeEncodeError, OverflowError, psycopg.DataError):
+        raise StoreError("a name or number that was asked for is one that no column can hold") from None

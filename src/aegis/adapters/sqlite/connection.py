@@ -78,6 +78,15 @@ def translated(error: sqlite3.Error, *, committing: bool = False) -> StoreError 
     return Stop(StoreHaltedError(f"a write to stable storage failed ({name})"))
 
 
+def opened(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; SQLite's errors come out as `StoreError`."""
+    try:
+        return connect(path, reads_only=True)
+    except sqlite3.Error as error:
+        found = translated(error)
+        raise (found.error if isinstance(found, Stop) else found) from error
+
+
 class Readers:
     """Connections that only read, as many as are used at once; each use has one to itself."""
 
@@ -91,20 +100,20 @@ class Readers:
         """A connection; SQLite's errors come out as `StoreError`."""
         if self._closed:
             raise StoreError("the store is closed")
-        connection = None
+        connection = self._borrow()
         try:
-            connection = self._borrow()
             yield connection
             if connection.in_transaction:  # a snapshot ends with its use
                 connection.rollback()
         except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
+            connection.close()
             found = translated(error)
             raise (found.error if isinstance(found, Stop) else found) from error
+        except (UnicodeEncodeError, OverflowError):
+            connection.close()
+            raise StoreError("a name or number that was asked for is one that no column can hold") from None
         except BaseException:
-            if connection is not None:
-                connection.close()
+            connection.close()
             raise
         self._give_back(connection)
 
@@ -118,7 +127,7 @@ class Readers:
         try:
             return self._idle.pop()
         except IndexError:
-            return connect(self._path, reads_only=True)
+            return opened(self._path)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if self._closed:

@@ -170,6 +170,9 @@ class SqliteStore:
 
 
 def _json(keys: Sequence[tuple[str, ...]]) -> str:
+    # SQLite would end a text of JSON at a NUL, and so find the row of another, shorter name.
+    if any("\0" in name for key in keys for name in key):
+        raise StoreError("a `tenant`, `kind` or `id` holds a NUL character")
     try:
         return orjson.dumps(keys).decode()
     except orjson.JSONEncodeError:
