@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
+from typing import Any
 
 from msgspec import Struct
 from nacl.exceptions import BadSignatureError
@@ -39,9 +39,9 @@ class PrivateKey(Struct, frozen=True):
     def __repr__(self) -> str:
         return f"PrivateKey(kid={self.kid!r})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """What a rich traceback may print: it asks this before `repr`, and the default would show the seed."""
-        yield "kid", self.kid
+        return [("kid", self.kid)]
 
     def sign(self, message: bytes) -> bytes:
         """The signature, 64 bytes; the same for the same message (RFC 8032)."""

@@ -1,18 +1,17 @@
 """The chain of trust: a delegated call stands on a live request of the agent that handed the task down.
 
-Headers and bodies never carry authority. A delegated caller must say whose request it serves, so that it cannot act by accident under
-another one, and what it says must equal what its token was signed for.
+Headers and bodies never carry authority. A delegated caller must say whose request it serves, so that it cannot act by accident
+under another one, and what it says must equal what its token was signed for.
 """
 
 from aegis.errors import IdentityError
 from aegis.identity.principal import covers
+from aegis.identity.token import MAX_DEPTH
 from aegis.model.call import LIVE
 from aegis.model.decision import Verdict
-from aegis.model.facts import Facts
-from aegis.model.principal import Parent
+from aegis.model.facts import Facts, ParentCall
+from aegis.model.principal import Parent, Principal
 from aegis.model.proposal import Proposal
-
-MAX_DEPTH = 8
 
 
 def agree(signed: Parent | None, sent_agent_id: str, sent_request_id: str) -> None:
@@ -47,13 +46,17 @@ class ChainGuard:
             found.append(self._deny("chain.loop", "an agent stands twice in the chain", "chain"))
         if len(who.chain) > MAX_DEPTH:
             found.append(self._deny("chain.depth", "the chain is too long", "chain", MAX_DEPTH))
-        if who.parent is None or facts.parent is None:
-            found.append(self._deny("chain.parent_missing", "no such parent request in this tenant", "parent_request_id"))
-        elif who.parent.agent_id != who.chain[0].agent_id or facts.parent.agent_id != who.chain[0].agent_id:
-            found.append(self._deny("chain.parent_mismatch", "the parent request is another agent's", "parent_agent_id"))
-        elif facts.parent.state not in LIVE:
-            found.append(self._deny("chain.parent_not_live", "the parent request is not under way", "parent_request_id"))
-        return tuple(found)
+        return (*found, *self._parent(who, facts.parent))
+
+    def _parent(self, who: Principal, call: ParentCall | None) -> tuple[Verdict, ...]:
+        signed = who.parent
+        if signed is None or call is None or call.request_id != signed.request_id:
+            return (self._deny("chain.parent_missing", "no such parent request in this tenant", "parent_request_id"),)
+        if not signed.agent_id == call.agent_id == who.chain[0].agent_id:
+            return (self._deny("chain.parent_mismatch", "the parent request is another agent's", "parent_agent_id"),)
+        if call.state not in LIVE:
+            return (self._deny("chain.parent_not_live", "the parent request is not under way", "parent_request_id"),)
+        return ()
 
     def _deny(self, rule: str, reason: str, field: str = "", limit: object = None) -> Verdict:
         return Verdict(guard=self.name, effect="deny", rule=rule, reason=reason, field=field, limit=limit)

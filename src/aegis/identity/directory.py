@@ -17,7 +17,10 @@ MAX_TRUST = 5
 
 
 class AgentEntry(Struct, frozen=True, kw_only=True):
-    """An agent: the roles and scopes that its tokens may hold at most, and how far it is trusted (0 to 5)."""
+    """An agent: the roles and scopes that its tokens may hold at most, and how far it is trusted (0 to 5).
+
+    `may_delegate_to` names the agents that it may hand tasks to: nobody when it is empty; `None`: the directory does not limit it.
+    """
 
     id: str
     roles: tuple[str, ...]
@@ -25,7 +28,7 @@ class AgentEntry(Struct, frozen=True, kw_only=True):
     trust: int = 0
     enabled: bool = True
     owner: str = ""
-    may_delegate_to: tuple[str, ...] = ()
+    may_delegate_to: tuple[str, ...] | None = None
 
 
 class PersonEntry(Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ def parse_directory(document: Document) -> Directory:
     spec = top["spec"].fields(("agents", "people"), ("agents",))
     agents = {name: _agent(name, node) for name, node in spec["agents"].members().items()}
     for name, node in spec["agents"].members().items():
-        for other in agents[name].may_delegate_to:
+        for other in agents[name].may_delegate_to or ():
             if other not in agents:
                 raise node.at("may_delegate_to").fail(f"`{other}` is not an agent of this directory")
     people = {name: _person(name, node) for name, node in spec["people"].members().items()} if "people" in spec else {}
@@ -69,13 +72,14 @@ def _agent(name: str, node: Node) -> AgentEntry:
         raise node.fail("expected an id such as `agent:planner`")
     parts = node.fields(("roles", "scopes", "trust", "enabled", "owner", "may_delegate_to"), ("roles", "scopes"))
     return AgentEntry(
-        id=name, roles=_texts(parts["roles"], _ROLE, "a role such as `treasury`"),
+        id=name,
+        roles=_texts(parts["roles"], _ROLE, "a role such as `treasury`"),
         scopes=_texts(parts["scopes"], _SCOPE, "a tool, `prefix.*` or `*`"),
         trust=parts["trust"].integer(0, MAX_TRUST) if "trust" in parts else 0,
         enabled=parts["enabled"].flag() if "enabled" in parts else True,
         owner=parts["owner"].text() if "owner" in parts else "",
-        may_delegate_to=_texts(parts["may_delegate_to"], AGENT, "an agent id") if "may_delegate_to" in parts else (),
-    )  # fmt: skip
+        may_delegate_to=_texts(parts["may_delegate_to"], AGENT, "an agent id") if "may_delegate_to" in parts else None,
+    )
 
 
 def _person(name: str, node: Node) -> PersonEntry:
@@ -83,9 +87,10 @@ def _person(name: str, node: Node) -> PersonEntry:
         raise node.fail("expected an id such as `person:alice`")
     parts = node.fields(("roles", "enabled"), ("roles",))
     return PersonEntry(
-        id=name, roles=_texts(parts["roles"], _ROLE, "a role such as `oncall`"),
+        id=name,
+        roles=_texts(parts["roles"], _ROLE, "a role such as `oncall`"),
         enabled=parts["enabled"].flag() if "enabled" in parts else True,
-    )  # fmt: skip
+    )
 
 
 def _texts(node: Node, pattern: re.Pattern[str], expected: str) -> tuple[str, ...]:

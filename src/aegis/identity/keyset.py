@@ -7,7 +7,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from aegis.crypto.jwk import PublicKey
-from aegis.errors import IdentityError
+from aegis.errors import ConfigError, IdentityError
 
 CLASSES = ("sts", "override", "human", "workload", "log", "publisher")
 
@@ -29,10 +29,21 @@ class KeyEntry(Struct, frozen=True, kw_only=True):
 
 
 class KeySet:
-    """An immutable set of public keys."""
+    """An immutable set of public keys, each for one purpose.
+
+    Raises:
+        ConfigError: One key stands in the set twice: it would have two purposes, tenants or owners.
+    """
 
     def __init__(self, entries: Iterable[KeyEntry]) -> None:
-        self._by_kid: Mapping[str, KeyEntry] = MappingProxyType({entry.kid: entry for entry in entries})
+        found: dict[str, KeyEntry] = {}
+        for entry in entries:
+            if entry.kid in found:
+                raise ConfigError(f"key `{entry.kid}` is listed twice; a key has one class, one tenant and one owner")
+            if entry.key_class not in CLASSES:
+                raise ConfigError(f"key `{entry.kid}` has unknown class `{entry.key_class}`; expected one of {', '.join(CLASSES)}")
+            found[entry.kid] = entry
+        self._by_kid: Mapping[str, KeyEntry] = MappingProxyType(found)
 
     def entries(self) -> tuple[KeyEntry, ...]:
         """Every key, by class, tenant, owner and age."""
@@ -43,7 +54,7 @@ class KeySet:
         return any((entry.key_class, entry.tenant) == (key_class, tenant) for entry in self._by_kid.values())
 
     def find(self, kid: str, key_class: str, now: datetime) -> KeyEntry:
-        """The key of this id, if it is of this class and in use at `now`.
+        """The key of this id, if it is of this class and in use at `now`. Whose tenant it is, the caller compares.
 
         Raises:
             IdentityError: `unknown_kid`, `wrong_key_class`, `key_retired`, `key_not_yet`.

@@ -1,6 +1,9 @@
 """From a verified token to a principal: what the token says, held against what the directory grants."""
 
+from itertools import pairwise
+
 from aegis.errors import IdentityError
+from aegis.identity.claims import expect
 from aegis.identity.directory import AgentEntry, Directory
 from aegis.identity.token import Access
 from aegis.model.principal import Link, Parent, Principal
@@ -12,19 +15,32 @@ def principal(access: Access, directory: Directory) -> Principal:
     A token was made from the directory of its time: what the directory no longer grants is refused, not quietly dropped.
 
     Raises:
-        IdentityError: `unknown_agent`, `agent_disabled`, `role_not_held`, `scope_not_held`, `unknown_ancestor`.
+        IdentityError: `wrong_tenant`, `unknown_agent`, `agent_disabled`, `role_not_held`, `scope_not_held`, `unknown_ancestor`,
+            `delegation_not_granted`.
     """
+    expect(access.tenant == directory.tenant, "wrong_tenant")
     entry = _known(directory, access.agent_id, "unknown_agent")
     if not set(access.roles) <= set(entry.roles):
         raise IdentityError("role_not_held", "the token holds a role that the directory does not grant")
     if not all(_within(scope, entry.scopes) for scope in access.scopes):
         raise IdentityError("scope_not_held", "the token holds a scope that the directory does not grant")
-    chain = tuple(Link(agent_id=name, trust=_known(directory, name, "unknown_ancestor").trust) for name in access.chain)
+    ancestors = [_known(directory, name, "unknown_ancestor") for name in access.chain]
+    for child, above in pairwise((entry, *ancestors)):
+        if above.may_delegate_to is not None and child.id not in above.may_delegate_to:
+            raise IdentityError("delegation_not_granted", "the directory does not let an ancestor hand tasks to its child")
     return Principal(
-        tenant=access.tenant, agent_id=access.agent_id, subject=access.subject, roles=access.roles, scopes=access.scopes,
-        trust=entry.trust, chain=chain, token_id=access.token_id, txn=access.txn, task=access.task,
+        tenant=access.tenant,
+        agent_id=access.agent_id,
+        subject=access.subject,
+        roles=access.roles,
+        scopes=access.scopes,
+        trust=entry.trust,
+        chain=tuple(Link(agent_id=ancestor.id, trust=ancestor.trust) for ancestor in ancestors),
         parent=Parent(agent_id=access.parent[0], request_id=access.parent[1]) if access.parent else None,
-    )  # fmt: skip
+        token_id=access.token_id,
+        txn=access.txn,
+        task=access.task,
+    )
 
 
 def covers(scope: str, tool: str) -> bool:
@@ -42,8 +58,9 @@ def _known(directory: Directory, agent_id: str, reason: str) -> AgentEntry:
 
 
 def _within(scope: str, held: tuple[str, ...]) -> bool:
-    """Whether everything that `scope` opens is opened by one of `held`."""
-    if scope in held or "*" in held:
-        return True
-    base = scope.removesuffix(".*")
-    return any(wide.endswith(".*") and (base + ".").startswith(wide[:-1]) for wide in held)
+    """Whether everything that `scope` opens is opened by one of `held`: `pay` is not within `pay.*`, which opens `pay.x` only."""
+    if scope == "*":
+        return "*" in held
+    if scope.endswith(".*"):
+        return any(wide == "*" or (wide.endswith(".*") and scope.startswith(wide[:-1])) for wide in held)
+    return any(covers(wide, scope) for wide in held)

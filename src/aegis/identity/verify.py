@@ -1,18 +1,21 @@
 """Verification with a memory, which is safe because it is checked again on every hit.
 
-What is remembered is only that a token text carries a good signature and well-formed claims. Time, the key's presence in the set and
-its class are looked at anew each time, so a token dies at its `exp` and with its key, cached or not. Texts that were refused for
-good (malformed, forged) are remembered too, by their hash; nothing is remembered by key id, so a flood of made-up ids costs a parse
-and a look-up each.
+What is remembered is only that a token text carries a good signature and well-formed claims, and that for a minute at most. Time,
+the key's presence in the set, its class and its tenant, and the epochs are looked at anew each time, so a token dies at its `exp`,
+with its key and with its epoch, remembered or not. Texts that were refused for good (malformed, forged) are remembered too, by
+their hash; nothing is remembered by key id, so a flood of made-up ids costs a header and a look-up each.
 """
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import cachebox
+from msgspec import Struct
 
-from aegis.crypto.jws import parse
+from aegis.crypto.jws import MAX_TOKEN, parse, stated_type
 from aegis.errors import IdentityError
+from aegis.identity.claims import check_times, expect
+from aegis.identity.epoch import EVERYBODY, Epochs
 from aegis.identity.keyset import KeySet
 from aegis.identity.token import (
     ACCESS,
@@ -22,7 +25,6 @@ from aegis.identity.token import (
     Override,
     Person,
     Statement,
-    check_times,
     verify_access,
     verify_override,
     verify_person,
@@ -30,28 +32,43 @@ from aegis.identity.token import (
 )
 
 CACHED, REFUSED = 20_000, 4_096
+REMEMBERED = timedelta(seconds=60)
 _FINAL = frozenset({"malformed", "bad_algorithm", "bad_signature"})
 
 
+class _Known(Struct, frozen=True):
+    """A token that was verified whole at `since`."""
+
+    access: Access
+    since: datetime
+
+
 class Verifier:
-    """Holds the key set and the memory. `swap` takes a new key set; what was remembered is checked against it."""
+    """Holds the key set, the epochs and the memory. Calls may come from many threads."""
 
     def __init__(self, keys: KeySet, *, audience: str) -> None:
         self._keys = keys
         self._audience = audience
-        self._good: cachebox.LRUCache[bytes, Access] = cachebox.LRUCache(CACHED)
-        self._bad: cachebox.LRUCache[bytes, str] = cachebox.LRUCache(REFUSED)
+        self._epochs = Epochs()
+        self._good: cachebox.LRUCache[bytes, _Known | None] = cachebox.LRUCache(CACHED)
+        self._bad: cachebox.LRUCache[bytes, str | None] = cachebox.LRUCache(REFUSED)
 
     def swap(self, keys: KeySet) -> None:
-        """Use `keys` from now on."""
+        """Use `keys` from now on. Nothing has to be forgotten: what is remembered is held against the set on each hit."""
         self._keys = keys
-        self._bad.clear()
+
+    def revoke(self, tenant: str, *, before: datetime, who: str = EVERYBODY) -> None:
+        """Refuse (`revoked`) what was issued before `before` in the tenant, or to one agent, person or any child of that agent.
+
+        This is kept in memory only: tell it again after a restart, for as long as the longest token lives.
+        """
+        self._epochs = self._epochs.begin(tenant, who, before)
 
     def kind(self, token: str) -> str:
         """`person` when the text claims to be a person's token, else `agent`; nothing is verified by this."""
-        if self._good.get(_digest(token)) is not None:
+        if _digest(token) in self._good:  # which holds access tokens only
             return "agent"
-        return "person" if parse(token).typ == PERSON else "agent"
+        return "person" if stated_type(token) == PERSON else "agent"
 
     def access(self, token: str, *, now: datetime) -> Access:
         """What an access token says.
@@ -60,34 +77,51 @@ class Verifier:
             IdentityError: With the reason.
         """
         digest = _digest(token)
-        found = self._good.get(digest)
-        if found is not None:
-            check_times(found.not_before, found.expires_at, now)
-            self._keys.find(found.kid, KEY_CLASS[ACCESS], now)
-            return found
+        known = self._good.get(digest)
+        if known is not None and known.since <= now < known.since + REMEMBERED:
+            self._still_good(known.access, now)
+            return known.access
         if (reason := self._bad.get(digest)) is not None:
             raise IdentityError(reason)
         try:
-            found = verify_access(parse(token), self._keys, audience=self._audience, now=now)
+            access = verify_access(parse(token), self._keys, audience=self._audience, now=now)
         except IdentityError as error:
             if error.reason in _FINAL:
                 self._bad[digest] = error.reason
             raise
-        self._good[digest] = found
-        return found
+        self._good[digest] = _Known(access, now)
+        self._in_epoch(access)
+        return access
 
     def override(self, token: str, *, now: datetime) -> Override:
         """What an override token says."""
-        return verify_override(parse(token), self._keys, audience=self._audience, now=now)
+        found = verify_override(parse(token), self._keys, audience=self._audience, now=now)
+        self._epochs.check(found.tenant, (found.agent_id,), found.issued_at)
+        return found
 
     def statement(self, token: str, *, now: datetime) -> Statement:
         """What a person signed about an approval."""
-        return verify_statement(parse(token), self._keys, now=now)
+        found = verify_statement(parse(token), self._keys, now=now)
+        self._epochs.check(found.tenant, (found.approver,), found.issued_at)
+        return found
 
     def person(self, token: str, *, now: datetime) -> Person:
         """Who proved to hold their key."""
-        return verify_person(parse(token), self._keys, audience=self._audience, now=now)
+        found = verify_person(parse(token), self._keys, audience=self._audience, now=now)
+        self._epochs.check(found.tenant, (found.person,), found.issued_at)
+        return found
+
+    def _still_good(self, access: Access, now: datetime) -> None:
+        check_times(access.not_before, access.expires_at, now)
+        entry = self._keys.find(access.kid, KEY_CLASS[ACCESS], now)
+        expect(entry.tenant == access.tenant, "wrong_tenant")
+        self._in_epoch(access)
+
+    def _in_epoch(self, access: Access) -> None:
+        self._epochs.check(access.tenant, (access.agent_id, *access.chain), access.issued_at)
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    if len(token) > MAX_TOKEN:  # before hashing: what is refused must stay cheap
+        raise IdentityError("malformed", "not a compact JWS")
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,124 @@
+"""`keys/public.json`: every public key with its class, tenant, owner and time. It says who is trusted with what."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Struct
+
+from aegis.adapters import wholefile
+from aegis.crypto.jwk import PublicKey, public_key
+from aegis.errors import ConfigError, IdentityError
+from aegis.identity.directory import AGENT, PERSON, TENANT
+from aegis.identity.keyset import CLASSES, KeyEntry, KeySet
+
+FILE = "public.json"
+OWNERS = {"human": PERSON, "workload": AGENT}
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Public(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry: a JWK (RFC 8037) and what the key is for."""
+
+    kid: str
+    kty: Literal["OKP"] = "OKP"
+    crv: Literal["Ed25519"] = "Ed25519"
+    x: str
+    key_class: str = msgspec.field(name="class")
+    tenant: str
+    owner: str
+    not_before: _Instant
+    not_after: _Instant | None = None
+
+
+class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    format: Literal["aegis.keys/v1"] = "aegis.keys/v1"
+    keys: tuple[Public, ...] = ()
+
+
+def entry(key: PublicKey, key_class: str, tenant: str, owner: str, now: datetime) -> Public:
+    """The entry of a new key. It is in use from the second in which it was made, because tokens count whole seconds."""
+    return Public(
+        kid=key.kid, x=key.x, key_class=key_class, tenant=tenant, owner=owner, not_before=now.replace(microsecond=0)
+    )  # fmt: skip
+
+
+def read(root: Path) -> list[Public]:
+    """The entries; none when there is no file yet.
+
+    Raises:
+        ConfigError: The file is malformed, or others can change it.
+    """
+    path = root / FILE
+    if not path.exists():
+        return []
+    try:
+        return list(msgspec.json.decode(wholefile.read_public(path), type=_File).keys)
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def write(root: Path, entries: list[Public]) -> None:
+    """Replace the file."""
+    content = msgspec.json.format(msgspec.json.encode(_File(keys=tuple(entries))), indent=2) + b"\n"
+    wholefile.write(root / FILE, content, wholefile.PUBLIC)
+
+
+def until(found: Public, end: datetime) -> Public:
+    """The entry, in use until `end` at most."""
+    if found.not_after is not None and found.not_after <= end:
+        return found
+    return msgspec.structs.replace(found, not_after=end)
+
+
+def key_set(root: Path) -> KeySet:
+    """Every public key, checked.
+
+    Raises:
+        ConfigError: The file is missing or malformed, or an entry is not what it says.
+    """
+    path = root / FILE
+    if not path.exists():
+        raise ConfigError(f"{path}: not found; `aegis init` or `aegis keys new` makes keys")
+    entries = read(root)
+    try:
+        return KeySet(_checked(found) for found in entries)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def check_names(key_class: str, tenant: str, owner: str) -> None:
+    """Refuse a tenant or owner that a key of this class cannot have.
+
+    Raises:
+        ConfigError: With what was expected.
+    """
+    if not TENANT.fullmatch(tenant):
+        raise ConfigError(f"a `{key_class}` key: expected a tenant name such as `acme`: lower case letters, digits and `-`")
+    wanted = OWNERS.get(key_class)
+    if wanted is None and owner:
+        raise ConfigError(f"a `{key_class}` key has no owner but its tenant; leave the owner out")
+    if wanted is not None and not wanted.fullmatch(owner):
+        example = "person:alice" if key_class == "human" else "agent:planner"
+        raise ConfigError(f"a `{key_class}` key needs an owner such as `{example}`")
+
+
+def _checked(found: Public) -> KeyEntry:
+    if found.key_class not in CLASSES:
+        raise ConfigError(f"key `{found.kid}` has unknown class `{found.key_class}`; expected one of {', '.join(CLASSES)}")
+    check_names(found.key_class, found.tenant, found.owner)
+    try:
+        key = public_key(found.x)
+    except IdentityError:
+        raise ConfigError(f"key `{found.kid}`: `x` is not an Ed25519 public key of 32 bytes") from None
+    if key.kid != found.kid:
+        raise ConfigError(f"key `{found.kid}`: `kid` is not the thumbprint of `x`, expected `{key.kid}`")
+    return KeyEntry(
+        key=key,
+        key_class=found.key_class,
+        tenant=found.tenant,
+        owner=found.owner,
+        not_before=found.not_before,
+        not_after=found.not_after,
+    )
