@@ -12,6 +12,7 @@ import re2
 MAX_CHARACTERS = 1000
 _PUNCTUATION = frozenset("\\.+*?()|[]{}^$/-\"'`~!@#%&=:;,<> _")
 _CONTROL = frozenset("nrtfv")
+_QUANTIFIERS = frozenset("?*+{")
 
 
 def complaint(pattern: str) -> str:
@@ -31,11 +32,14 @@ def complaint(pattern: str) -> str:
 
 
 def anchored(pattern: str) -> bool:
-    """Whether every match of `pattern` spans the whole text: `^...$` without an alternative at the top."""
+    """Whether every match of `pattern` spans the whole text: `^...$` without an alternative at the top.
+
+    A quantifier right behind `^` would make the anchor itself optional, so that is none.
+    """
     pieces = [(piece, depth, inside) for _, piece, depth, inside in _pieces(pattern)]
     if not pieces or pieces[0] != ("^", 0, False) or pieces[-1] != ("$", 0, False):
         return False
-    return ("|", 0, False) not in pieces
+    return ("|", 0, False) not in pieces and pieces[1][0] not in _QUANTIFIERS
 
 
 def search(pattern: str) -> Callable[[str], bool]:
