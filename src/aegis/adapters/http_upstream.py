@@ -1,14 +1,18 @@
 """Tools over HTTP/1.1, by aiohttp, with its conveniences switched off.
 
-What aiohttp would do by itself and a gateway must not: send an idempotent method a second time when a kept connection drops, rewrite
-an encoded path, follow redirects, keep cookies, decompress, read proxies from the environment. Each is switched off here, and a test
-holds it to that.
+What aiohttp would do by itself and a gateway must not: send an idempotent method a second time when a kept connection drops, take
+what came in on an idle connection for the answer to the next request, rewrite an encoded path, follow redirects, keep cookies,
+decompress, read proxies from the environment. Each is switched off here, and a test holds it to that.
+
+A request counts as sent from the moment it has a connection: what fails before that surely did not reach the tool.
 """
 
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import yarl
@@ -21,10 +25,31 @@ from aegis.runtime.upstream import UpstreamResponse
 
 CONNECTIONS_PER_TOOL = 128
 _SKIP = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_UNSENT = (
-    broken.ClientConnectorError, broken.ConnectionTimeoutError, broken.ClientConnectorDNSError, broken.ClientConnectorSSLError,
-    broken.ClientConnectorCertificateError,
-)  # fmt: skip
+KEEP_SECONDS = 4  # below the 5 s after which common servers drop an idle connection, perhaps under a request of ours
+
+
+class _Attempt:
+    """One request on its way: whether it was given a connection."""
+
+    connected = False
+
+
+_attempt: ContextVar[_Attempt] = ContextVar("aegis_upstream_attempt")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Hands out connections on which nothing waits to be read, and marks the attempt that got one."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - the signature is aiohttp's
+        """A connection whose next bytes answer the next request."""
+        for _ in range(CONNECTIONS_PER_TOOL + 1):
+            connection = await super().connect(req, traces, timeout)
+            # `should_close` also tells of bytes that came in while nobody had asked: perhaps another caller's answer.
+            if connection.protocol is not None and not connection.protocol.should_close:
+                _attempt.get().connected = True
+                return connection
+            connection.close()
+        raise broken.ClientConnectionError("the tool speaks before it is asked")
 
 
 class HttpUpstream:
@@ -46,7 +71,7 @@ class HttpUpstream:
         for contract in self._contracts:
             self._secrets[contract.digest] = credential(contract, self._root)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_TOOL, ttl_dns_cache=30, keepalive_timeout=30),
+            connector=_Connector(limit=0, limit_per_host=CONNECTIONS_PER_TOOL, ttl_dns_cache=30, keepalive_timeout=KEEP_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -66,30 +91,31 @@ class HttpUpstream:
         self, contract: Contract, request: OutgoingRequest, *, idempotency_key: str, headers: Mapping[str, str]
     ) -> UpstreamResponse:
         """As the port says."""
-        if self._session is None:
+        session, upstream = self._session, contract.upstream
+        if session is None:
             raise UpstreamError("connect_failed", "the upstream has not started", sent=False)
-        upstream = contract.upstream
-        url = yarl.URL(upstream.url + request.target, encoded=True)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=upstream.connect_timeout_seconds)
+        if upstream.credential is not None and contract.digest not in self._secrets:
+            raise UpstreamError("connect_failed", "the tool's credential was not resolved at the start", sent=False)
+        attempt = _Attempt()
+        _attempt.set(attempt)
         try:
             async with (
                 asyncio.timeout(upstream.timeout_seconds),
-                self._session.request(
-                    request.method, url, data=request.body, allow_redirects=False, timeout=timeout,
+                session.request(
+                    request.method,
+                    yarl.URL(upstream.url + request.target, encoded=True),
+                    data=request.body,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=upstream.connect_timeout_seconds),
                     headers=self._headers(contract, request, idempotency_key, headers),
                 ) as response,
-            ):  # fmt: skip
+            ):
                 return await _read(response, upstream.max_response_bytes)
-        except _UNSENT as error:
-            raise UpstreamError("connect_failed", type(error).__name__, sent=False) from None
-        except TimeoutError:
-            raise UpstreamError("timeout", f"no answer within {upstream.timeout_seconds:g} s", sent=True) from None
-        except broken.ClientPayloadError as error:
-            raise UpstreamError("truncated", type(error).__name__, sent=True) from None
-        except broken.ClientResponseError as error:
-            raise UpstreamError("bad_response", type(error).__name__, sent=True) from None
-        except (broken.ClientError, OSError, ValueError) as error:
-            raise UpstreamError("reset", type(error).__name__, sent=True) from None
+        except UpstreamError:
+            raise
+        except Exception as error:  # whatever it was, the caller must learn whether the tool may have acted
+            reason = _reason(error) if attempt.connected else "connect_failed"
+            raise UpstreamError(reason, type(error).__name__, sent=attempt.connected) from None
 
     def _headers(
         self, contract: Contract, request: OutgoingRequest, idempotency_key: str, more: Mapping[str, str]
@@ -129,16 +155,20 @@ def credential(contract: Contract, root: Path) -> tuple[str, str]:
     return wanted.header, wanted.prefix + secret
 
 
+def _reason(error: Exception) -> str:
+    """The stable word for what went wrong once the request had a connection."""
+    for kind, reason in (
+        (TimeoutError, "timeout"),
+        (broken.ClientPayloadError, "truncated"),
+        (broken.ClientResponseError, "bad_response"),
+    ):
+        if isinstance(error, kind):
+            return reason
+    return "reset"
+
+
 async def _read(response: aiohttp.ClientResponse, limit: int) -> UpstreamResponse:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if "content-length" in headers and "transfer-encoding" in headers or len(response.headers.getall("content-length", [])) > 1:
-        raise UpstreamError("bad_response", "the tool sent conflicting framing", sent=True)
-    if 300 <= response.status < 400:
-        raise UpstreamError("redirect", f"status {response.status}; redirects are not followed", sent=True)
-    if headers.get("content-encoding", "identity") != "identity":
-        raise UpstreamError("encoded", "the tool encoded its answer although identity was asked for", sent=True)
-    if int(headers.get("content-length", "0") or 0) > limit:
-        raise UpstreamError("too_large", f"the answer is larger than {limit} bytes", sent=True)
+    _check_head(response, limit)
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
@@ -146,4 +176,22 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> UpstreamRespons
         if size > limit:
             raise UpstreamError("too_large", f"the answer is larger than {limit} bytes", sent=True)
         chunks.append(chunk)
+    headers = {name.lower(): value for name, value in response.headers.items()}
     return UpstreamResponse(status=response.status, headers=headers, body=b"".join(chunks))
+
+
+def _check_head(response: aiohttp.ClientResponse, limit: int) -> None:
+    """Refuse an answer that two readers could frame or decode differently, before its body is read."""
+    lengths = response.headers.getall("content-length", [])
+    framings = [value.lower() for value in response.headers.getall("transfer-encoding", [])]
+    encodings = {value.lower() for value in response.headers.getall("content-encoding", [])}
+    if response.version not in (aiohttp.HttpVersion10, aiohttp.HttpVersion11) or not 200 <= response.status < 600:
+        raise UpstreamError("bad_response", "expected a final answer in HTTP/1.0 or HTTP/1.1", sent=True)
+    if len(lengths) + len(framings) > 1 or framings not in ([], ["chunked"]):
+        raise UpstreamError("bad_response", "the tool sent conflicting framing", sent=True)
+    if 300 <= response.status < 400:
+        raise UpstreamError("redirect", f"status {response.status}; redirects are not followed", sent=True)
+    if encodings - {"identity"}:
+        raise UpstreamError("encoded", "the tool encoded its answer although identity was asked for", sent=True)
+    if lengths and int(lengths[0]) > limit:
+        raise UpstreamError("too_large", f"the answer is larger than {limit} bytes", sent=True)
