@@ -4,8 +4,9 @@ JSON Schema calls `1.0` an integer, JSON readers do not agree, and a digest woul
 schema does not say `number` at that place.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,11 +16,12 @@ from aegis.crypto.ijson import escape
 from aegis.model.schema import MAX_NAME, Violation
 
 Schemas = Iterable[Any]
+Branches = Sequence[Mapping[str, Any]]
 
 
 def stray_floats(schema: Any, value: Any) -> tuple[Violation, ...]:
     """Every float of `value` that stands where `schema` does not declare `number`."""
-    return tuple(_stray(schema, (schema,), value, "")) if _holds_float(value) else ()
+    return tuple(_stray(schema, _branches(schema, (schema,)), value, "")) if _holds_float(value) else ()
 
 
 def _holds_float(value: Any) -> bool:
@@ -29,21 +31,22 @@ def _holds_float(value: Any) -> bool:
     return any(map(_holds_float, value)) if kind is list else kind is float
 
 
-def _stray(root: Any, schemas: Schemas, value: Any, path: str) -> Iterator[Violation]:
+def _stray(root: Any, branches: Branches, value: Any, path: str) -> Iterator[Violation]:
     kind = type(value)
-    if kind is float and not any("number" in _types(branch) for branch in _branches(root, schemas)):
+    if kind is float and not (isfinite(value) and any("number" in _types(branch) for branch in branches)):
         yield Violation(path=path, keyword="type", text="wrong type: a number with a fraction", limit="integer")
     elif kind is dict:
-        branches = _branches(root, schemas)
         for name, member in value.items():
-            yield from _stray(root, _members(branches, name), member, f"{path}/{escape(name[:MAX_NAME])}")
+            yield from _stray(root, _branches(root, _members(branches, name)), member, f"{path}/{escape(name[:MAX_NAME])}")
     elif kind is list:
-        branches = _branches(root, schemas)
+        prefixed = max((len(branch.get("prefixItems", ())) for branch in branches), default=0)
+        rest = _branches(root, _items(branches, prefixed))
         for index, item in enumerate(value):
-            yield from _stray(root, _items(branches, index), item, f"{path}/{index}")
+            here = _branches(root, _items(branches, index)) if index < prefixed else rest
+            yield from _stray(root, here, item, f"{path}/{index}")
 
 
-def _branches(root: Any, schemas: Schemas) -> list[Mapping[str, Any]]:
+def _branches(root: Any, schemas: Schemas) -> Branches:
     """The schemas and everything that they refer to or combine, each once: a declaration in any branch counts."""
     found: dict[int, Mapping[str, Any]] = {}
     pending = list(schemas)
@@ -80,7 +83,7 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return (declared,) if isinstance(declared, str) else tuple(declared)
 
 
-def _members(branches: Schemas, name: str) -> list[Any]:
+def _members(branches: Branches, name: str) -> list[Any]:
     found = []
     for branch in branches:
         named = [branch["properties"][name]] if name in branch.get("properties", {}) else []
@@ -90,7 +93,7 @@ def _members(branches: Schemas, name: str) -> list[Any]:
     return found
 
 
-def _items(branches: Schemas, index: int) -> list[Any]:
+def _items(branches: Branches, index: int) -> list[Any]:
     found = []
     for branch in branches:
         prefix = branch.get("prefixItems", ())

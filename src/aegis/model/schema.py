@@ -5,6 +5,7 @@ refused when the schema is compiled: a tool's owner must not be able to make us 
 would check nothing without saying so: another dialect, an unknown keyword, an unknown format.
 """
 
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import jsonschema_rs
@@ -20,6 +21,7 @@ MAX_SCHEMA_BYTES = 65_536
 MAX_SCHEMA_DEPTH = 24
 MAX_VIOLATIONS = 8
 MAX_NAME = 64
+MAX_TOLD = 4096
 
 
 class SchemaError(ConfigError):
@@ -77,11 +79,32 @@ class Schema:
         except ValueError:  # a lone surrogate, or a key that is not text: nothing that came through a JSON reader
             return (Violation(path="", keyword="type", text="not a JSON value"),)
         found = []
-        for error in self._validator.iter_errors(value):
+        for error in self._errors(value):
             found += _violations(error)
             if len(found) >= MAX_VIOLATIONS:
                 break
         return tuple(sorted(found, key=lambda violation: (violation.path, violation.keyword))[:MAX_VIOLATIONS])
+
+    def _errors(self, value: Any) -> Iterable[jsonschema_rs.ValidationError]:
+        """What is wrong; of a wide value only the first, because the engine builds all errors before it gives one."""
+        if not _wide(value):
+            return self._validator.iter_errors(value)
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return (error,)
+        raise AssertionError("the engine calls this value both valid and not valid")
+
+
+def _wide(value: Any) -> bool:
+    pending = [value]
+    for _ in range(MAX_TOLD):
+        if not pending:
+            return False
+        item = pending.pop()
+        if isinstance(item, dict | list):
+            pending += item.values() if isinstance(item, dict) else item
+    return True
 
 
 def _bounded(source: Any) -> bytes:
