@@ -31,7 +31,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Rows of one bench as a Markdown table."""
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "bench"))
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(str(row.get(name, "") if row.get(name) is not None else "") for name in columns) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(str(row.get(name, "") if row.get(name) is not None else "") for name in columns) + " |" for row in rows
+    ]
     return "\n".join(lines)
 
 

@@ -102,7 +102,19 @@ def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
         _write(root, store_url, upstream_port)
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": (root / "log").open("w")}
         upstream = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--app-dir", str(root), "--port", str(upstream_port), "--log-level", "error", "--no-access-log", "upstream:app"],
+            [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "--app-dir",
+                str(root),
+                "--port",
+                str(upstream_port),
+                "--log-level",
+                "error",
+                "--no-access-log",
+                "upstream:app",
+            ],
             **quiet,
         )
         gateway = subprocess.Popen([sys.executable, "-m", "aegis", "--dir", str(root), "up", "--port", str(port)], **quiet)
@@ -110,7 +122,9 @@ def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
             for place in (upstream_port, port):
                 _await_port(place)
             token = _token(root)
-            return [row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, upstream_port, port, token, gateway.pid))]
+            return [
+                row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, upstream_port, port, token, gateway.pid))
+            ]
         finally:
             for process in (gateway, upstream):
                 process.terminate()
@@ -170,7 +184,9 @@ async def _client(port: int, make: Callable[[], bytes], end: float) -> list[floa
 
 
 def _request(path: str, body: str, headers: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    )
     return (head + body).encode()
 
 

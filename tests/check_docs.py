@@ -50,7 +50,11 @@ def main() -> int:
                 wrong.append(f"{page.relative_to(ROOT)}: link to `{target}`: no such file")
             elif anchor and file.suffix == ".md" and anchor not in anchors(file.read_text("utf-8")):
                 wrong.append(f"{page.relative_to(ROOT)}: link to `{target}`: no such heading")
-        wrong += [f"{page.relative_to(ROOT)}: symbol `{name}` does not exist" for name in set(SYMBOL.findall(prose)) if not symbol_exists(name)]
+        wrong += [
+            f"{page.relative_to(ROOT)}: symbol `{name}` does not exist"
+            for name in set(SYMBOL.findall(prose))
+            if not symbol_exists(name)
+        ]
     print("\n".join(wrong) or f"docs: {len(pages)} pages, every link and symbol leads somewhere")
     return 1 if wrong else 0
 

@@ -46,10 +46,10 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
     """The store of the settings, migrated and checked."""
     path = settings.sqlite_path
     if path is not None:
-        from aegis.adapters import sqlite
+        from aegis.adapters import sqlite  # noqa: PLC0415 - a process imports only the store that it uses
 
         return await sqlite.open_store(path, clock=clock.now)
-    from aegis.adapters import postgres
+    from aegis.adapters import postgres  # noqa: PLC0415 - its driver is an extra
 
     return await postgres.open_store(settings.store.url, clock=clock.now)
 

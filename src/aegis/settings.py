@@ -1,7 +1,7 @@
 """Settings: one `aegis.toml`, overridden by environment variables, checked before anything starts.
 
-A setting `key` of section `[section]` is overridden by `AEGIS_SECTION_KEY`. Secrets are never settings: keys are files, and a tool's
-credential names the environment variable or file that holds it.
+A setting `key` of section `[section]` is overridden by `AEGIS_SECTION_KEY`. Secrets are never settings: keys are files, and a
+tool's credential names the environment variable or file that holds it.
 """
 
 import difflib

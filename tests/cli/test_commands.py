@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+
 from gateway.world import ToolServer
 
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
@@ -33,7 +34,11 @@ def home(tmp_path_factory):
 def serving(home):
     """`aegis up` on a free port, and the example's tool server."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "aegis", "--dir", str(home), "up", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENV
+        [sys.executable, "-m", "aegis", "--dir", str(home), "up", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=ENV,
     )
     try:
         line = process.stdout.readline()
@@ -51,9 +56,13 @@ def up(home):
     tool = ToolServer()
     for name in ("notes.add", "notes.list"):
         path = home / "tenants/acme/tools" / f"{name}.yaml"
-        path.write_text(path.read_text().replace("127.0.0.1:9000", f"127.0.0.1:{tool.port}").replace("path: /notes\n", f"path: /pay/{name}\n"))
+        path.write_text(
+            path.read_text().replace("127.0.0.1:9000", f"127.0.0.1:{tool.port}").replace("path: /notes\n", f"path: /pay/{name}\n")
+        )
     path = home / "tenants/acme/tools/notes.list.yaml"
-    path.write_text(path.read_text().replace("required: [notes]", "required: [id]").replace("{notes: {type: array}}", "{id: {type: integer}}"))
+    path.write_text(
+        path.read_text().replace("required: [notes]", "required: [id]").replace("{notes: {type: array}}", "{id: {type: integer}}")
+    )
     with serving(home) as url:
         yield url, tool
     tool.close()
@@ -143,7 +152,22 @@ def test_the_story_of_a_call(home, up):
     denied = call(home, url, "-a", "title=Long", "-a", "text=" + "x" * 300, "--key", "n2")
     assert denied.returncode == 3
     assert "notes.short" in denied.stderr
-    held = aegis(home, "--json", "call", "notes.add", "--as", "agent:assistant", "--url", url, "-a", "title=Announcement", "-a", "text=hi", "--key", "n3")
+    held = aegis(
+        home,
+        "--json",
+        "call",
+        "notes.add",
+        "--as",
+        "agent:assistant",
+        "--url",
+        url,
+        "-a",
+        "title=Announcement",
+        "-a",
+        "text=hi",
+        "--key",
+        "n3",
+    )
     assert held.returncode == 4
     assert "approval:" in held.stderr
     (waiting,) = json.loads(aegis(home, "--json", "approvals", "list").stdout)["approvals"]
@@ -178,7 +202,20 @@ def test_explain_tells_why_an_allow_did_not_apply_without_any_value(home, up):
 def test_decide_and_tools(home, up):
     url, tool = up
     before = len(tool.done)
-    told = aegis(home, "--json", "decide", "notes.add", "--as", "agent:assistant", "--url", url, "--args", '{"title":"T","text":"x"}', "--key", "d1")
+    told = aegis(
+        home,
+        "--json",
+        "decide",
+        "notes.add",
+        "--as",
+        "agent:assistant",
+        "--url",
+        url,
+        "--args",
+        '{"title":"T","text":"x"}',
+        "--key",
+        "d1",
+    )
     assert (told.returncode, json.loads(told.stdout)["decision"]) == (0, "allow")
     assert len(tool.done) == before
     assert [t["name"] for t in json.loads(aegis(home, "--json", "tools", "list").stdout)["tools"]] == ["notes.add", "notes.list"]

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from gateway.world import World
 
 from aegis.app import open_store
 from aegis.runtime.clock import Clock
+from gateway.world import World
 
 CLIENTS = 6
 TOOLS = ("pay.honours", "pay.ask", "pay.neither")
@@ -86,7 +86,7 @@ class Client(threading.Thread):
     def __init__(self, world: World, url: str, number: int, stop: threading.Event, seed: int) -> None:
         super().__init__(daemon=True)
         self._world, self._url, self._number, self._halt = world, url, number, stop
-        self._random = random.Random(f"{seed}-{number}")  # noqa: S311 - a seed that can be repeated
+        self._random = random.Random(f"{seed}-{number}")
         self.told: list[tuple[str, str, str, str]] = []  # (tool, key, request id, code)
 
     def run(self) -> None:
@@ -131,7 +131,7 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int) -> Report:
     gateway = Gateway(world, free_port())
     stop = threading.Event()
     report = Report()
-    moments = random.Random(seed)  # noqa: S311 - a seed that can be repeated
+    moments = random.Random(seed)
     clients = [Client(world, gateway.url, number, stop, seed) for number in range(CLIENTS)]
     try:
         gateway.start()

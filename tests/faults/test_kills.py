@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from faults.kills import campaign
 
 IN_CI = 50

@@ -1,4 +1,5 @@
 import pytest
+
 from gateway.world import world
 
 

@@ -79,7 +79,9 @@ def test_somebody_without_the_role_sees_and_approves_nothing(w):
     approval = held(w)
     assert w.get(f"/v1/approvals/{approval}", w.person_token("person:carol")).status_code == 404
     card = w.get(f"/v1/approvals/{approval}", w.person_token()).json()
-    told = w.post(f"/v1/approvals/{approval}/answer", {"statement": w.statement(card, "person:carol")}, w.person_token("person:carol"))
+    told = w.post(
+        f"/v1/approvals/{approval}/answer", {"statement": w.statement(card, "person:carol")}, w.person_token("person:carol")
+    )
     assert (told.status_code, told.json()["detail"].split(":")[0]) == (409, "not_an_approver")
 
 

@@ -62,7 +62,11 @@ def test_a_parent_of_another_tenant_is_nobody(w):
 
 @pytest.mark.parametrize(
     ("sent", "reason"),
-    [((), "chain.parent_required"), (("agent:payer", "req_other"), "chain.parent_mismatch"), (("agent:other", None), "chain.parent_mismatch")],
+    [
+        ((), "chain.parent_required"),
+        (("agent:payer", "req_other"), "chain.parent_mismatch"),
+        (("agent:other", None), "chain.parent_mismatch"),
+    ],
     ids=["nothing", "another request", "another agent"],
 )
 def test_what_is_sent_must_equal_what_was_signed(w, sent, reason):

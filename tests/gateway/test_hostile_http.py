@@ -28,7 +28,18 @@ def raw(w, message: bytes, *, half_close=False) -> bytes:
         return got
 
 
-def message(w, *extra: bytes, path=PATH, body=BODY, method=b"POST", length=True, host=True, auth=True, version=b"1.1", kind=b"application/json"):
+def message(
+    w,
+    *extra: bytes,
+    path=PATH,
+    body=BODY,
+    method=b"POST",
+    length=True,
+    host=True,
+    auth=True,
+    version=b"1.1",
+    kind=b"application/json",
+):
     lines = [method + b" " + path + b" HTTP/" + version]
     lines += [b"Host: localhost"] if host else []
     lines += [b"Authorization: Bearer " + w.token().encode()] if auth else []

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+
 from aegis.adapters import keyfiles
 from aegis.app import open_app
 from aegis.runtime.clock import Clock

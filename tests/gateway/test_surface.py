@@ -19,7 +19,9 @@ def test_a_decided_call_is_repeated_as_recorded_until_its_outcome_is_reported(w)
     assert again["repeat_of"] == first.json()["request_id"]
     assert w.call("pay.honours", body["arguments"], "k1").json()["code"] == "in-flight"
     request_id = first.json()["request_id"]
-    assert w.post(f"/v1/decide/{request_id}/outcome", {"done": True, "result": {"id": 7}}, w.token("agent:other")).status_code == 404
+    assert (
+        w.post(f"/v1/decide/{request_id}/outcome", {"done": True, "result": {"id": 7}}, w.token("agent:other")).status_code == 404
+    )
     assert w.post(f"/v1/decide/{request_id}/outcome", {"done": True, "result": {"id": 7}}).json()["state"] == "done"
     assert w.post(f"/v1/decide/{request_id}/outcome", {"done": True, "result": {"id": 8}}).status_code == 404
     assert w.call("pay.honours", body["arguments"], "k1").json()["result"] == {"id": 7}
@@ -139,7 +141,9 @@ def test_the_callers_credential_reaches_no_tool_no_log_no_event_and_no_error(on_
     token = w.token()
     told = [w.call("pay.honours", {"amount": a, "memo": "iban DE00"}, f"k{a}", token) for a in (5, 6000, 1500)]
     told.append(w.get("/v1/tools", token + "x"))
-    seen = json.dumps([r["headers"] for r in w.tool.requests]) + json.dumps(w.events()) + caplog.text + "".join(t.text for t in told)
+    seen = (
+        json.dumps([r["headers"] for r in w.tool.requests]) + json.dumps(w.events()) + caplog.text + "".join(t.text for t in told)
+    )
     seen += "".join(str(record.__dict__) for record in caplog.records if record.name.startswith("aegis"))
     assert token not in seen
     assert token.rsplit(".", 1)[1] not in seen
@@ -158,8 +162,9 @@ def test_metrics_count_what_was_decided(on_sqlite):
 
 
 def test_past_the_limit_of_calls_in_flight_the_gateway_sheds_load(tmp_path):
-    from gateway.world import World
     from msgspec.structs import replace
+
+    from gateway.world import World
 
     w = World(tmp_path, "sqlite:data/aegis.db")
     w.settings = replace(w.settings, gateway=replace(w.settings.gateway, max_in_flight=1))

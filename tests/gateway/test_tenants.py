@@ -40,7 +40,9 @@ def test_a_statement_of_another_tenants_person_counts_for_nothing(acme):
 
 def test_the_same_key_and_request_id_in_two_tenants_are_two_requests(acme):
     w, done, _, _ = acme
-    told = w.call("pay.honours", {"amount": 5}, "secret-key", w.token("agent:payer", "globex"), aegis_request_id="acme-req-1").json()
+    told = w.call(
+        "pay.honours", {"amount": 5}, "secret-key", w.token("agent:payer", "globex"), aegis_request_id="acme-req-1"
+    ).json()
     assert "repeat_of" not in told
     assert told["request_id"] == done["request_id"]
     assert len(w.tool.done) == 2

@@ -170,7 +170,9 @@ class ToolServer:
                 length = int(self.headers.get("content-length") or 0)
                 body = self.rfile.read(length)
                 key = self.headers.get("idempotency-key", "")
-                tool.requests.append({"method": self.command, "path": self.path, "headers": dict(self.headers.items()), "body": body})
+                tool.requests.append(
+                    {"method": self.command, "path": self.path, "headers": dict(self.headers.items()), "body": body}
+                )
                 if self.path.startswith("/paid/"):
                     return self._paid(self.path.removeprefix("/paid/"))
                 tool.arrived.set()
@@ -263,8 +265,15 @@ class World:
         (home / "tools").mkdir(parents=True)
         (home / "directory.yaml").write_text(DIRECTORY.format(tenant=tenant))
         (home / "policy.yaml").write_text(POLICY.format(tenant=tenant))
-        for name, interrupt in (("pay.honours", "honours_key"), ("pay.ask", "ask"), ("pay.neither", "neither"), ("nobody.approves", "neither")):
-            text = WRITE.format(name=name, tenant=tenant, interrupt=interrupt, port=self.tool.port, ask=ASK if interrupt == "ask" else "")
+        for name, interrupt in (
+            ("pay.honours", "honours_key"),
+            ("pay.ask", "ask"),
+            ("pay.neither", "neither"),
+            ("nobody.approves", "neither"),
+        ):
+            text = WRITE.format(
+                name=name, tenant=tenant, interrupt=interrupt, port=self.tool.port, ask=ASK if interrupt == "ask" else ""
+            )
             (home / "tools" / f"{name}.yaml").write_text(text)
         (home / "tools" / "records.read.yaml").write_text(READ.format(tenant=tenant, port=self.tool.port))
 
@@ -294,15 +303,31 @@ class World:
         self.stop()
         self.tool.close()
 
-    def token(self, agent_id: str = "agent:payer", tenant: str = "acme", *, roles: tuple[str, ...] | None = None, scopes: tuple[str, ...] | None = None,
-              parent: tuple[str, str] | None = None, now: datetime | None = None, **more: Any) -> str:
+    def token(
+        self,
+        agent_id: str = "agent:payer",
+        tenant: str = "acme",
+        *,
+        roles: tuple[str, ...] | None = None,
+        scopes: tuple[str, ...] | None = None,
+        parent: tuple[str, str] | None = None,
+        now: datetime | None = None,
+        **more: Any,
+    ) -> str:
         now = now or self.hand()
         known_roles = {"agent:reader": ("reader",), "agent:off": ()}.get(agent_id, ("treasury",))
         known_scopes = {"agent:reader": ("records.*",), "agent:off": ()}.get(agent_id, ("*",))
         claims = build_access(
-            tenant=tenant, agent_id=agent_id, subject=more.pop("subject", "user:nora"), roles=known_roles if roles is None else roles,
-            scopes=known_scopes if scopes is None else scopes, audience=more.pop("audience", "aegis-gw"), now=now, token_id=ids.new("tok", now),
-            parent=parent, **more,
+            tenant=tenant,
+            agent_id=agent_id,
+            subject=more.pop("subject", "user:nora"),
+            roles=known_roles if roles is None else roles,
+            scopes=known_scopes if scopes is None else scopes,
+            audience=more.pop("audience", "aegis-gw"),
+            now=now,
+            token_id=ids.new("tok", now),
+            parent=parent,
+            **more,
         )
         return mint(claims, keyfiles.load_private(self.keys, "sts", tenant, ""))
 
@@ -310,10 +335,18 @@ class World:
         claims = build_person(tenant=tenant, person=person, audience="aegis-gw", now=self.hand())
         return mint(claims, keyfiles.load_private(self.keys, "human", tenant, person))
 
-    def statement(self, card: dict[str, Any], person: str = "person:alice", tenant: str = "acme", *, approve: bool = True, **changed: Any) -> str:
+    def statement(
+        self, card: dict[str, Any], person: str = "person:alice", tenant: str = "acme", *, approve: bool = True, **changed: Any
+    ) -> str:
         claims = build_statement(
-            approval_id=changed.get("approval_id", card["approval_id"]), tenant=tenant, request_hash=changed.get("request_hash", card["request_hash"]),
-            approve=approve, shown=card.get("shown") or "sha256:none", approver=changed.get("approver", person), reason="looked at it", now=self.hand(),
+            approval_id=changed.get("approval_id", card["approval_id"]),
+            tenant=tenant,
+            request_hash=changed.get("request_hash", card["request_hash"]),
+            approve=approve,
+            shown=card.get("shown") or "sha256:none",
+            approver=changed.get("approver", person),
+            reason="looked at it",
+            now=self.hand(),
         )
         return mint(claims, keyfiles.load_private(self.keys, "human", tenant, person))
 
@@ -334,7 +367,9 @@ class World:
                 body[name] = more.pop(name)
         return self.post(f"/v1/tools/{tool}/call", body, token, **more)
 
-    def approve(self, approval_id: str, person: str = "person:alice", *, approve: bool = True, tenant: str = "acme", **changed: Any) -> httpx.Response:
+    def approve(
+        self, approval_id: str, person: str = "person:alice", *, approve: bool = True, tenant: str = "acme", **changed: Any
+    ) -> httpx.Response:
         card = self.get(f"/v1/approvals/{approval_id}", self.person_token(person, tenant)).json()
         said = self.statement(card, person, tenant, approve=approve, **changed)
         return self.post(f"/v1/approvals/{approval_id}/answer", {"statement": said}, self.person_token(person, tenant))

@@ -21,7 +21,7 @@ from aiohttp import client_exceptions as broken
 from aegis.errors import ConfigError, UpstreamError
 from aegis.model.contract import Contract
 from aegis.model.operation import OutgoingRequest
-from aegis.runtime.upstream import UpstreamResponse
+from aegis.model.upstream import UpstreamResponse
 
 CONNECTIONS_PER_TOOL = 128
 _SKIP = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")

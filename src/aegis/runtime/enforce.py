@@ -15,6 +15,7 @@ from aegis.errors import IdentityError
 from aegis.journal.store import Store
 from aegis.journal.unit import Unit
 from aegis.model.call import CallState
+from aegis.model.upstream import Upstream
 from aegis.runtime import ids, record
 from aegis.runtime.admission import Admission, Permit
 from aegis.runtime.approvals import Desk
@@ -25,7 +26,6 @@ from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Tool
-from aegis.runtime.upstream import Upstream
 from aegis.runtime.vault import Vault
 
 

@@ -231,7 +231,7 @@ def approval_answer(approval: Approval, said: Answer, *, event_id: str, now: dat
 def refusal(
     tenant: str, *, event_id: str, now: datetime, request_id: str, agent_id: str, reason: str, what: str, door: str
 ) -> Event:
-    """A refusal of an authenticated caller before or beside a decision: malformed input, a foreign id, an answer that cannot count."""
+    """A refusal of an authenticated caller beside a decision: malformed input, a foreign id, an answer that cannot count."""
     return Event(
         id=event_id,
         type="refusal",

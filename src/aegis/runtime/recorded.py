@@ -1,4 +1,4 @@
-"""A decision of the past, put together again from its event and its sealed arguments, so that it can be explained or decided anew."""
+"""A decision of the past, put together again from its event and its sealed arguments: to be explained, or decided anew."""
 
 from datetime import datetime
 from typing import Any

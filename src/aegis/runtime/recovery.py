@@ -1,8 +1,8 @@
 """Calls that their own process could not finish: found, asked about, reopened, or handed to a person.
 
-A call is interrupted when the process that executes it is gone. Reads, and writes to tools that honour our key, are reopened: the same
-key may be used again. A tool that can be asked is asked. Everything else is `unknown` until a person has looked; it is never
-repeated silently.
+A call is interrupted when the process that executes it is gone. Reads, and writes to tools that honour our key, are reopened:
+the same key may be used again. A tool that can be asked is asked. Everything else is `unknown` until a person has looked; it is
+never repeated silently.
 """
 
 from time import perf_counter_ns

@@ -10,8 +10,10 @@ from aegis.model.decision import Guard, PolicyRef
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
-    """Directory, contracts and guards of a tenant. `contracts` maps a tool to its current contract; `by_digest` also holds older
-    versions. `redaction_key` keys the hashes that stand in for redacted values.
+    """Directory, contracts and guards of a tenant.
+
+    `contracts` maps a tool to its current contract; `by_digest` also holds older versions. `redaction_key` keys the hashes that
+    stand in for redacted values.
     """
 
     name: str

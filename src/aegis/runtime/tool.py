@@ -10,9 +10,9 @@ from aegis.crypto import ijson
 from aegis.errors import InputError, UpstreamError
 from aegis.model.contract import Contract
 from aegis.model.operation import to_request
+from aegis.model.upstream import Upstream, UpstreamResponse
 from aegis.runtime.ending import Seen, seen_status
 from aegis.runtime.trace import Trace
-from aegis.runtime.upstream import Upstream, UpstreamResponse
 
 
 class Reading(Struct, frozen=True, kw_only=True):

@@ -70,7 +70,10 @@ async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
         if contract is None:
             raise InputError("no such tool", "/tool")
         seen = asked.http
-        arguments = to_arguments(contract.operations["call"], seen.method, seen.path, seen.query, seen.headers, seen.body)
+        headers = {name.lower(): value for name, value in seen.headers.items()}
+        if len(headers) != len(seen.headers):
+            raise InputError("a header is named twice", "/http/headers")
+        arguments = to_arguments(contract.operations["call"], seen.method, seen.path, seen.query, headers, seen.body)
     ask = _ask(gateway, exchange, who, asked.tool, arguments or {}, asked.version)
     return _told(gateway, exchange, await gateway.app.gate.decide(ask))
 

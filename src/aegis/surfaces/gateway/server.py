@@ -26,8 +26,7 @@ class _Server(uvicorn.Server):
         if self.started:
             self._listening(self.servers[0].sockets[0].getsockname()[1])
 
-
-    def handle_exit(self, sig: int, frame: object) -> None:
+    def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002 - the signature of uvicorn
         """Drain on the first signal, leave at once on the second SIGINT; a drained process ends well, not by the signal."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True

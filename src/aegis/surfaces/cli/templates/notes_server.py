@@ -1,4 +1,4 @@
-"""A tool to try things with: keeps notes in memory, on port 9000. Run it with: python notes_server.py"""
+"""A tool to try things with: keeps notes in memory, on port 9000. Run it with `python notes_server.py`."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
