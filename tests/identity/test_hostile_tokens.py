@@ -17,7 +17,6 @@ from aegis.identity.token import Typed, mint
 from aegis.identity.verify import Verifier
 from identity.forge import AUDIENCE, HASH, KEYS, NOW, SIGNER, access, forged, good, key_of, raw
 
-# ruff: noqa: E501 - a table reads better with one case on each line
 SECONDS = int(NOW.timestamp())
 STS = key_of("sts")
 HEAD, BODY, SIGNATURE = good().split(".")
