@@ -1,4 +1,4 @@
-"""Directories: what they grant, and what is said, with its place, about one that is wrong."""
+"""Who exists in a tenant: every mistake in the document is told with its place."""
 
 from pathlib import Path
 
@@ -6,145 +6,149 @@ import pytest
 
 from aegis.adapters import directory
 from aegis.errors import ConfigError, DocumentError
-from aegis.identity.directory import AgentEntry, PersonEntry, parse_directory
-from aegis.model.document import parse
+from aegis.identity.directory import AgentEntry, PersonEntry
 
 GOOD = """\
 apiVersion: aegis.directory/v1
 kind: Directory
-metadata: {tenant: acme}
+metadata: {tenant: acme, owner: platform@acme.example}
 spec:
   agents:
     agent:planner:
       roles: [planner]
-      scopes: [payments.*, records.read]
+      scopes: [payments.*]
       trust: 3
       owner: finance@acme.example
-      may_delegate_to: [agent:clerk]
-    agent:clerk:
-      roles: []
-      scopes: []
-      enabled: false
+      may_delegate_to: [agent:buyer]
+    agent:buyer: {roles: [], scopes: ["*", records.read], enabled: false}
   people:
-    person:alice:
-      roles: [finance-lead]
-    person:bob:
-      roles: [oncall]
-      enabled: false
+    person:alice: {roles: [finance-lead]}
+    person:bob: {roles: [], enabled: false}
 """
 
 
-def read(text: str):
-    return parse_directory(parse(text, source="directory.yaml"))
+def write(root: Path, text: str, tenant: str = "acme") -> Path:
+    path = root / tenant / "directory.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
 
 
-def test_a_directory_states_agents_and_people():
-    found = read(GOOD)
+def test_a_directory_says_who_exists_and_what_they_may_hold(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    found = directory.load_all(tmp_path)["acme"]
     assert found.tenant == "acme"
-    assert found.agents["agent:planner"] == AgentEntry(
-        id="agent:planner",
-        roles=("planner",),
-        scopes=("payments.*", "records.read"),
-        trust=3,
-        owner="finance@acme.example",
-        may_delegate_to=("agent:clerk",),
-    )
+    assert found.agents == {
+        "agent:planner": AgentEntry(
+            id="agent:planner", roles=("planner",), scopes=("payments.*",), trust=3, owner="finance@acme.example",
+            may_delegate_to=("agent:buyer",),
+        ),
+        "agent:buyer": AgentEntry(id="agent:buyer", roles=(), scopes=("*", "records.read"), enabled=False),
+    }  # fmt: skip
     assert found.people == {
         "person:alice": PersonEntry(id="person:alice", roles=("finance-lead",)),
-        "person:bob": PersonEntry(id="person:bob", roles=("oncall",), enabled=False),
+        "person:bob": PersonEntry(id="person:bob", roles=(), enabled=False),
     }
+    assert found.agents["agent:buyer"].may_delegate_to is None
 
 
-def test_what_is_left_out_grants_least_trust_and_leaves_delegation_unlimited():
-    clerk = read(GOOD).agents["agent:clerk"]
-    assert (clerk.trust, clerk.enabled, clerk.may_delegate_to) == (0, False, None)
+# What is replaced, by what, where the complaint points to, and a word of it.
+WRONG = [
+    ("aegis.directory/v1", "aegis.directory/v2", "1:1", "aegis.directory/v1"),
+    ("kind: Directory", "kind: Policy", "2:1", "`Directory`"),
+    ("kind: Directory\n", "", "1:1", "`kind` is missing"),
+    ("kind: Directory", "kind: Directory\nextra: 1", "3:1", "unknown key `extra`"),
+    ("tenant: acme", "tenant: Acme", "3:12", "a tenant name such as `acme`"),
+    ("tenant: acme", "tenant: 7", "3:12", "expected a string, found an integer"),
+    ("tenant: acme, ", "", "3:1", "`tenant` is missing"),
+    ("tenant: acme", "tenant: ../acme", "3:12", "a tenant name such as `acme`"),
+    ("tenant: acme", 'tenant: "acme\\n"', "3:12", "a tenant name such as `acme`"),
+    ("  agents:", "  agenst:", "5:3", "did you mean `agents`"),
+    ("    agent:planner:", "    planner:", "6:5", "an id such as `agent:planner`"),
+    ("    agent:planner:", "    agent:Planner:", "6:5", "an id such as `agent:planner`"),
+    ("    agent:planner:", "    agent:.planner:", "6:5", "an id such as `agent:planner`"),
+    ("    agent:planner:", f"    agent:{'p' * 64}:", "6:5", "an id such as `agent:planner`"),
+    ("    agent:planner:", "    person:planner:", "6:5", "an id such as `agent:planner`"),
+    ("      roles: [planner]\n", "", "6:5", "`roles` is missing"),
+    ("      scopes: [payments.*]\n", "", "6:5", "`scopes` is missing"),
+    ("roles: [planner]", "roles: planner", "7:7", "expected a list, found a string"),
+    ("roles: [planner]", "roles: [Planner]", "7:15", "a role such as `treasury`"),
+    ("roles: [planner]", "roles: [7]", "7:15", "found an integer (put it in quotes)"),
+    ("roles: [planner]", "roles: [planner, ~]", "7:24", "found nothing"),
+    ("roles: [planner]", 'roles: [""]', "7:15", "found an empty one"),
+    ("[payments.*]", "[payments*]", "8:16", "a tool, `prefix.*` or `*`"),
+    ("[payments.*]", '["*.transfer"]', "8:16", "a tool, `prefix.*` or `*`"),
+    ("[payments.*]", '["payments transfer"]', "8:16", "a tool, `prefix.*` or `*`"),
+    ("[payments.*]", '["payments..x"]', "8:16", "a tool, `prefix.*` or `*`"),
+    ("[payments.*]", '["**"]', "8:16", "a tool, `prefix.*` or `*`"),
+    ("trust: 3", "trust: 6", "9:7", "an integer from 0 to 5"),
+    ("trust: 3", "trust: -1", "9:7", "an integer from 0 to 5"),
+    ("trust: 3", "trust: 3.0", "9:7", "found a number"),
+    ("trust: 3", "trust: true", "9:7", "found a boolean"),
+    ("trust: 3", 'trust: "3"', "9:7", "found a string"),
+    ("owner: finance@acme.example", "owner: 5", "10:7", "expected a string, found an integer"),
+    ("[agent:buyer]", "[agent:bayer]", "11:7", "`agent:bayer` is not an agent of this directory"),
+    ("[agent:buyer]", "[person:alice]", "11:25", "an agent id"),
+    ("enabled: false}\n  people", "enabled: no}\n  people", "12:59", "expected true or false, found a string"),
+    ("enabled: false}\n  people", "enabled: 0}\n  people", "12:59", "found an integer"),
+    ("    person:alice:", "    alice:", "14:5", "an id such as `person:alice`"),
+    ("    person:alice:", "    agent:planner:", "14:5", "an id such as `person:alice`"),
+    ("[finance-lead]", "[finance lead]", "14:28", "a role such as `oncall`"),
+    ("{roles: [finance-lead]}", "{roles: [a], scopes: [b]}", "14:32", "unknown key `scopes`"),
+    ("{roles: [finance-lead]}", "{}", "14:5", "`roles` is missing"),
+    ("    person:bob:", "    person:alice:", "15:5", "stands here twice"),
+    ("    agent:buyer:", "    agent:planner:", "12:5", "stands here twice"),
+    ("  people:", "  people: ~\n  others:", "14:3", "unknown key `others`"),
+]
 
 
-def test_an_empty_list_of_children_lets_an_agent_hand_tasks_to_nobody():
-    assert read(GOOD.replace("[agent:clerk]", "[]")).agents["agent:planner"].may_delegate_to == ()
+@pytest.mark.parametrize(("old", "new", "place", "words"), WRONG)
+def test_each_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, place: str, words: str) -> None:
+    assert GOOD.count(old) == 1
+    path = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(DocumentError) as refused:
+        directory.load_all(tmp_path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}:{place}: ")
+    assert words in message
 
 
-def test_people_may_be_left_out():
-    assert read(GOOD[: GOOD.index("  people:")]).people == {}
+@pytest.mark.parametrize("text", ["", "[]", "agents", "a: &x 1\nb: *x\n", "--- 1\n--- 2\n"])
+def test_what_is_no_directory_at_all_is_told_too(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(DocumentError) as refused:
+        directory.load_all(tmp_path)
+    assert str(refused.value).startswith(f"{path}:")
 
 
-WRONG = {
-    "another version": ("aegis.directory/v1", "aegis.directory/v2", 1, "`aegis.directory/v1`"),
-    "another kind": ("kind: Directory", "kind: Policy", 2, "`Directory`"),
-    "no tenant": ("metadata: {tenant: acme}", "metadata: {owner: x}", 3, "`tenant` is missing"),
-    "tenant as a path": ("tenant: acme", "tenant: ../acme", 3, "a tenant name"),
-    "tenant in capitals": ("tenant: acme", "tenant: Acme", 3, "a tenant name"),
-    "no agents": ("  agents:", "  agent:", 5, "unknown key `agent`; expected one of `agents`, `people`; did you mean `agents`?"),
-    "agent without its prefix": ("    agent:planner:\n", "    planner:\n", 6, "expected an id such as `agent:planner`"),
-    "agent id with a space": ("    agent:planner:\n", '    "agent:plan ner":\n', 6, "expected an id such as"),
-    "agent twice": ("    agent:clerk:\n", "    agent:planner:\n", 12, "`agent:planner` stands here twice"),
-    "roles not a list": ("roles: [planner]", "roles: planner", 7, "expected a list"),
-    "roles missing": ("      roles: [planner]\n", "", 6, "`roles` is missing"),
-    "role with a space": ("[planner]", "[the planner]", 7, "expected a role"),
-    "role as a number": ("[planner]", "[7]", 7, "expected a string, found an integer"),
-    "scope with a star inside": ("payments.*,", "pay*ments,", 8, "expected a tool, `prefix.*` or `*`"),
-    "scope that starts with a star": ("payments.*,", '"*.read",', 8, "expected a tool, `prefix.*` or `*`"),
-    "trust above five": ("trust: 3", "trust: 6", 9, "from 0 to 5"),
-    "trust below zero": ("trust: 3", "trust: -1", 9, "from 0 to 5"),
-    "trust as a boolean": ("trust: 3", "trust: true", 9, "from 0 to 5"),
-    "trust as text": ("trust: 3", 'trust: "3"', 9, "from 0 to 5"),
-    "child that is nobody": ("[agent:clerk]", "[agent:clark]", 11, "`agent:clark` is not an agent of this directory"),
-    "child that is a person": ("[agent:clerk]", "[person:alice]", 11, "expected an agent id"),
-    "enabled as a word": ("      enabled: false\n  people", "      enabled: off\n  people", 15, "expected true or false"),
-    "unknown key of an agent": ("trust: 3", "trusted: 3", 9, "did you mean `trust`?"),
-    "person without its prefix": ("    person:alice:", "    alice:", 17, "expected an id such as `person:alice`"),
-    "unknown key of a person": ("roles: [finance-lead]", "roles: []\n      trust: 5", 19, "unknown key `trust`"),
-}
+def test_each_folder_below_is_one_tenant(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    write(tmp_path, GOOD.replace("tenant: acme", "tenant: globex"), "globex")
+    (tmp_path / "README.txt").write_text("a file is no tenant")
+    assert list(directory.load_all(tmp_path)) == ["acme", "globex"]
+    assert directory.load_all(tmp_path / "nowhere") == {}
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_directory_is_refused_at_its_place(case):
-    old, new, line, says = WRONG[case]
-    assert GOOD.count(old) == 1, "the case changes one place"
-    with pytest.raises(DocumentError) as caught:
-        read(GOOD.replace(old, new))
-    assert says in str(caught.value)
-    assert str(caught.value).startswith(f"directory.yaml:{line}:"), caught.value
-
-
-def tenant(root: Path, name: str, text: str = GOOD) -> Path:
-    home = root / name
-    home.mkdir()
-    (home / "directory.yaml").write_text(text)
-    return home
-
-
-def test_every_tenant_below_the_root_is_read(tmp_path):
-    tenant(tmp_path, "acme")
-    tenant(tmp_path, "globex", GOOD.replace("acme}", "globex}"))
-    (tmp_path / "README.md").write_text("not a tenant")
-    assert {name: found.tenant for name, found in directory.load_all(tmp_path).items()} == {"acme": "acme", "globex": "globex"}
-
-
-def test_no_tenants_is_no_error(tmp_path):
-    assert directory.load_all(tmp_path / "none") == {}
-
-
-def test_a_directory_of_another_tenant_is_refused(tmp_path):
-    tenant(tmp_path, "globex")
+def test_a_directory_in_the_folder_of_another_tenant_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, "globex")
     with pytest.raises(ConfigError, match="is of tenant `acme`, but lies below tenant `globex`"):
         directory.load_all(tmp_path)
 
 
-def test_a_folder_without_a_directory_is_refused(tmp_path):
+def test_a_folder_without_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "acme").mkdir()
-    with pytest.raises(ConfigError, match=r"acme/directory\.yaml: not found"):
+    with pytest.raises(ConfigError, match=r"directory\.yaml: not found"):
         directory.load_all(tmp_path)
 
 
-def test_a_folder_that_cannot_be_a_tenant_is_refused(tmp_path):
-    tenant(tmp_path, "Acme Corp")
-    with pytest.raises(ConfigError, match="expected a tenant name"):
+@pytest.mark.parametrize("name", ["Acme", "a_b", ".git", "7up", "a" * 64])
+def test_a_folder_whose_name_is_no_tenant_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match="expected a tenant name such as `acme`"):
         directory.load_all(tmp_path)
 
 
-def test_what_is_wrong_in_a_file_names_the_file(tmp_path):
-    home = tenant(tmp_path, "acme", GOOD.replace("trust: 3", "trust: 9"))
-    with pytest.raises(DocumentError) as caught:
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, GOOD).write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"directory\.yaml"):
         directory.load_all(tmp_path)
-    assert str(caught.value).startswith(f"{home / 'directory.yaml'}:9:")
