@@ -118,6 +118,7 @@ def test_a_url_that_is_accepted_has_the_same_host_and_port_for_every_reader(text
     readings.add((other.raw_host.decode(), other.port or parts["port"]))
     assert len(readings) == 1
     assert parts["path"] == (url.raw_path or "/")
+    assert parts["path"] == read_url(f"https://h.example{parts['path']}")["path"]
     if parts["host_kind"] == "name":
         assert entry_complaint(parts["host"]) == ""
 
@@ -132,6 +133,41 @@ def test_an_address_that_is_accepted_has_one_at_and_a_canonical_domain(domain, l
     assert (parts["local"], parts["domain"]) == (local, domain.lower())
     assert not set(local) & set(' "@%!<>(),:;[]\\')
     assert entry_complaint(parts["domain"]) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[::1/",
+        "https://[::gg]/",
+        "https://[v1.a]/",
+        "https://[2002:102:304::]/",
+        "https://ab--c.example/",
+        "https://xn--a.example/",
+        "https://xn--good-x.example/",
+        "https://xn--9.example/",
+        "https://xn--99999999.example/",
+        "https://xn--BCHER-KVA8445d.example/",
+    ],
+)
+def test_an_address_or_label_in_disguise_is_refused(url):
+    with pytest.raises(Ambiguous):
+        read_url(url)
+
+
+def test_the_path_is_read_in_one_spelling():
+    assert read_url("https://h.example/%40a%c3%A9/%3a%20")["path"] == "/@a%C3%A9/:%20"
+
+
+def test_a_list_of_the_tenant_with_something_that_is_no_host_is_unknown():
+    text = SET.replace("tools:\n    a.b", "tenant: {hosts: 'string[]'}\n  tools:\n    a.b").replace(
+        "{args.text: {present: true, matches: stop}}", "{parsed.url.host: {present: true, host_in: {ref: tenant.hosts}}}"
+    )
+    principal = Principal(tenant="acme", agent_id="agent-one", subject="person:ana")
+    proposal = Proposal(principal=principal, tool="a.b", arguments={"url": "https://good.example/"})
+    for hosts, outcome in ((["evil.example"], Outcome.ALLOW), (["EVIL.example"], Outcome.DENY), ([], Outcome.ALLOW)):
+        guard = RulesGuard(load(text, source="hosts.yaml"), {"hosts": hosts})
+        assert decide(proposal, Facts(), [guard]).outcome is outcome
 
 
 @given(HOSTS)

@@ -6,6 +6,7 @@ RFC 5952 form without brackets. Whatever two readers could take for different ho
 
 import ipaddress
 import string
+import unicodedata
 from collections.abc import Callable, Iterable
 
 MAX_NAME = 253
@@ -91,7 +92,8 @@ def _check_punycode(label: str) -> None:
         again = decoded.encode("punycode").decode("ascii")
     except (UnicodeError, ValueError, OverflowError):
         raise Ambiguous("an encoded label of the host cannot be decoded") from None
-    if decoded.isascii() or again != label[4:] or decoded != decoded.lower():
+    plain = all(char == "-" or unicodedata.category(char)[0] in "LMN" for char in decoded)
+    if again != label[4:] or not plain or decoded != unicodedata.normalize("NFC", decoded.lower()):
         raise Ambiguous("an encoded label of the host is not in its canonical form")
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 from aegis.crypto.canonical import canon_numbers
 from aegis.crypto.digest import sha256
-from aegis.errors import CanonicalError, DocumentError
 from aegis.model import document
 from aegis.model.decision import Outcome
 from aegis.model.node import Node, named
@@ -52,7 +51,7 @@ def load(text: str, *, source: str) -> Policy:
     found = rules(spec["rules"], ground)
     return Policy(
         **metadata,
-        digest=_digest(root),
+        digest=sha256(canon_numbers(root.value)),
         shadow="mode" in spec and spec["mode"].word(("enforce", "shadow")) == "shadow",
         timezone=_timezone(spec["timezone"]) if "timezone" in spec else "UTC",
         lists=ground.lists,
@@ -104,13 +103,6 @@ def _timezone(node: Node) -> str:
     return text
 
 
-def _digest(root: Node) -> str:
-    try:
-        return sha256(canon_numbers(root.value))
-    except CanonicalError as error:
-        raise root.fail(f"the document has no canonical form: {error}") from None
-
-
 def _warnings(spec: dict[str, Node], tools: dict[str, ToolLine], found: tuple[Rule, ...]) -> Iterable[str]:
     for index, rule in enumerate(found):
         yield from warnings(rule, spec["rules"].at(index))
@@ -119,4 +111,4 @@ def _warnings(spec: dict[str, Node], tools: dict[str, ToolLine], found: tuple[Ru
             yield str(spec["tools"].at(name).fail(f"warning: no rule allows `{name}`, so every call of it is denied"))
 
 
-__all__ = ["DocumentError", "Policy", "load"]
+__all__ = ["Policy", "load"]

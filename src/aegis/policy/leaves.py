@@ -176,8 +176,8 @@ def is_integer(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is an integer or a finite number that other readers hold exactly; NaN is not."""
-    return type(value) is int or (type(value) is float and abs(value) <= MAX_INTEGER)
+    """Whether `value` is a number, not a boolean, that every reader holds alike; NaN, infinity and larger ones are not."""
+    return type(value) in (int, float) and abs(value) <= MAX_INTEGER
 
 
 _SIZED = (str, list, tuple)

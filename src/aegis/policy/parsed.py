@@ -27,7 +27,8 @@ FIELDS: dict[Kind, dict[str, Kind]] = {
 MAX_URL = 8192
 MAX_LOCAL = 64
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
-_PATH = _UNRESERVED | frozenset("!$&'()*+,;=:@/%")
+_LITERAL = _UNRESERVED | frozenset("!$&'()*+,;=:@")
+_PATH = _LITERAL | frozenset("/%")
 _QUERY = _PATH | frozenset("?")
 _ATOM = frozenset(string.ascii_letters + string.digits + "#$&'*+-/=?^_`{|}~.")
 _HEX = frozenset(string.hexdigits)
@@ -105,7 +106,7 @@ def _host_and_port(authority: str, default: int) -> tuple[str, str, int]:
 
 
 def _path(path: str) -> str:
-    """The path, `/` when empty; no two paths that are accepted name one thing for lenient servers."""
+    """The path as a server decodes it, `/` when empty: what may stand unencoded does, other escapes are in upper case."""
     _characters(path, _PATH, "path")
     segments = path.split("/")[1:]
     if "" in segments[:-1]:
@@ -115,7 +116,14 @@ def _path(path: str) -> str:
     for escape in _escapes(path):
         if chr(escape) in _UNRESERVED or escape in (0x00, 0x2F, 0x5C):
             raise Ambiguous("the path encodes a character that some readers decode first")
-    return path or "/"
+    first, *pieces = path.split("%")
+    return (first + "".join(_decoded(piece) for piece in pieces)) or "/"
+
+
+def _decoded(piece: str) -> str:
+    """The text behind a percent sign with its escape in the one spelling that rules see."""
+    char = chr(int(piece[:2], 16))
+    return (char if char in _LITERAL else f"%{piece[:2].upper()}") + piece[2:]
 
 
 def _characters(text: str, allowed: frozenset[str], what: str) -> None:

@@ -24,7 +24,7 @@ _FITS: dict[Kind, Callable[[Any], bool]] = {
     Kind.URL: lambda value: type(value) is str,
     Kind.EMAIL: lambda value: type(value) is str,
     Kind.INTEGER: lambda value: is_integer(value) and abs(value) <= MAX_INTEGER,
-    Kind.NUMBER: lambda value: is_number(value) and abs(value) <= MAX_INTEGER,
+    Kind.NUMBER: is_number,
     Kind.BOOLEAN: lambda value: type(value) is bool,
     Kind.OBJECT: lambda value: type(value) is dict,
     Kind.ARRAY: lambda value: type(value) is list,
