@@ -28,6 +28,7 @@ _SETTINGS = {
     "max_connections": "200",
     "log_min_messages": "warning",
     "checkpoint_timeout": "1h",
+    "recovery_init_sync_method": "syncfs",
 }
 _numbers = itertools.count(1)
 
@@ -35,7 +36,8 @@ _numbers = itertools.count(1)
 class Server:
     """A cluster of its own. `kill` is what a power cut does to its processes; `start` recovers."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = _SETTINGS | settings
         self.home = Path(tempfile.mkdtemp(prefix="aegis-pg-"))
         self._user = "nobody" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +62,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server, or start it again, and wait until it answers."""
-        options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         command = [self._bin / "postgres", "-D", self._data, "-k", self.home, *options]
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end:
@@ -80,7 +82,8 @@ class Server:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
-        psutil.wait_procs(processes[1:], timeout=10)
+        while any(map(_runs, processes[1:])):
+            time.sleep(0.005)
         self._process = None
 
     def remove(self) -> None:
@@ -113,6 +116,14 @@ class Server:
         )
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stderr}")
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it still holds anything; one that only waits to be reaped does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @cache

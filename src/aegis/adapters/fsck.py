@@ -72,6 +72,9 @@ def check_tail(tenant: str, head: Head, last: Stored | None) -> None:
 def check_event(event: Stored) -> Iterator[Finding]:
     """What is wrong with one event: canonical bytes, digest, and columns that repeat what is inside the bytes."""
     place = f"event {event.seq}"
+    if type(event.body) is not bytes:  # SQLite keeps whatever somebody put into a column
+        yield Finding(tenant=event.tenant, place=place, text="the body is not bytes")
+        return
     if sha256(event.body) != event.digest:
         yield Finding(tenant=event.tenant, place=place, text="the digest is not that of the body")
     try:
@@ -114,6 +117,8 @@ def _findings(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(tenant=tenant, place=f"data key {key_id}", text="the wrapped key is empty or its ordinal is below 1")
     except StoreError as error:
         yield Finding(tenant="", place="database", text=f"reading broke off: {error}")
+    except (TypeError, ValueError, OverflowError) as error:
+        yield Finding(tenant="", place="database", text=f"a column holds what it cannot hold ({type(error).__name__})")
 
 
 def _journals(heads: dict[str, Head], events: Iterable[Stored]) -> Iterator[Finding]:
