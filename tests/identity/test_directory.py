@@ -52,6 +52,15 @@ def test_a_directory_says_who_exists_and_what_they_may_hold(tmp_path: Path) -> N
     assert found.agents["agent:buyer"].may_delegate_to is None
 
 
+def test_what_is_left_out_grants_least_and_an_empty_list_of_children_means_nobody(tmp_path: Path) -> None:
+    without_people = GOOD[: GOOD.index("  people:")]
+    write(tmp_path, without_people.replace("[agent:buyer]", "[]").replace("      trust: 3\n", ""))
+    found = directory.load_all(tmp_path)["acme"]
+    assert found.people == {}
+    assert found.agents["agent:planner"].may_delegate_to == ()
+    assert (found.agents["agent:planner"].trust, found.agents["agent:planner"].enabled) == (0, True)
+
+
 # What is replaced, by what, where the complaint points to, and a word of it.
 WRONG = [
     ("aegis.directory/v1", "aegis.directory/v2", "1:1", "aegis.directory/v1"),
