@@ -28,9 +28,10 @@ from aegis.model.contract_guard import ContractGuard
 from aegis.model.principal import Principal
 from aegis.policy.explain import explain
 from aegis.policy.guard import RulesGuard
+from aegis.policy.guards import HaltedGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
-from aegis.runtime import ids
+from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.enforce import Gate
 from aegis.runtime.tenant import Snapshot, Tenant
@@ -74,6 +75,7 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
         by_digest=contracts.by_digest,
         guards=(
             ReadingsGuard(),
+            HaltedGuard({tool: contract.effect for tool, contract in contracts.newest.items()}),
             ChainGuard(),
             ScopeGuard(),
             ContractGuard(contracts.newest, contracts.by_digest),
@@ -94,7 +96,7 @@ class App:
         self.gate = gate
         self.verifier = verifier
         self._upstream = upstream
-        self._sweeper: asyncio.Task[None] | None = None
+        self._followers: list[asyncio.Task[None]] = []
         self._swept: str = "not swept yet"
 
     async def start(self) -> None:
@@ -102,17 +104,18 @@ class App:
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
         await self._upstream.start()
-        self._sweeper = asyncio.create_task(self._sweep())
+        await self.gate.halts.refresh()
+        self._followers = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_halts())]
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
         gc.set_threshold(100_000, 50, 100)
 
     async def stop(self) -> None:
         """Finish every call that was permitted, record it, and let go of everything."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for follower in self._followers:
+            follower.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+                await follower
         await self.gate.drain()
         await self._upstream.close()
         await self.gate.store.close()
@@ -125,6 +128,8 @@ class App:
         stats = await self.gate.store.stats()
         if stats.get("halted"):
             why.append("store: the writer has stopped; restart the gateway, which checks the store")
+        if self.gate.halts.stale:
+            why.append("halts: what is halted cannot be read")
         if self._swept:
             why.append(f"recovery: {self._swept}")
         return why
@@ -148,6 +153,14 @@ class App:
             ),
             key,
         )
+
+    async def _follow_halts(self) -> None:
+        while True:
+            await asyncio.sleep(halts.EVERY_SECONDS)
+            try:
+                await self.gate.halts.refresh()
+            except AegisError:
+                log.exception("halts")  # decisions deny once the last reading is stale
 
     async def _sweep(self) -> None:
         while True:

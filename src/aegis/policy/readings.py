@@ -19,7 +19,10 @@ class ReadingsGuard:
         )
 
 
-_REASONS = {"clock": "the clock of this gateway stands behind the journal: set it right"}
+_REASONS = {
+    "clock": "the clock of this gateway stands behind the journal: set it right",
+    "halts": "this gateway cannot read what is halted",
+}
 
 
 class RefusalGuard:

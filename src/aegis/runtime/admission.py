@@ -28,6 +28,7 @@ from aegis.runtime import ids, record
 from aegis.runtime.approvals import new_approval, put_approval, reachable
 from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.runtime.clock import Clock
+from aegis.runtime.halts import Halts
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
@@ -72,11 +73,12 @@ class _Known:
 class Admission:
     """Decides and records. One for each process; it holds no state of its own."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, recovery: Recovery, instance: str) -> None:
+    def __init__(self, store: Store, vault: Vault, clock: Clock, recovery: Recovery, halts: Halts, instance: str) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
         self._recovery = recovery
+        self._halts = halts
         self._instance = instance
 
     async def admit(self, tenant: Tenant, ask: Ask, *, execute: bool) -> Permit | Answer:
@@ -130,12 +132,15 @@ class Admission:
     ) -> tuple[Decision, Approval | None]:
         approval = _approval(known, proposal)
         parent = proposal.principal.parent
+        halted, safe_mode = self._halts.of(proposal)
         facts = Facts(
             now=self._clock.now(),
             environment=tenant.environment,
             parent=_parent(known.rows.get((CALL, parent.request_id))) if parent else None,
             approval=approval,
-            stale=frozenset() if self._clock.trusted else frozenset({"clock"}),
+            halted=halted,
+            safe_mode=safe_mode,
+            stale=self._stale(),
         )
         decision = decide(proposal, facts, tenant.guards, policy=tenant.policy)
         if decision.outcome is Outcome.SANITIZE and contract is not None:
@@ -143,6 +148,10 @@ class Admission:
         if decision.outcome is Outcome.APPROVAL_NEEDED and not reachable(decision.terms, tenant.directory, proposal.principal):
             decision = _refused(decision, "approval#nobody", "nobody in the directory could approve this request")
         return decision, approval
+
+    def _stale(self) -> frozenset[str]:
+        """Readings that cannot be trusted now: any of them makes every decision deny."""
+        return frozenset(name for name, bad in (("clock", not self._clock.trusted), ("halts", self._halts.stale)) if bad)
 
     @staticmethod
     def _unread(decision: Decision, proposal: Proposal, known: _Known) -> list[Ref]:

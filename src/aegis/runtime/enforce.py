@@ -22,6 +22,7 @@ from aegis.runtime.approvals import Desk
 from aegis.runtime.ask import Answer, Ask
 from aegis.runtime.clock import Clock
 from aegis.runtime.effect import Effect
+from aegis.runtime.halts import Halts
 from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.tenant import Snapshot, Tenant
@@ -41,7 +42,8 @@ class Gate:
         self.instance = instance
         self.recovery = Recovery(store, vault, clock, tool, snapshot)
         self.desk = Desk(store, vault, clock, snapshot)
-        self._admission = Admission(store, vault, clock, self.recovery, instance)
+        self.halts = Halts(store, clock)
+        self._admission = Admission(store, vault, clock, self.recovery, self.halts, instance)
         self._effect = Effect(store, vault, clock, tool, self.recovery, instance)
         self._running: set[asyncio.Task[Answer]] = set()
 

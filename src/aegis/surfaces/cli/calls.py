@@ -48,21 +48,11 @@ def list_(ctx: click.Context, state: str, limit: int, tenant: str | None) -> Non
 @click.pass_context
 def resolve(ctx: click.Context, request_id: str, done: bool, person: str, reason: str, tenant: str | None) -> None:
     """Settle a call whose outcome nobody knows: look at the tool first. `--not-done` frees its key."""
-    from aegis.adapters import keyfiles
-    from aegis.identity.token import build_person, mint
-
     name = context.the_tenant(ctx, tenant)
 
     async def work(app: App) -> CallState | None:
-        now = app.gate.clock.now()
-        key = keyfiles.load_private(app.settings.keys, "human", name, person)
-        audience = app.settings.gateway.audience
-        proof = mint(build_person(tenant=name, person=person, audience=audience, now=now), key)
-        said = app.verifier.person(proof, now=now)
-        known = app.gate.tenant(name).directory.people.get(said.person)
-        if known is None or not known.enabled:
-            raise ConfigError(f"`{person}` is not a person of tenant `{name}`: see tenants/{name}/directory.yaml")
-        return await app.gate.recovery.resolve(name, request_id, done=done, by=said.person, reason=reason, statement=proof)
+        proof = context.signed_by(app, name, person)
+        return await app.gate.recovery.resolve(name, request_id, done=done, by=person, reason=reason, statement=proof)
 
     state = context.with_app(ctx, work)
     if state is None:

@@ -50,6 +50,20 @@ def the_tenant(ctx: click.Context, given: str | None) -> str:
     return found[0]
 
 
+def signed_by(app: App, tenant: str, person: str) -> str:
+    """Proof that the person of the directory is at work here: a token signed with their own key, checked as anybody would."""
+    from aegis.adapters import keyfiles
+    from aegis.identity.token import build_person, mint
+
+    now = app.gate.clock.now()
+    key = keyfiles.load_private(app.settings.keys, "human", tenant, person)
+    proof = mint(build_person(tenant=tenant, person=person, audience=app.settings.gateway.audience, now=now), key)
+    known = app.gate.tenant(tenant).directory.people.get(app.verifier.person(proof, now=now).person)
+    if known is None or not known.enabled:
+        raise ConfigError(f"`{person}` is not a person of tenant `{tenant}`: see tenants/{tenant}/directory.yaml")
+    return proof
+
+
 def tenant_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option `--tenant`, the same for every command."""
     return click.option("--tenant", help="Tenant (or AEGIS_TENANT; default: the only one).")(command)
