@@ -81,8 +81,7 @@ def _edit(value: Any, active: Sequence[_Active], patterns: tuple[tuple[str, str]
     if forms:
         form, path = max(forms, key=lambda each: (strength(each[0]), each[1]))
         return _noted(_replaced(value, form, key), value, path, changed)
-    # INVARIANT: sorted, so that the order of rules never shows in the result.
-    patterns = tuple(sorted({*patterns, *((form.removeprefix(REGEX), path) for form, path in ending)}))
+    patterns = (*patterns, *((form.removeprefix(REGEX), path) for form, path in ending))
     if isinstance(value, dict):
         return _edit_object(value, active, patterns, key, changed)
     if isinstance(value, list):
@@ -173,16 +172,13 @@ def _covered(value: Any, patterns: tuple[tuple[str, str], ...], changed: set[str
     text = value if isinstance(value, str) else str(value)
     for _ in range(MAX_PASSES):
         before = text
+        # Each pattern reads the same text, so that one which covers part of another's match does not hide the rest of it.
         for pattern, path in patterns:
-            text = _pass(pattern, path, text, changed)
+            covered = cover(pattern, before, "*")
+            if covered != before:
+                changed.add(path)
+                text = "".join("*" if mark == "*" else char for char, mark in zip(text, covered, strict=True))
         if text == before:
             return value if text == str(value) else text
     changed.update(path for _, path in patterns)
     return "*" * len(text)  # a pattern that matches its own marks: show nothing
-
-
-def _pass(pattern: str, path: str, text: str, changed: set[str]) -> str:
-    covered = cover(pattern, text, "*")
-    if covered != text:
-        changed.add(path)
-    return covered
