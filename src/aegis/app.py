@@ -43,16 +43,16 @@ SWEEP_SECONDS = 2.0
 OVERRIDE_TTL = timedelta(seconds=60)
 
 
-async def open_store(settings: Settings, clock: Clock) -> Store:
-    """The store of the settings, migrated and checked."""
+async def open_store(settings: Settings, clock: Clock, *, check: bool = True) -> Store:
+    """The store of the settings, migrated and checked; `check=False` opens even one that contradicts itself, for `fsck`."""
     path = settings.sqlite_path
     if path is not None:
         from aegis.adapters import sqlite  # noqa: PLC0415 - a process imports only the store that it uses
 
-        return await sqlite.open_store(path, clock=clock.now)
+        return await sqlite.open_store(path, clock=clock.now, check=check)
     from aegis.adapters import postgres  # noqa: PLC0415 - its driver is an extra
 
-    return await postgres.open_store(settings.store.url, clock=clock.now)
+    return await postgres.open_store(settings.store.url, clock=clock.now, check=check)
 
 
 def load_tenants(settings: Settings) -> dict[str, Tenant]:
@@ -105,6 +105,7 @@ class App:
         await self.gate.store.register(self.gate.instance)
         await self._upstream.start()
         await self.gate.halts.refresh()
+        await self._follow_revocations()
         self._followers = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_halts())]
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
@@ -159,8 +160,13 @@ class App:
             await asyncio.sleep(halts.EVERY_SECONDS)
             try:
                 await self.gate.halts.refresh()
+                await self._follow_revocations()
             except AegisError:
                 log.exception("halts")  # decisions deny once the last reading is stale
+
+    async def _follow_revocations(self) -> None:
+        for revoked in await self.gate.revocations.recent():
+            self.verifier.revoke(revoked.tenant, before=revoked.before, who=revoked.who)
 
     async def _sweep(self) -> None:
         while True:

@@ -238,6 +238,7 @@ def test_tokens_and_keys(home):
     token = aegis(home, "token", "agent:assistant").stdout.strip()
     assert token.count(".") == 2
     assert aegis(home, "token", "agent:nobody").returncode == 2
+    assert aegis(home, "token", "person:alice").stdout.strip().count(".") == 2
     assert aegis(home, "token", "agent:assistant", "--ttl", "301").returncode == 2
     before = json.loads(aegis(home, "--json", "keys", "list").stdout)["keys"]
     assert aegis(home, "keys", "rotate", "sts").returncode == 0

@@ -63,5 +63,40 @@ def test_safe_mode_lets_reads_pass_and_holds_writes(on_sqlite):
     change(w, "tenant", mode="safe")
     # nobody in this directory is an operator, so a held write could never be approved: it is denied at once
     until(w, "approval#nobody")
+    before = len(w.tool.done)
+    assert w.call("pay.honours", {"amount": 2}, "safe").json()["rule"] == "approval#nobody"
     assert w.call("records.read", {"id": "x"}, token=w.token("agent:reader")).status_code == 200
-    assert w.tool.done == []
+    assert len(w.tool.done) == before + 1
+
+
+@pytest.mark.parametrize("who", ["agent:payer", ""], ids=["the agent", "the tenant"])
+def test_tokens_issued_before_a_revocation_are_refused_within_a_second_and_later_ones_are_good(w, who):
+    from datetime import timedelta
+
+    from aegis.runtime.revocations import Revocation
+
+    token, bystander = w.token(), w.token("agent:other")
+    child = w.token("agent:other", parent=("agent:payer", "req_x"))
+    assert w.get("/v1/tools", token).status_code == 200
+
+    async def work():
+        app = await open_app(w.settings, clock=Clock(w.hand))
+        try:
+            before = w.hand() + timedelta(seconds=1)
+            await app.gate.revocations.add(Revocation(tenant="acme", who=who, before=before, reason="drill", by="person:alice"))
+        finally:
+            await app.gate.store.close()
+
+    asyncio.run(work())
+    deadline = time.monotonic() + 10
+    while w.get("/v1/tools", token).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert w.get("/v1/tools", token).json()["detail"] == "refused: revoked"
+    assert w.get("/v1/tools", child).json()["detail"] == "refused: revoked"
+    assert w.get("/v1/tools", bystander).status_code == (401 if who == "" else 200)
+    w.stop()
+    w.start()
+    assert w.get("/v1/tools", token).json()["detail"] == "refused: revoked"
+    w.hand.offset = timedelta(seconds=3)
+    assert w.get("/v1/tools", w.token()).status_code == 200

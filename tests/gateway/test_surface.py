@@ -25,6 +25,8 @@ def test_a_decided_call_is_repeated_as_recorded_until_its_outcome_is_reported(w)
     assert w.post(f"/v1/decide/{request_id}/outcome", {"done": True, "result": {"id": 7}}).json()["state"] == "done"
     assert w.post(f"/v1/decide/{request_id}/outcome", {"done": True, "result": {"id": 8}}).status_code == 404
     assert w.call("pay.honours", body["arguments"], "k1").json()["result"] == {"id": 7}
+    finished = w.post("/v1/decide", body, idempotency_key="k1").json()
+    assert (finished["state"], finished["result"], finished["repeat_of"]) == ("done", {"id": 7}, request_id)
     assert w.tool.requests == []
 
 

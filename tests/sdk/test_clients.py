@@ -4,9 +4,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from gateway.world import world
 
 import aegis
+from gateway.world import world
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,11 @@ def test_a_call_gives_its_result_and_a_repetition_says_so(client, request):
 def test_a_denial_raises_with_rule_field_and_limit(client):
     with pytest.raises(aegis.PolicyViolation) as refused:
         client.call("pay.honours", {"amount": 6000}, key="x")
-    assert {name: refused.value.problem[name] for name in ("rule", "field", "limit")} == {"rule": "pay.ceiling", "field": "args.amount", "limit": 5000}
+    assert {name: refused.value.problem[name] for name in ("rule", "field", "limit")} == {
+        "rule": "pay.ceiling",
+        "field": "args.amount",
+        "limit": 5000,
+    }
 
 
 def test_a_held_call_raises_or_waits_for_the_answer(client, w, request):
@@ -86,6 +90,8 @@ def test_decide_and_outcome(client, request):
     said = client.decide("pay.honours", {"amount": 5, "memo": "123-45-6789"}, key=request.node.name)
     assert (said.decision, said.arguments["memo"]) == ("sanitize", "****")
     client.outcome(said.request_id, done=True, result={"id": 1})
+    again = client.decide("pay.honours", {"amount": 5, "memo": "123-45-6789"}, key=request.node.name)
+    assert (said.finished, again.finished, again.result) == (False, True, {"id": 1})
     assert [event["type"] for event in client.request(said.request_id)["events"]] == ["decision", "outcome"]
 
 

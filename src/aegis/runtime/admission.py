@@ -220,7 +220,7 @@ class Admission:
             result = msgspec.json.decode(plain) if plain is not None else None
             result, _ = redact(result, decision.redactions, Stage.RESPONSE, tenant.redaction_key)
         answer = await self._told(proposal, kind, call.note or "replayed", of=call.request_id)
-        return replace(answer, decision=decision, result=result)
+        return replace(answer, decision=decision, result=result, arguments=self.outgoing(tenant, proposal, decision))
 
     async def _told(self, proposal: Proposal, kind: Kind, reason: str, *, of: str) -> Answer:
         """Record that the request came again and what was said; then say it."""

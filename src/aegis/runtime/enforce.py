@@ -25,6 +25,7 @@ from aegis.runtime.effect import Effect
 from aegis.runtime.halts import Halts
 from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
+from aegis.runtime.revocations import Revocations
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Tool
 from aegis.runtime.vault import Vault
@@ -43,6 +44,7 @@ class Gate:
         self.recovery = Recovery(store, vault, clock, tool, snapshot)
         self.desk = Desk(store, vault, clock, snapshot)
         self.halts = Halts(store, clock)
+        self.revocations = Revocations(store, clock)
         self._admission = Admission(store, vault, clock, self.recovery, self.halts, instance)
         self._effect = Effect(store, vault, clock, tool, self.recovery, instance)
         self._running: set[asyncio.Task[Answer]] = set()

@@ -1,7 +1,7 @@
 """The kill switch: what is halted or in safe mode, followed by every process within a second.
 
-A halt is a row of the system tenant, so that one reading tells a process everything, whatever the number of tenants. Lifting one is as
-much an event as setting it. When the reading cannot be taken for longer than `STALE`, every decision is deny.
+A halt is a row of the system tenant, so that one reading tells a process everything, whatever the number of tenants. Lifting one
+is as much an event as setting it. When the reading cannot be taken for longer than `STALE`, every decision is deny.
 """
 
 from datetime import timedelta

@@ -31,7 +31,10 @@ class Called(Struct, frozen=True, kw_only=True):
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """A permit for a caller that enforces by itself: act on `arguments`, edit the result by `redact`, report the outcome."""
+    """A permit for a caller that enforces by itself: act on `arguments`, edit the result by `redact`, report the outcome.
+
+    When `finished`, the call of this key was carried out before: take `result` and do not act again.
+    """
 
     arguments: dict[str, Any]
     request_id: str
@@ -39,6 +42,8 @@ class Decided(Struct, frozen=True, kw_only=True):
     redact: tuple[dict[str, str], ...] = ()
     approval_id: str = ""
     repeated: bool = False
+    finished: bool = False
+    result: Any = None
 
 
 def ask(
@@ -118,4 +123,6 @@ def decided(value: Mapping[str, Any]) -> Decided:
         redact=tuple(value.get("redact", ())),
         approval_id=value.get("approval_id", ""),
         repeated=bool(value.get("repeat_of")),
+        finished=value.get("state") == "done",
+        result=value.get("result"),
     )

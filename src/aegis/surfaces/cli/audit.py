@@ -75,7 +75,7 @@ def fsck(ctx: click.Context) -> int:
     """Check that the store does not contradict itself. Exit code 1 when it does."""
 
     async def work() -> Any:
-        store = await open_store(context.settings(ctx), Clock())
+        store = await open_store(context.settings(ctx), Clock(), check=False)
         try:
             return await store.fsck(), await store.stats()
         finally:

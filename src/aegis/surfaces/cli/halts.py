@@ -1,10 +1,13 @@
 """`aegis halt`, `aegis resume`, `aegis halts`: the kill switch."""
 
+from datetime import timedelta
+
 import click
 
 from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.runtime.halts import Halt
+from aegis.runtime.revocations import Revocation
 from aegis.surfaces.cli import context, output
 
 
@@ -73,3 +76,32 @@ def halts(ctx: click.Context) -> None:
         [(h.tenant, h.what, h.mode, h.by, h.reason) for h in found],
         empty="nothing is halted",
     )
+
+
+@click.command()
+@click.argument("who", metavar="WHO")
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--as", "person", required=True, metavar="PERSON", help="Who you are (person:NAME); your key must be here.")
+@context.tenant_option
+@click.pass_context
+def revoke(ctx: click.Context, who: str, reason: str, person: str, tenant: str | None) -> None:
+    """Refuse every token issued until now to WHO (agent:NAME, person:NAME, or tenant), and to those who act for it.
+
+    Tokens issued afterwards are good: disable the agent in the directory, or halt it, to keep it out.
+    """
+    name = context.the_tenant(ctx, tenant)
+    if who != "tenant" and not who.startswith(("agent:", "person:")):
+        raise ConfigError(f"cannot revoke `{who}`: expected `tenant`, `agent:NAME` or `person:NAME`")
+
+    async def work(app: App) -> None:
+        statement = context.signed_by(app, name, person)
+        # Tokens count whole seconds: what was issued within this one is refused too.
+        before = app.gate.clock.now().replace(microsecond=0) + timedelta(seconds=1)
+        revoked = Revocation(tenant=name, who="" if who == "tenant" else who, before=before, reason=reason, by=person)
+        await app.gate.revocations.add(revoked, statement=statement)
+
+    context.with_app(ctx, work)
+    if context.as_json(ctx):
+        output.document("revoke", {"tenant": name, "who": who})
+        return
+    click.echo(f"tokens issued to {who} until now are refused from here on")

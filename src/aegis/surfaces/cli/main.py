@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "halt": ("halts:halt", "operate", "stop a tool, an agent or a whole tenant, at once and everywhere"),
     "resume": ("halts:resume", "operate", "lift a halt"),
     "halts": ("halts:halts", "operate", "list what is halted or in safe mode"),
+    "revoke": ("halts:revoke", "operate", "refuse every token issued until now to an agent, a person or a tenant"),
     "explain": ("explain:explain", "operate", "tell why a request was decided as it was"),
     "audit": ("audit:audit", "operate", "read the journal"),
     "fsck": ("audit:fsck", "operate", "check that the store does not contradict itself"),

@@ -51,6 +51,16 @@ def issue(
     return mint(claims, keyfiles.load_private(settings.keys, "sts", name, ""))
 
 
+def person(ctx: click.Context, person_id: str, tenant: str) -> str:
+    """A token that a person signs with their own key, to read approvals over HTTP."""
+    from aegis.adapters import keyfiles
+    from aegis.identity.token import build_person, mint
+
+    settings = context.settings(ctx)
+    claims = build_person(tenant=tenant, person=person_id, audience=settings.gateway.audience, now=datetime.now(UTC))
+    return mint(claims, keyfiles.load_private(settings.keys, "human", tenant, person_id))
+
+
 @click.command()
 @click.argument("agent_id")
 @click.option("--for", "subject", default="", help="For whom the agent acts (default: itself).")
@@ -65,10 +75,13 @@ def issue(
 @context.tenant_option
 @click.pass_context
 def token(ctx: click.Context, /, agent_id: str, tenant: str | None, **claims: Any) -> None:
-    """Issue a token for AGENT_ID, good for at most five minutes, and print it.
+    """Issue a token for AGENT_ID (or for a person whose key is here), good for at most five minutes, and print it.
 
     \b
     export AEGIS_TOKEN=$(aegis token agent:assistant)
     """  # noqa: D301 - click reads the \b
-    text = issue(ctx, agent_id, tenant=tenant, **claims)
+    if agent_id.startswith("person:"):
+        text = person(ctx, agent_id, context.the_tenant(ctx, tenant))
+    else:
+        text = issue(ctx, agent_id, tenant=tenant, **claims)
     output.document("token", {"token": text}) if context.as_json(ctx) else click.echo(text)

@@ -91,7 +91,6 @@ _KINDS = {
     Kind.WITHHELD: "result-withheld",
     Kind.BUSY: "busy",
 }
-_STATUS = {"connect_failed": 503, "timeout": 504}
 
 
 def problem(code: str, *, detail: str = "", request_id: str = "", field: str = "", status: int = 0, **more: Any) -> Problem:

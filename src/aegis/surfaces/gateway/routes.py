@@ -75,7 +75,7 @@ async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
             raise InputError("a header is named twice", "/http/headers")
         arguments = to_arguments(contract.operations["call"], seen.method, seen.path, seen.query, headers, seen.body)
     ask = _ask(gateway, exchange, who, asked.tool, arguments or {}, asked.version)
-    return _told(gateway, exchange, await gateway.app.gate.decide(ask))
+    return _told(gateway, exchange, await gateway.app.gate.decide(ask), enforced=False)
 
 
 async def outcome(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
@@ -203,13 +203,13 @@ def _ask(gateway: Any, exchange: Any, who: Principal, name: str, arguments: dict
     )
 
 
-def _told(gateway: Any, exchange: Any, said: Answer) -> tuple[int, Any]:
+def _told(gateway: Any, exchange: Any, said: Answer, *, enforced: bool = True) -> tuple[int, Any]:
     exchange.request_id = said.request_id
     exchange.outcome = str(said.decision.outcome) if said.decision and said.kind is not Kind.BUSY else str(said.kind)
     exchange.rules = said.decision.rules if said.decision else ()
-    if said.kind is Kind.DONE:
+    if said.kind is Kind.DONE and enforced:
         return OK, call_view(said)
-    if said.kind is Kind.DECIDED:
+    if said.kind in (Kind.DECIDED, Kind.DONE):
         return OK, decide_view(said, Stage.RESPONSE)
     found = of_answer(said, gateway.audit_origin(exchange.tenant))
     return found.status, found

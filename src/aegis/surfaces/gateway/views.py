@@ -10,7 +10,7 @@ from aegis.model.contract import Contract
 from aegis.model.decision import Stage
 from aegis.model.event import Stored, instant
 from aegis.runtime.approvals import Card
-from aegis.runtime.ask import Answer
+from aegis.runtime.ask import Answer, Kind
 from aegis.surfaces.gateway.wire import ApprovalView, CallView, DecideView, ToolView
 
 
@@ -42,6 +42,8 @@ def decide_view(said: Answer, stage: Stage) -> DecideView:
         approval_id=decision.approval_id,
         repeat_of=said.repeat_of,
         redact=tuple({"path": r.path, "with": r.form} for r in decision.redactions if r.stage is stage),
+        state="done" if said.kind is Kind.DONE else "decided",
+        result=said.result,
     )
 
 

@@ -4,7 +4,7 @@ Bodies are parsed strictly (`crypto.ijson`) before they are put into these shape
 number as text never gets through.
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, convert
 from msgspec import ValidationError as ShapeError
@@ -86,7 +86,11 @@ class CallView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DecideView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A decision that permits. The caller must act on `arguments`, not on its own, and must edit the result by `redact`."""
+    """A decision that permits. The caller must act on `arguments`, not on its own, and must edit the result by `redact`.
+
+    `state` is `decided`, or `done` when the call of this key was carried out before: then `result` is what came of it, and the
+    caller must not act again.
+    """
 
     request_id: str
     decision: str
@@ -96,6 +100,8 @@ class DecideView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     redact: tuple[dict[str, str], ...] = ()
     approval_id: str = ""
     repeat_of: str = ""
+    state: Literal["decided", "done"] = "decided"
+    result: Any = None
 
 
 class ToolView(Struct, frozen=True, kw_only=True, omit_defaults=True):
