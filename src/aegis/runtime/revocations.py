@@ -1,4 +1,4 @@
-"""Revocation: tokens issued before an instant to an agent, a person or a whole tenant are refused, by every process within a second.
+"""Revocation: what was issued before an instant to an agent, a person or a tenant is refused, by every process within a second.
 
 Rows of the system tenant, as halts are. A row is needed for as long as the longest token lives; after that the tokens that it is
 about have expired by themselves, so only recent ones are read.

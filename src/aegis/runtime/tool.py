@@ -43,7 +43,7 @@ class Tool:
             request = to_request(contract.operations["call"], arguments)
             response = await self._upstream.send(contract, request, idempotency_key=key, headers=headers)
         except UpstreamError as error:
-            return Reading(seen=Seen.BROKEN if error.sent else Seen.UNSENT, reason=error.reason)
+            return _unread(error)
         except InputError:
             return Reading(seen=Seen.UNSENT, reason="unmappable")
         return _read(contract, response)
@@ -57,13 +57,26 @@ class Tool:
         try:
             request = to_request(asking, arguments, idempotency_key=key)
             response = await self._upstream.send(contract, request, idempotency_key="", headers=headers)
-        except (UpstreamError, InputError):
+        except UpstreamError as error:
+            if error.status not in asking.done | asking.absent:
+                return None
+            status, told = error.status, Reading(seen=Seen.UNFIT, status=error.status, reason=error.reason)
+        except InputError:
             return None
-        if response.status in asking.done:
-            return _read(contract, response, told=True)
-        if response.status in asking.absent:
-            return Reading(seen=Seen.REFUSED, status=response.status, reason="not_done")
+        else:
+            status, told = response.status, None
+        if status in asking.absent:
+            return Reading(seen=Seen.REFUSED, status=status, reason="not_done")
+        if status in asking.done:
+            return told or _read(contract, response, told=True)
         return None
+
+
+def _unread(error: UpstreamError) -> Reading:
+    """What a failed attempt still tells. A status that came with an answer we cannot take in says as much as it would with one."""
+    if error.status:
+        return Reading(seen=seen_status(error.status) or Seen.UNFIT, status=error.status, reason=error.reason)
+    return Reading(seen=Seen.BROKEN if error.sent else Seen.UNSENT, reason=error.reason)
 
 
 def _read(contract: Contract, response: UpstreamResponse, *, told: bool = False) -> Reading:
