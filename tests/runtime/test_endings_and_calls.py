@@ -15,7 +15,7 @@ EFFECTS = ("read", "write", "dangerous")
 INTERRUPTS = ("honours_key", "ask", "neither")
 
 
-@pytest.mark.parametrize(("seen", "effect", "interrupt"), itertools.product(Seen, EFFECTS, INTERRUPTS))
+@pytest.mark.parametrize(("seen", "effect", "interrupt"), list(itertools.product(Seen, EFFECTS, INTERRUPTS)))
 def test_a_write_that_may_have_happened_is_never_free_to_repeat_unless_the_tool_honours_keys(seen, effect, interrupt):
     end = ending(seen, effect, interrupt)
     may_have_happened = seen in (Seen.FITTING, Seen.UNFIT, Seen.BROKEN)
