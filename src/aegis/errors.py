@@ -93,14 +93,18 @@ class CorruptStoreError(StoreError):
 
 
 class UpstreamError(AegisError):
-    """A tool did not answer as it should. `sent` says whether any byte of the request may have reached it."""
+    """A tool did not answer as it should. `sent` says whether any byte of the request may have reached it.
+
+    `status` is what the tool answered when its answer came whole, or would have, but cannot be taken in (`too_large`, `encoded`).
+    """
 
     code = "upstream-failed"
 
-    def __init__(self, reason: str, detail: str = "", *, sent: bool) -> None:
+    def __init__(self, reason: str, detail: str = "", *, sent: bool, status: int = 0) -> None:
         super().__init__(detail or reason)
         self.reason = reason
         self.sent = sent
+        self.status = status
 
 
 class PolicyViolation(AegisError):  # noqa: N818 - a product name that SDK users write

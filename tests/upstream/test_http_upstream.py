@@ -12,6 +12,12 @@ from aegis.model.operation import OutgoingRequest
 JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
+async def broken_by(wired) -> UpstreamError:
+    with pytest.raises(UpstreamError) as error:
+        await wired.send()
+    return error.value
+
+
 async def failed(wired, **more) -> tuple[str, bool]:
     with pytest.raises(UpstreamError) as error:
         await wired.send(**more)
@@ -92,6 +98,13 @@ async def test_a_broken_answer_is_an_error_that_says_the_call_was_sent(wire, nam
     async with wire(closing(data), max_response_bytes=4_096) as wired:
         assert await failed(wired) == (reason, True)
         assert len(wired.tool.requests) == 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_status_is_told_only_when_nothing_but_the_size_or_encoding_was_wrong(wire, name):
+    data, reason = REFUSED[name]
+    async with wire(closing(data), max_response_bytes=4_096) as wired:
+        assert (await broken_by(wired)).status == (200 if reason in ("too_large", "encoded") else 0)
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

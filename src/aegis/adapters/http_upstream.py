@@ -174,7 +174,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> UpstreamRespons
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > limit:
-            raise UpstreamError("too_large", f"the answer is larger than {limit} bytes", sent=True)
+            raise _too_large(response, limit)
         chunks.append(chunk)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return UpstreamResponse(status=response.status, headers=headers, body=b"".join(chunks))
@@ -192,6 +192,11 @@ def _check_head(response: aiohttp.ClientResponse, limit: int) -> None:
     if 300 <= response.status < 400:
         raise UpstreamError("redirect", f"status {response.status}; redirects are not followed", sent=True)
     if encodings - {"identity"}:
-        raise UpstreamError("encoded", "the tool encoded its answer although identity was asked for", sent=True)
+        what = "the tool encoded its answer although identity was asked for"
+        raise UpstreamError("encoded", what, sent=True, status=response.status)
     if lengths and int(lengths[0]) > limit:
-        raise UpstreamError("too_large", f"the answer is larger than {limit} bytes", sent=True)
+        raise _too_large(response, limit)
+
+
+def _too_large(response: aiohttp.ClientResponse, limit: int) -> UpstreamError:
+    return UpstreamError("too_large", f"the answer is larger than {limit} bytes", sent=True, status=response.status)

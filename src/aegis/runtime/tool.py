@@ -9,7 +9,7 @@ from msgspec import Struct
 from aegis.crypto import ijson
 from aegis.errors import InputError, UpstreamError
 from aegis.model.contract import Contract
-from aegis.model.operation import to_request
+from aegis.model.operation import Operation, to_request
 from aegis.model.upstream import Upstream, UpstreamResponse
 from aegis.runtime.ending import Seen, seen_status
 from aegis.runtime.trace import Trace
@@ -58,18 +58,18 @@ class Tool:
             request = to_request(asking, arguments, idempotency_key=key)
             response = await self._upstream.send(contract, request, idempotency_key="", headers=headers)
         except UpstreamError as error:
-            if error.status not in asking.done | asking.absent:
-                return None
-            status, told = error.status, Reading(seen=Seen.UNFIT, status=error.status, reason=error.reason)
+            return _told(asking, error.status, Reading(seen=Seen.UNFIT, status=error.status, reason=error.reason))
         except InputError:
             return None
-        else:
-            status, told = response.status, None
-        if status in asking.absent:
-            return Reading(seen=Seen.REFUSED, status=status, reason="not_done")
-        if status in asking.done:
-            return told or _read(contract, response, told=True)
-        return None
+        return _told(asking, response.status, _read(contract, response, told=True))
+
+
+def _told(asking: Operation, status: int, done: Reading) -> Reading | None:
+    if status in asking.done:
+        return done
+    if status in asking.absent:
+        return Reading(seen=Seen.REFUSED, status=status, reason="not_done")
+    return None
 
 
 def _unread(error: UpstreamError) -> Reading:
