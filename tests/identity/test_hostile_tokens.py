@@ -144,6 +144,11 @@ def test_a_token_has_one_text_only(token: str) -> None:
     assert reason(token) == "malformed"
 
 
+@pytest.mark.parametrize("typ", SIGNER)
+def test_no_type_of_token_is_read_beyond_its_longest(typ: str) -> None:
+    assert reason(good(typ) + "A" * jws.MAX_TOKEN, typ) == "malformed"
+
+
 @pytest.mark.parametrize("size", [0, 1, 32, 63, 65, 66, 128])
 def test_a_signature_of_another_size_is_refused(size: int) -> None:
     assert reason(f"{HEAD}.{BODY}.{encode(bytes(size))}") == "bad_signature"
