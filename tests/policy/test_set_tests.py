@@ -40,6 +40,13 @@ def test_a_test_that_does_not_hold_says_what_was_expected_and_found(expect, prob
     assert result.place.startswith("set.yaml:")
 
 
+def test_a_rule_that_fired_without_deciding_counts_as_fired():
+    given = "{tool: payments.transfer, agent.roles: [treasury], args.amount_minor: 5000001}"
+    (result,) = run_tests(_with_tests(f"{{name: t, input: {given}, expect: {{outcome: deny, not_rules: [fin.transfer]}}}}"), DATA)
+    assert result.decision.rules == ("fin.transfer.ceiling", "fin.transfer.destination")
+    assert result.problems == ("expected rule `fin.transfer` not to fire, but it did",)
+
+
 def test_a_test_may_set_the_tenants_data_for_itself():
     given = "{tool: payments.transfer, args.amount_minor: 11, tenant.limits.max_transfer_minor: %d}"
     policy = _with_tests(
