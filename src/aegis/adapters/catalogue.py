@@ -23,10 +23,12 @@ def load(directory: Path, tenant: str) -> Catalogue:
 
     Raises:
         DocumentError: A document is wrong, at its place.
-        ConfigError: A document belongs to another tenant, or two documents state one version.
+        ConfigError: A file ends in `.yml`, a document belongs to another tenant, or two documents state one version.
     """
     found: dict[tuple[str, str], Contract] = {}
-    for path in sorted(directory.rglob("*.yaml")) if directory.is_dir() else []:
+    for path in sorted(path for path in directory.rglob("*") if path.suffix in (".yaml", ".yml")):
+        if path.suffix == ".yml":
+            raise ConfigError(f"{path}: expected a name that ends in `.yaml`, or the tool would be missing without a word")
         stated = contract(parse(read(path), source=str(path)))
         if stated.tenant != tenant:
             raise ConfigError(f"{path}: is of tenant `{stated.tenant}`, but lies below tenant `{tenant}`")
