@@ -47,6 +47,7 @@ TENANTS = "SELECT tenant FROM head WHERE next > 0 ORDER BY tenant"
 LATEST = "SELECT MAX(latest) FROM head"
 SIZE = "SELECT pg_database_size(current_database())"
 
+LET_GO = "SELECT pg_advisory_unlock_all()"
 HOLD = "SELECT pg_try_advisory_lock(%s)"
 _HELD = """FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

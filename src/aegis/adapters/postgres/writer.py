@@ -71,6 +71,8 @@ class PostgresBackend:
         try:
             if self._connection is not None:
                 self.flush_noise()
+                # The server ends a session some time after its client has gone: let go of the names before that.
+                self._ask([(statements.LET_GO, None)])
         finally:
             self._drop()
 
