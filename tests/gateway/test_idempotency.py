@@ -101,3 +101,29 @@ def test_a_policy_that_denies_now_also_denies_the_stored_result(w):
     w.call("pay.honours", {"amount": 5}, "k1")
     told = w.call("pay.honours", {"amount": 5}, "k1", w.token(roles=()))
     assert (told.status_code, told.json()["code"]) == (403, "policy-violation")
+
+
+def test_what_is_denied_now_is_denied_under_an_old_request_id_too_and_the_old_call_stands(w):
+    reader = w.token("agent:reader")
+    first = w.call("records.read", {"id": "x"}, token=reader, aegis_request_id="read-0001")
+    assert first.status_code == 200
+    assert w.call("records.read", {"id": "x"}, token=reader, aegis_request_id="read-0001").json()["repeat_of"] == "read-0001"
+    told = w.call("records.read", {"id": "x"}, token=w.token("agent:reader", scopes=()), aegis_request_id="read-0001")
+    assert (told.status_code, told.json()["rule"]) == (403, "chain.scope")
+    assert told.json()["request_id"] != "read-0001"
+    assert w.call("records.read", {"id": "x"}, token=reader, aegis_request_id="read-0001").json()["repeat_of"] == "read-0001"
+
+
+def test_a_denial_under_the_request_id_of_a_call_in_flight_does_not_disturb_it(w):
+    w.tool.mood = "wait"
+    w.tool.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(w.call, "pay.honours", {"amount": 5}, "k1", aegis_request_id="pay-0001")
+        assert w.tool.arrived.wait(10)
+        told = w.call("pay.honours", {"amount": 5}, "k1", w.token(scopes=()), aegis_request_id="pay-0001")
+        assert told.json()["rule"] == "chain.scope"
+        w.tool.gate.set()
+        assert running.result().status_code == 200
+    w.tool.mood = "ok"
+    assert w.call("pay.honours", {"amount": 5}, "k1").json()["repeat_of"] == "pay-0001"
+    assert len(w.tool.done) == 1

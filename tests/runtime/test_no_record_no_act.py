@@ -31,7 +31,7 @@ def w(tmp_path):
 def fail(w, error, *, after=0):
     gate = w.app.gate
     broken = Failing(gate.store, error, after=after)
-    for part in (gate._admission, gate._effect, gate.recovery):
+    for part in (gate._admission, gate._admission._repeats, gate._effect, gate.recovery):
         part._store = broken
 
 

@@ -5,7 +5,6 @@ It is built on rows as they were read, and requires that they still stand so: wh
 are read again and the decision is made anew.
 """
 
-from collections.abc import Sequence
 from time import perf_counter_ns
 
 import msgspec
@@ -16,7 +15,7 @@ from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Require, Row, Unit
 from aegis.model.approval import Approval, ApprovalState, Refused, use
 from aegis.model.approval import at as standing
-from aegis.model.call import AGAIN, Call, CallState, Claim, ClaimState, claim_id
+from aegis.model.call import Call, CallState, Claim, ClaimState
 from aegis.model.contract import Contract
 from aegis.model.decision import Decision, Outcome, Reason, Stage
 from aegis.model.event import Event
@@ -29,14 +28,14 @@ from aegis.runtime.approvals import new_approval, put_approval, reachable
 from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.runtime.clock import Clock
 from aegis.runtime.halts import Halts
+from aegis.runtime.known import APPROVAL, CALL, CLAIM, Known, Ref, claim_ref
 from aegis.runtime.recovery import Recovery
+from aegis.runtime.repeats import Repeats, outgoing
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
-Ref = tuple[str, str]
 ATTEMPTS = 8
-CALL, CLAIM, APPROVAL = "call", "claim", "approval"
 
 
 class Permit(Struct, frozen=True, kw_only=True):
@@ -55,21 +54,6 @@ class Permit(Struct, frozen=True, kw_only=True):
     seq: int
 
 
-class _Known:
-    """Rows as they were read; `None` stands for a row that does not exist."""
-
-    def __init__(self) -> None:
-        self.rows: dict[Ref, Row | None] = {}
-
-    def version(self, ref: Ref) -> int:
-        row = self.rows.get(ref)
-        return row.version if row else 0
-
-    async def read(self, store: Store, tenant: str, refs: Sequence[Ref]) -> None:
-        found = await store.rows(tenant, refs)
-        self.rows.update({ref: found.get(ref) for ref in refs})
-
-
 class Admission:
     """Decides and records. One for each process; it holds no state of its own."""
 
@@ -77,7 +61,7 @@ class Admission:
         self._store = store
         self._vault = vault
         self._clock = clock
-        self._recovery = recovery
+        self._repeats = Repeats(store, vault, clock, recovery)
         self._halts = halts
         self._instance = instance
 
@@ -89,7 +73,7 @@ class Admission:
         started = perf_counter_ns()
         proposal, contract = self._proposal(tenant, ask)
         trace = Trace.continued(ask.traceparent)
-        known = _Known()
+        known = Known()
         parent = proposal.principal.parent
         if proposal.principal.delegated and parent is not None:
             await known.read(self._store, tenant.name, [(CALL, parent.request_id)])
@@ -99,14 +83,17 @@ class Admission:
             if missing:
                 await known.read(self._store, tenant.name, missing)
                 continue
-            answer = await self._repeated(tenant, proposal, decision, known, execute=execute)
+            answer = await self._repeats.answer(tenant, proposal, decision, known, execute=execute)
             if answer is None:
+                if self._repeats.taken(proposal, known):
+                    proposal = replace(proposal, request_id=ids.new("req", self._clock.now()))
+                    continue
                 admitted = await self._commit(tenant, ask, proposal, contract, decision, approval, known, trace, started, execute)
                 if admitted is not None:
                     return admitted
             elif answer.kind is not Kind.BUSY:
                 return answer
-            refs = {*known.rows, (CALL, proposal.request_id), *_claim_ref(proposal)}
+            refs = {*known.rows, (CALL, proposal.request_id), *claim_ref(proposal)}
             await known.read(self._store, tenant.name, sorted(refs))
         return Answer(kind=Kind.BUSY, request_id=proposal.request_id, tool=proposal.tool, reason="contended")
 
@@ -128,7 +115,7 @@ class Admission:
         ), contract
 
     def _decide(
-        self, tenant: Tenant, proposal: Proposal, contract: Contract | None, known: _Known
+        self, tenant: Tenant, proposal: Proposal, contract: Contract | None, known: Known
     ) -> tuple[Decision, Approval | None]:
         approval = _approval(known, proposal)
         parent = proposal.principal.parent
@@ -154,80 +141,12 @@ class Admission:
         return frozenset(name for name, bad in (("clock", not self._clock.trusted), ("halts", self._halts.stale)) if bad)
 
     @staticmethod
-    def _unread(decision: Decision, proposal: Proposal, known: _Known) -> list[Ref]:
+    def _unread(decision: Decision, proposal: Proposal, known: Known) -> list[Ref]:
         """Rows that this decision turns on and that were not read yet."""
         if decision.outcome is not Outcome.APPROVAL_NEEDED:
             return []
-        wanted = [(APPROVAL, proposal.request_hash), (CALL, proposal.request_id), *_claim_ref(proposal)]
+        wanted = [(APPROVAL, proposal.request_hash), (CALL, proposal.request_id), *claim_ref(proposal)]
         return [ref for ref in wanted if ref not in known.rows]
-
-    async def _repeated(
-        self, tenant: Tenant, proposal: Proposal, decision: Decision, known: _Known, *, execute: bool
-    ) -> Answer | None:
-        """The answer to a request that was seen before, `None` for a new one, `BUSY` when the rows must be read again."""
-        call_row = known.rows.get((CALL, proposal.request_id))
-        if call_row is not None:
-            call = msgspec.json.decode(call_row.body, type=Call)
-            if call.agent_id != proposal.principal.agent_id or call.request_hash != proposal.request_hash:
-                return await self._told(proposal, Kind.CONFLICT, "request_id_reused", of="")
-            if call.state not in AGAIN and not proposal.idempotency_key:
-                return await self._seen(tenant, proposal, decision, call, call_row, execute=execute)
-        refs = _claim_ref(proposal)
-        claim_row = known.rows.get(refs[0]) if refs else None
-        if claim_row is None or not (decision.permits or decision.outcome is Outcome.APPROVAL_NEEDED):
-            return None
-        claim = msgspec.json.decode(claim_row.body, type=Claim)
-        if claim.state is ClaimState.REOPENED and claim.request_hash == proposal.request_hash:
-            return None
-        if claim.request_hash != proposal.request_hash:
-            return await self._told(proposal, Kind.CONFLICT, "idempotency_payload_differs", of=claim.request_id)
-        owner = (await self._store.rows(tenant.name, [(CALL, claim.request_id)])).get((CALL, claim.request_id))
-        if owner is None:
-            return await self._told(proposal, Kind.UNKNOWN, "claim_without_call", of=claim.request_id)
-        return await self._seen(tenant, proposal, decision, msgspec.json.decode(owner.body, type=Call), owner, execute=execute)
-
-    async def _seen(
-        self, tenant: Tenant, proposal: Proposal, decision: Decision, call: Call, row: Row, *, execute: bool
-    ) -> Answer | None:
-        """What is told about a request that `call` carries or carried out already."""
-        of = call.request_id
-        if call.state is CallState.EXECUTING:
-            if call.instance and await self._store.alive(call.instance):
-                return await self._told(proposal, Kind.IN_FLIGHT, "in_flight", of=of)
-            if await self._recovery.settle(tenant, call, row.version) is CallState.EXECUTING:
-                return await self._told(proposal, Kind.UNKNOWN, "tool_cannot_be_asked", of=of)
-            return Answer(kind=Kind.BUSY, request_id=proposal.request_id, tool=proposal.tool)
-        if call.state is CallState.DECIDED:
-            if execute:
-                return await self._told(proposal, Kind.IN_FLIGHT, "decided_elsewhere", of=of)
-            answer = await self._told(proposal, Kind.DECIDED, "decided", of=of)
-            return replace(answer, decision=decision, arguments=self.outgoing(tenant, proposal, decision))
-        if call.state is CallState.UNKNOWN:
-            return await self._told(proposal, Kind.UNKNOWN, "outcome_unknown", of=of)
-        if call.state in (CallState.DONE, CallState.FAILED):
-            return await self._replayed(tenant, proposal, decision, call)
-        return Answer(kind=Kind.BUSY, request_id=proposal.request_id, tool=proposal.tool)
-
-    async def _replayed(self, tenant: Tenant, proposal: Proposal, decision: Decision, call: Call) -> Answer:
-        """The recorded result, redacted again by the obligations of today."""
-        if not decision.permits:
-            # The approval was used by the first call: what is given out is its result, under today's redactions.
-            decision = replace(decision, outcome=Outcome.ALLOW, approval_id=call.approval_id)
-        kind = Kind.WITHHELD if call.note == "withheld" else Kind.FAILED if call.state is CallState.FAILED else Kind.DONE
-        result = None
-        if kind is Kind.DONE and call.outcome_event:
-            plain = await self._vault.read(tenant.name, call.outcome_event, "result")
-            result = msgspec.json.decode(plain) if plain is not None else None
-            result, _ = redact(result, decision.redactions, Stage.RESPONSE, tenant.redaction_key)
-        answer = await self._told(proposal, kind, call.note or "replayed", of=call.request_id)
-        return replace(answer, decision=decision, result=result, arguments=self.outgoing(tenant, proposal, decision))
-
-    async def _told(self, proposal: Proposal, kind: Kind, reason: str, *, of: str) -> Answer:
-        """Record that the request came again and what was said; then say it."""
-        now = self._clock.now()
-        event = record.repeat(proposal, event_id=f"repeat:{ids.uuid7(now)}", now=now, of=of, result=reason)
-        await self._store.commit(Unit(tenant=proposal.principal.tenant, events=(event,)))
-        return Answer(kind=kind, request_id=proposal.request_id, tool=proposal.tool, repeat_of=of, reason=reason)
 
     async def _commit(
         self,
@@ -237,7 +156,7 @@ class Admission:
         contract: Contract | None,
         decision: Decision,
         approval: Approval | None,
-        known: _Known,
+        known: Known,
         trace: Trace,
         started: int,
         execute: bool,
@@ -283,18 +202,18 @@ class Admission:
             return replace(base, kind=Kind.HELD)
         if not decision.permits or contract is None:
             return base
-        outgoing = self.outgoing(tenant, proposal, decision)
+        leaving = outgoing(tenant, proposal, decision)
         if not execute:
-            return replace(base, kind=Kind.DECIDED, arguments=outgoing)
+            return replace(base, kind=Kind.DECIDED, arguments=leaving)
         return Permit(
             proposal=proposal,
             decision=decision,
             contract=contract,
-            arguments=outgoing,
+            arguments=leaving,
             call=call,
             call_version=version + 1,
             claim=claim,
-            claim_version=known.version(_claim_ref(proposal)[0]) + 1 if claim else 0,
+            claim_version=known.version(claim_ref(proposal)[0]) + 1 if claim else 0,
             tenant=tenant,
             trace=trace,
             seq=seq,
@@ -310,7 +229,7 @@ class Admission:
         sealed: Payload | None,
         held: Approval | None,
         approval: Approval | None,
-        known: _Known,
+        known: Known,
     ) -> tuple[Unit, Claim | None]:
         call_ref = (CALL, proposal.request_id)
         requires = [Require(kind=CALL, id=proposal.request_id, version=known.version(call_ref))]
@@ -335,7 +254,7 @@ class Admission:
                         used, event_id=f"override_used:{used.approval_id}", now=event.time, request_id=proposal.request_id
                     )
                 )
-            for ref in _claim_ref(proposal):
+            for ref in claim_ref(proposal):
                 claim = Claim(
                     request_hash=proposal.request_hash,
                     request_id=proposal.request_id,
@@ -368,12 +287,6 @@ class Admission:
             return None
         return await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments))
 
-    @staticmethod
-    def outgoing(tenant: Tenant, proposal: Proposal, decision: Decision) -> dict[str, object]:
-        """The arguments as they may leave."""
-        edited, _ = redact(proposal.arguments, decision.redactions, Stage.REQUEST, tenant.redaction_key)
-        return dict(edited)
-
 
 def _still_fits(tenant: Tenant, proposal: Proposal, contract: Contract, decision: Decision) -> Decision:
     """Deny when redaction would make the arguments break the contract: half a request is never sent."""
@@ -395,13 +308,7 @@ def _refused(decision: Decision, rule: str, why: str) -> Decision:
     )
 
 
-def _claim_ref(proposal: Proposal) -> list[Ref]:
-    if not proposal.idempotency_key:
-        return []
-    return [(CLAIM, claim_id(proposal.principal.agent_id, proposal.idempotency_key))]
-
-
-def _approval(known: _Known, proposal: Proposal) -> Approval | None:
+def _approval(known: Known, proposal: Proposal) -> Approval | None:
     row = known.rows.get((APPROVAL, proposal.request_hash))
     return msgspec.json.decode(row.body, type=Approval) if row else None
 
@@ -425,7 +332,7 @@ def _call(
 ) -> Call:
     permitted = CallState.EXECUTING if execute else CallState.DECIDED
     states = {Outcome.DENY: CallState.DENIED, Outcome.APPROVAL_NEEDED: CallState.HELD}
-    refs = _claim_ref(proposal)
+    refs = claim_ref(proposal)
     return Call(
         request_id=proposal.request_id,
         agent_id=proposal.principal.agent_id,
