@@ -59,8 +59,6 @@ def _known(directory: Directory, agent_id: str, reason: str) -> AgentEntry:
 
 def _within(scope: str, held: tuple[str, ...]) -> bool:
     """Whether everything that `scope` opens is opened by one of `held`: `pay` is not within `pay.*`, which opens `pay.x` only."""
-    if scope == "*":
-        return "*" in held
     if scope.endswith(".*"):
         return any(wide == "*" or (wide.endswith(".*") and scope.startswith(wide[:-1])) for wide in held)
     return any(covers(wide, scope) for wide in held)
