@@ -9,6 +9,7 @@ import yarl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aegis.errors import DocumentError
 from aegis.model.decision import Outcome
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
@@ -35,6 +36,7 @@ spec:
     - {id: deny.body, effect: deny, tools: [a.b], when: {args.body: {present: true}, args.body.level: {gt: 5}}}
     - {id: deny.ratio, effect: deny, tools: [a.b], when: {args.ratio: {present: true, gt: 5}}}
     - {id: deny.text, effect: deny, tools: [a.b], when: {args.text: {present: true, matches: stop}}}
+    - {id: hide, effect: sanitize, tools: [a.b], redact: [{path: /args/body/items/*/secret, with: drop}]}
     - {id: deny.only, effect: deny, tools: [only.denied], when: {agent.id: {eq: nobody}}}
 """
 GUARD = RulesGuard(load(SET, source="hostile.yaml"))
@@ -73,9 +75,34 @@ def test_a_value_that_json_does_not_have_is_denied_even_behind_the_boundary(argu
     assert (decision.outcome, decision.rules) == (Outcome.DENY, (rule,))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("args.ratio: {present: true, gt: 5}", "args.ratio: {gt: 1e300}", "a number beyond 2^53 - 1 cannot be compared exactly"),
+        (SET[SET.index("  tools:") : SET.index("  rules:")], "  tools: {}\n", "expected at least one tool"),
+    ],
+)
+def test_a_set_that_could_not_be_read_alike_everywhere_does_not_load(old, new, says):
+    with pytest.raises(DocumentError, match=says.replace("^", r"\^")):
+        load(SET.replace(old, new), source="hostile.yaml")
+
+
 @pytest.mark.parametrize("tool", ["none.allowed", "only.denied"])
 def test_a_tool_that_no_rule_allows_is_denied(tool):
     assert _decided({}, tool).rules == ("default-deny",)
+
+
+@pytest.mark.parametrize(
+    ("items", "outcome"),
+    [
+        ([{"public": 1}, {"secret": 1}], Outcome.SANITIZE),
+        ([{"public": 1}, {"secret": None}], Outcome.ALLOW),
+        ([], Outcome.ALLOW),
+        ("secret", Outcome.ALLOW),
+    ],
+)
+def test_a_request_is_sanitized_when_any_element_holds_what_must_go(items, outcome):
+    assert _decided({"body": {"level": 1, "items": items}}).outcome is outcome
 
 
 def test_a_flood_of_unknown_arguments_makes_a_short_record():
