@@ -23,6 +23,7 @@ from aegis.errors import AegisError, StoreBusyError, StoreError, StoreUncertainE
 from aegis.journal.unit import Receipt, Unit
 
 ATTEMPTS = 5
+HOLD_TRIES = 20
 _PAUSE_SECONDS = 0.01
 _IDLE_SECONDS = 1.0
 
@@ -188,11 +189,11 @@ class PostgresBackend:
         key = lock_key("instance", instance)
         try:
             self._connection.execute(statements.END_FORMER, (key, self._former))
-            held = self._connection.execute(statements.HOLD, (key,)).fetchone()
+            held = _held_soon(self._connection, key)
         except psycopg.Error as error:
             self._drop()
             raise LostError(f"the connection to PostgreSQL was lost ({type(error).__name__})") from error
-        if held != (True,):
+        if not held:
             self._drop(former=self._former)
             raise StoreError("the name of this process is not free again yet: nothing is recorded until it is held")
 
@@ -238,6 +239,15 @@ def _recording(draft: Draft) -> list[Query]:
         (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
     )
     return [(text, statements.arrays(rows)) for text, rows in queries if rows]
+
+
+def _held_soon(connection: Connection, key: int) -> bool:
+    """Whether the lock could be taken; a session that is told to end needs a moment for it."""
+    for _ in range(HOLD_TRIES):
+        if connection.execute(statements.HOLD, (key,)).fetchone() == (True,):
+            return True
+        sleep(_PAUSE_SECONDS)
+    return False
 
 
 def _process_of(connection: Connection) -> int:
