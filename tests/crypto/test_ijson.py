@@ -132,13 +132,13 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_parsing_the_canonical_form_gives_the_value_back(value: object) -> None:
     assert ijson.parse(canon(value)) == value
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_value_or_an_input_error(data: bytes) -> None:
     try:
         value = ijson.parse(data)

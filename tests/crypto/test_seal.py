@@ -14,6 +14,7 @@ KEY, NONCE, CONTEXT = bytes(range(32)), bytes(12), b"acme|evt_1"
 
 
 @given(KEYS, NONCES, st.binary(max_size=200), st.binary(max_size=40))
+@settings(deadline=None)
 def test_what_was_sealed_opens(key: bytes, nonce: bytes, plaintext: bytes, context: bytes) -> None:
     sealed = seal(key, nonce, plaintext, context)
     assert unseal(key, nonce, sealed, context) == plaintext
@@ -21,7 +22,7 @@ def test_what_was_sealed_opens(key: bytes, nonce: bytes, plaintext: bytes, conte
 
 
 @given(st.binary(min_size=1, max_size=60), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_one_flipped_bit_anywhere_is_refused(plaintext: bytes, data: st.DataObject) -> None:
     sealed = seal(KEY, NONCE, plaintext, CONTEXT)
     parts = {"key": KEY, "nonce": NONCE, "ciphertext": sealed, "context": CONTEXT}

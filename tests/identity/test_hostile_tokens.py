@@ -162,7 +162,7 @@ def test_the_other_signature_that_a_lax_verifier_accepts_is_refused() -> None:
 
 
 @given(st.integers(0, len(good()) - 1), st.sampled_from(ALPHABET + ". =\n+/\u00e9"))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_a_change_of_one_character_anywhere_is_refused(place: int, character: str) -> None:
     token = good()
     if token[place] == character:
@@ -171,7 +171,7 @@ def test_a_change_of_one_character_anywhere_is_refused(place: int, character: st
 
 
 @given(st.integers(0, len(good())), st.sampled_from([*ALPHABET, ".", "=", " "]), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_a_character_more_or_less_anywhere_is_refused(place: int, character: str, more: bool) -> None:
     token = good()
     changed = token[:place] + character + token[place:] if more else token[:place] + token[place + 1 :]
@@ -180,7 +180,7 @@ def test_a_character_more_or_less_anywhere_is_refused(place: int, character: str
 
 
 @given(st.text(max_size=300) | st.text("ab.=-_{}", max_size=100))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_text_at_all_gets_a_reason_and_nothing_else(token: str) -> None:
     for typ in SIGNER:
         reason(token, typ)

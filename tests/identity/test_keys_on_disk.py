@@ -367,6 +367,7 @@ from aegis.adapters import keyfiles
 from aegis.errors import ConfigError
 root, number = Path(sys.argv[1]), int(sys.argv[2])
 now = datetime(2026, 3, 1, tzinfo=UTC)
+print("ready", flush=True)
 sys.stdin.readline()
 for use in (("sts", "acme", ""), ("kek", "acme", "")):
     try:
@@ -386,6 +387,7 @@ def test_processes_that_make_and_rotate_keys_at_once_lose_none(tmp_path: Path) -
         )
         for number in range(3)
     ]
+    assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 3
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()

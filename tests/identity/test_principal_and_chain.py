@@ -112,12 +112,14 @@ SCOPES = st.just("*") | TOOLS | TOOLS.map(lambda name: name + ".*")
 @example("ab", ("a.*",), "ab")
 @example("ab.*", ("a.*",), "ab.b")
 @example("a.*", ("a.b.*",), "a.a")
+@settings(deadline=None)
 def test_what_a_scope_opens_is_open_to_those_who_hold_it(scope: str, held: tuple[str, ...], tool: str) -> None:
     if _within(scope, held) and covers(scope, tool):
         assert any(covers(wide, tool) for wide in held)
 
 
 @given(SCOPES, SCOPES, SCOPES)
+@settings(deadline=None)
 def test_holding_is_an_order(one: str, two: str, three: str) -> None:
     assert _within(one, (one,))
     assert _within(one, ("*",))
@@ -137,7 +139,7 @@ def witness(scope: str) -> str:
 @example("a.b.*", ("a.*",))
 @example("a", ("a.*",))
 @example("a.*", ("a",))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_scope_is_held_exactly_when_all_that_it_opens_is_open(scope: str, held: tuple[str, ...]) -> None:
     assert covers(scope, witness(scope))
     assert _within(scope, held) == any(covers(wide, witness(scope)) for wide in held)

@@ -227,7 +227,7 @@ WORDS = st.lists(IDS, max_size=4).map(tuple)
     agent_id=IDS, subject=IDS, roles=WORDS, scopes=WORDS, token_id=IDS, txn=st.just("") | IDS, task=st.just("") | IDS,
     chain=st.lists(IDS, max_size=8).map(tuple), parent=st.none() | st.tuples(IDS, IDS), seconds=st.integers(1, 300),
 )  # fmt: skip
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_an_access_token_says_what_it_was_built_to_say(seconds: int, **said: object) -> None:
     built = access(**said, ttl=timedelta(seconds=seconds))
     found = Verifier(KEYS, audience=AUDIENCE).access(mint(built, key_of("sts")), now=NOW)
@@ -240,7 +240,7 @@ def test_an_access_token_says_what_it_was_built_to_say(seconds: int, **said: obj
 
 
 @given(IDS, IDS, IDS, st.booleans(), st.text(st.characters(exclude_categories=("Cs",)), max_size=200))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_the_other_tokens_say_what_they_were_built_to_say(one: str, two: str, three: str, yes: bool, reason: str) -> None:
     verifier = Verifier(KEYS, audience=AUDIENCE)
     used = verifier.override(
