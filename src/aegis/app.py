@@ -137,8 +137,8 @@ class App:
 
     def override_token(self, held: Approval, who: Principal) -> str:
         """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""
-        key = keyfiles.load_private(self.settings.keys, "override", held.tenant, "")
         now = self.gate.clock.now()
+        key = keyfiles.load_private(self.settings.keys, "override", held.tenant, "", now=now)
         return mint(
             build_override(
                 Override(

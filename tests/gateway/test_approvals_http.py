@@ -98,6 +98,15 @@ def test_a_statement_for_another_request_hash_counts_for_nothing(w):
     assert (told.status_code, told.json()["detail"].split(":")[0]) == (409, "approval_hash_mismatch")
 
 
+def test_an_answer_to_another_card_counts_for_nothing(w):
+    approval = held(w)
+    card = w.get(f"/v1/approvals/{approval}", w.person_token()).json()
+    said = w.statement(card | {"shown": "sha256:" + "0" * 64})
+    told = w.post(f"/v1/approvals/{approval}/answer", {"statement": said}, w.person_token())
+    assert (told.status_code, told.json()["detail"].split(":")[0]) == (409, "card_changed")
+    assert w.approve(approval).json()["state"] == "approved"
+
+
 def test_nobody_signs_for_somebody_else(w):
     approval = held(w)
     card = w.get(f"/v1/approvals/{approval}", w.person_token()).json()

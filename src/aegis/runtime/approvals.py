@@ -135,6 +135,8 @@ class Desk:
                 person=person.id, approve=statement.approve, at=now, roles=person.roles, reason=statement.reason, statement=text
             )
             moved = _mismatch(approval, statement) or answer(approval, said)
+            if isinstance(moved, Approval) and statement.shown != (await self.card(statement.tenant, approval)).shown:
+                moved = Refused(code="card_changed", text="the person saw another card: look at it again and answer anew")
             if isinstance(moved, Refused):
                 return await self._refuse(statement, moved, approval.request_id)
             event = record.approval_answer(

@@ -94,7 +94,7 @@ def _answer(ctx: click.Context, approval_id: str, person: str, reason: str, tena
         if found is None:
             raise ConfigError(f"no approval `{approval_id}` in tenant `{name}`: `aegis approvals list` shows what waits")
         card = await app.gate.desk.card(name, found[0])
-        key = keyfiles.load_private(app.settings.keys, "human", name, person)
+        key = keyfiles.load_private(app.settings.keys, "human", name, person, now=app.gate.clock.now())
         now = app.gate.clock.now()
         statement = mint(
             build_statement(

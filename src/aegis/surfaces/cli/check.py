@@ -22,7 +22,13 @@ def check(ctx: click.Context) -> int:
         try:
             tenants[name] = app.load_tenant(settings, name, directory.load_all(settings.tenants)[name])
             found = tenants[name]
-            results.append((f"tenant {name}", "ok", f"tools: {len(found.contracts)}, agents: {len(found.directory.agents)}, people: {len(found.directory.people)}"))
+            results.append(
+                (
+                    f"tenant {name}",
+                    "ok",
+                    f"tools: {len(found.contracts)}, agents: {len(found.directory.agents)}, people: {len(found.directory.people)}",
+                )
+            )
             results += [(f"policy test {name}", state, text) for state, text in app.policy_tests(settings, name)]
         except AegisError as error:
             results.append((f"tenant {name}", "failed", str(error)))

@@ -56,7 +56,7 @@ def signed_by(app: App, tenant: str, person: str) -> str:
     from aegis.identity.token import build_person, mint
 
     now = app.gate.clock.now()
-    key = keyfiles.load_private(app.settings.keys, "human", tenant, person)
+    key = keyfiles.load_private(app.settings.keys, "human", tenant, person, now=now)
     proof = mint(build_person(tenant=tenant, person=person, audience=app.settings.gateway.audience, now=now), key)
     known = app.gate.tenant(tenant).directory.people.get(app.verifier.person(proof, now=now).person)
     if known is None or not known.enabled:

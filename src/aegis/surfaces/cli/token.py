@@ -48,7 +48,7 @@ def issue(
         txn=txn,
         task=task,
     )
-    return mint(claims, keyfiles.load_private(settings.keys, "sts", name, ""))
+    return mint(claims, keyfiles.load_private(settings.keys, "sts", name, "", now=now))
 
 
 def person(ctx: click.Context, person_id: str, tenant: str) -> str:
@@ -58,7 +58,7 @@ def person(ctx: click.Context, person_id: str, tenant: str) -> str:
 
     settings = context.settings(ctx)
     claims = build_person(tenant=tenant, person=person_id, audience=settings.gateway.audience, now=datetime.now(UTC))
-    return mint(claims, keyfiles.load_private(settings.keys, "human", tenant, person_id))
+    return mint(claims, keyfiles.load_private(settings.keys, "human", tenant, person_id, now=datetime.now(UTC)))
 
 
 @click.command()

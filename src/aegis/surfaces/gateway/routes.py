@@ -4,6 +4,7 @@ from typing import Any
 
 from aegis.errors import InputError
 from aegis.identity.chain import agree
+from aegis.identity.principal import covers
 from aegis.model.approval import Approval, ApprovalState, Refused
 from aegis.model.decision import Stage
 from aegis.model.operation import to_arguments
@@ -170,7 +171,7 @@ def _delegation(who: Principal, parent_agent_id: str, parent_request_id: str) ->
 
 
 def _opens(who: Principal, name: str) -> bool:
-    return any(scope in ("*", name) or (scope.endswith(".*") and name.startswith(scope[:-1])) for scope in who.scopes)
+    return any(covers(scope, name) for scope in who.scopes)
 
 
 def _may_see(caller: Caller, held: Approval) -> bool:

@@ -131,7 +131,7 @@ def _kill(stage: Stage, cast: Cast, tale: Tale) -> None:
     tale.say(f"{len(acknowledged)} acknowledged, {len(broken)} broken off; sending the broken ones again with their keys")
     for key in broken:
         told = agents[0].call("payments.transfer", transfer(1_000 + int(key[-3:])), key=key)
-        for _ in range(20):
+        for _ in range(120):
             if told["ended"] == "done":
                 break
             time.sleep(0.25)

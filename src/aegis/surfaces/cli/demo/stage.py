@@ -189,7 +189,7 @@ class Stage:
         make_keys(self.home / "keys", TENANT, ("person:olga", "person:fred"))
 
     def _await_ready(self) -> None:
-        for _ in range(300):
+        for _ in range(1200):
             if self._processes["gateway"].poll() is not None:
                 break
             try:
