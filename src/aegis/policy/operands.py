@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from aegis.model.node import MAX_INTEGER, Node, named, nearest
+from aegis.model.node import Node, named, nearest
 from aegis.policy.hosts import entry_complaint
 from aegis.policy.ir import Kind, ListRef, Literal, Op, Operand, Path, Scalar, TenantRef
 from aegis.policy.patterns import anchored, complaint
@@ -90,8 +90,6 @@ def _operand(node: Node, scope: Scope, want: _Want) -> Operand:
         return _reference(node, scope, want)
     if _shape(node.value) not in want.shapes:
         raise node.fail(f"expected {want.words} or {{ref: tenant...}}, found {named(node.value)}")
-    if type(node.value) in (int, float) and not abs(node.value) <= MAX_INTEGER:
-        raise node.fail("a number beyond 2^53 - 1 cannot be compared exactly")
     return Literal(node.value)
 
 
