@@ -301,10 +301,11 @@ def test_a_key_that_is_not_in_use_is_not_handed_out_for_signing(tmp_path: Path) 
             keyfiles.load_private(tmp_path, "sts", "acme", "", now=now)
 
 
-def test_a_private_key_in_the_file_of_another_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"d": encode(bytes(32))}, {"kid": "A" * 43}, {"kid": None}])
+def test_a_private_key_in_the_file_of_another_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     keyfiles.create(tmp_path, "sts", "acme", "", now=NOW)
     (path,) = files(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"d": encode(bytes(32))}))
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
     with pytest.raises(ConfigError, match="does not match its own kid"):
         keyfiles.load_private(tmp_path, "sts", "acme", "")
 
