@@ -1,6 +1,7 @@
 """Decision in process: 66 rules, 20 tools, for 1 and for 1000 tenants, the whole `decide` with the guards of the policy room."""
 
 import gc
+import json
 from datetime import UTC, datetime
 from statistics import quantiles
 from time import perf_counter_ns
