@@ -148,7 +148,7 @@ async def _sqlite() -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def _postgres() -> AsyncIterator[Store]:
-    from tests.postgres_server import fresh_database  # noqa: PLC0415 - starts a server
+    from tests.postgres_server import fresh_database
 
     store = await postgres.open_store(fresh_database(), clock=lambda: datetime.now(UTC))
     yield store

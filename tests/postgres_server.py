@@ -1,6 +1,6 @@
 """A real PostgreSQL for tests and benchmarks: one server per process that asks, on a socket in a temporary directory.
 
-`fresh_database()` gives an empty database on it. The server ends with the process. PostgreSQL refuses to run as root, so root
+`fresh_database()` gives an empty database on it. The server ends with the process, even when that is killed. PostgreSQL refuses to run as root, so root
 starts it as `nobody`, from a copy of the binaries where that user cannot reach the installed ones.
 """
 
@@ -30,6 +30,13 @@ _SETTINGS = {
     "checkpoint_timeout": "1h",
     "recovery_init_sync_method": "syncfs",
 }
+# Reads until its standard input ends, which is when the process that holds the other end is gone, however it went; then it ends the
+# server without the checkpoint, which would sync every file of every database.
+_WATCH = """
+cat > /dev/null
+pid=$(head -n 1 "$0/data/postmaster.pid" 2> /dev/null) && kill -QUIT "$pid" && while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done
+rm -rf "$0"
+"""
 _numbers = itertools.count(1)
 
 
@@ -41,6 +48,8 @@ class Server:
         self.home = Path(tempfile.mkdtemp(prefix="aegis-pg-"))
         self._user = "nobody" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self._watch = subprocess.Popen(["sh", "-c", _WATCH, self.home], stdin=subprocess.PIPE, start_new_session=True, cwd="/")
         atexit.register(self.remove)
         if self._user:
             os.chown(self.home, pwd.getpwnam(self._user).pw_uid, -1)
@@ -87,15 +96,18 @@ class Server:
         self._process = None
 
     def remove(self) -> None:
-        """Stop the server and forget everything in it."""
+        """Stop the server and forget everything in it; a fork of the process that started it leaves it alone."""
+        if os.getpid() != self._owner:
+            return
         atexit.unregister(self.remove)
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGQUIT)  # without a checkpoint
             try:
-                self._process.wait(30)
+                self._process.wait(10)
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
+        self._watch.communicate()
 
     def _binaries(self) -> Path:
         """A directory of programs that the server's user may run."""

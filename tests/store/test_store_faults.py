@@ -175,14 +175,16 @@ def line_that_breaks(directory: Path, to: str, *, delivers: bool) -> Iterator[th
 
     accepting = threading.Thread(target=accept)
     accepting.start()
-    yield armed
-    for end in ends:
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-    for thread in (accepting, *threads):
-        thread.join()
-    for end in ends:
-        end.close()
+    try:
+        yield armed
+    finally:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in (accepting, *threads):
+            thread.join()
+        for end in ends:
+            end.close()
 
 
 @pytest.mark.postgres
