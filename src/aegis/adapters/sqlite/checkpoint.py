@@ -45,9 +45,9 @@ class Checkpoints:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def finish(self) -> None:
-        """Move everything and leave an empty log, unless another process still uses it."""
+        """Move what can be moved without holding up another process; SQLite removes the log when the last one closes."""
         self._join()
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _move(self) -> None:
         try:
