@@ -84,8 +84,7 @@ def run() -> list[dict[str, Any]]:
     """Rows for both stores; PostgreSQL is left out with a line when it cannot be had here."""
     rows = _measure("sqlite", "sqlite:data/aegis.db")
     try:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-        from postgres_server import fresh_database
+        from tests.postgres_server import fresh_database
 
         url = fresh_database()
     except Exception as error:  # whatever keeps a server from starting

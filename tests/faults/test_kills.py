@@ -10,7 +10,7 @@ IN_CI = 50
 def url_of(kind):
     if kind == "sqlite":
         return "sqlite:data/aegis.db"
-    from postgres_server import fresh_database
+    from tests.postgres_server import fresh_database
 
     return fresh_database()
 

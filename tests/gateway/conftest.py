@@ -7,7 +7,7 @@ from gateway.world import world
 def store_url(request):
     if request.param == "sqlite":
         return "sqlite:data/aegis.db"
-    from postgres_server import fresh_database
+    from tests.postgres_server import fresh_database
 
     return fresh_database()
 
