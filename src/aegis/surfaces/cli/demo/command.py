@@ -24,7 +24,7 @@ def demo(ctx: click.Context, serve: bool) -> int:
     try:
         tale.say("Starting three tool servers, the gateway (SQLite), and a cast of agents.")
         stage.open()
-        tale.say(f"Gateway on {stage.url}; every agent below is a process with its own token.")
+        tale.say(f"Gateway on {stage.url}; each agent is a process with its own token.")
         cast = Cast(stage)
         play(stage, cast, tale)
         agreed = tale.table(_checks(stage, tale))
