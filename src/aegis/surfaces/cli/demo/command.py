@@ -1,5 +1,6 @@
 """The story of the demo, its table, and the check that the table agrees with what the tools themselves wrote down."""
 
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -170,6 +171,7 @@ def _checks(stage: Stage, tale: Tale) -> list[tuple[str, bool]]:
 def _serve(stage: Stage) -> None:
     click.echo(
         f"\nEverything still runs. In another terminal:\n"
+        f"  export PATH={Path(sys.executable).parent}:$PATH\n"
         f"  export AEGIS_DIR={stage.home}\n"
         f"  aegis audit tail                 # what just happened\n"
         f"  aegis approvals list             # v8 still waits\n"

@@ -40,6 +40,7 @@ class Agent:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "AEGIS_URL": url, "AEGIS_TOKEN": token},
+            start_new_session=True,  # Ctrl-C is for the narrator, who then ends everybody
         )
 
     def call(self, tool: str, arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -100,6 +101,7 @@ class Stage:
             stderr=log,
             text=True,
             env={**os.environ, **credentials},
+            start_new_session=True,  # Ctrl-C is for the narrator, who then ends everybody
         )
         log.close()
         self.pids["gateway"] = self._processes["gateway"].pid
@@ -162,6 +164,7 @@ class Stage:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "TOOL_CREDENTIAL": self._credentials[kind]},
+            start_new_session=True,  # Ctrl-C is for the narrator, who then ends everybody
         )
         self._processes[kind] = process
         self.pids[kind] = process.pid
