@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from aegis.identity.token import Override, build_override, mint
 from aegis.identity.verify import Verifier
 from aegis.journal.store import Store
 from aegis.model.approval import Approval
+from aegis.model.contract import Contract
 from aegis.model.contract_guard import ContractGuard
 from aegis.model.principal import Principal
 from aegis.policy.explain import explain
@@ -75,7 +76,7 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
         by_digest=contracts.by_digest,
         guards=(
             ReadingsGuard(),
-            HaltedGuard({tool: contract.effect for tool, contract in contracts.newest.items()}),
+            HaltedGuard(_effects(contracts.by_digest.values())),
             ChainGuard(),
             ScopeGuard(),
             ContractGuard(contracts.newest, contracts.by_digest),
@@ -86,6 +87,15 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
         environment=settings.gateway.environment,
         redaction_key=keyfiles.load_symmetric(settings.keys, "hash", name),
     )
+
+
+def _effects(contracts: Iterable[Contract]) -> dict[str, str]:
+    """The gravest effect of any version of each tool: an old version that writes is not a read because a newer one is."""
+    found: dict[str, str] = {}
+    for contract in contracts:
+        if found.get(contract.name, "read") == "read":
+            found[contract.name] = contract.effect
+    return found
 
 
 class App:
@@ -159,9 +169,9 @@ class App:
         while True:
             await asyncio.sleep(halts.EVERY_SECONDS)
             try:
-                await self.gate.halts.refresh()
                 await self._follow_revocations()
-            except AegisError:
+                await self.gate.halts.refresh()  # last, so that its age speaks for both
+            except Exception:
                 log.exception("halts")  # decisions deny once the last reading is stale
 
     async def _follow_revocations(self) -> None:

@@ -92,6 +92,7 @@ spec:
   upstream:
     url: http://127.0.0.1:{port}
     timeout_seconds: 1
+    connect_timeout_seconds: 1
     credential: {{header: authorization, prefix: "Bearer ", file: tool.secret}}
   operations:
     call: {{method: POST, path: /pay/{name}, body: all}}
@@ -183,6 +184,8 @@ class ToolServer:
                     return self._answer(500, {"error": "broken"})
                 if mood == "vanish-before":
                     return self._vanish()
+                if mood == "wait-before":
+                    tool.gate.wait(20)
                 if self.path.startswith("/records/"):
                     result: Any = {"id": self.path.rsplit("/", 1)[1], "ssn": "078-05-1120"}
                 else:

@@ -60,3 +60,29 @@ def test_an_outcome_that_cannot_be_recorded_is_not_told_and_is_settled_later(w, 
     again = w.call("pay.ask", {"amount": 5}, "k1")
     assert again.json()["result"] == {"id": 1}
     assert len(w.tool.done) == 1
+
+
+class Once(Failing):
+    """Fails a number of commits, then works again."""
+
+    async def commit(self, unit):
+        if any(event.type == "outcome" for event in unit.events) and self._after > 0:
+            self._after -= 1
+            raise self._error
+        return await self._store.commit(unit)
+
+
+def test_a_store_that_is_busy_for_a_moment_does_not_keep_an_outcome_from_being_recorded(w):
+    gate = w.app.gate
+    gate._effect._store = Once(gate.store, StoreBusyError("full"), after=2)
+    assert w.call("pay.neither", {"amount": 5}, "k1").json()["result"] == {"id": 1}
+
+
+def test_a_call_that_this_process_dropped_is_settled_without_a_restart(w):
+    gate = w.app.gate
+    gate._effect._store = Once(gate.store, StoreUncertainError("lost"), after=1)
+    told = w.call("pay.ask", {"amount": 5}, "k1")
+    assert told.status_code == 503
+    again = w.call("pay.ask", {"amount": 5}, "k1")
+    assert again.json()["result"] == {"id": 1}
+    assert len(w.tool.done) == 1

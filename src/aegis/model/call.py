@@ -80,12 +80,16 @@ class ClaimState(StrEnum):
 
 
 class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one agent's idempotency key stands for: the hash of the request, and the call that holds or finished it."""
+    """What one agent's idempotency key stands for: the hash of the request, and the call that holds or finished it.
+
+    `broken` remembers that an attempt under this key broke off and may have had its effect.
+    """
 
     request_hash: str
     request_id: str
     state: ClaimState
     instance: str = ""
+    broken: bool = False
 
 
 def claim_id(agent_id: str, idempotency_key: str) -> str:

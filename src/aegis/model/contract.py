@@ -11,6 +11,7 @@ nothing that was decided on can get lost, and nothing that was not can get in.
 
 import re
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
@@ -63,6 +64,11 @@ class Contract(Struct, frozen=True, kw_only=True):
     def output_schema(self) -> Any:
         """The output schema; `None` when any JSON is a result."""
         return self.output.source if self.output else None
+
+    @property
+    def settles_after(self) -> timedelta:
+        """How long after its decision a call can still be at work in the tool, so that "not done" cannot be believed before."""
+        return timedelta(seconds=2 * self.upstream.timeout_seconds + self.upstream.connect_timeout_seconds)
 
     @property
     def max_response_bytes(self) -> int:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aegis.identity.directory import Directory
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Require, Row, Unit
 from aegis.model.approval import Approval, ApprovalState, Refused, use
@@ -93,7 +94,7 @@ class Admission:
                     return admitted
             elif answer.kind is not Kind.BUSY:
                 return answer
-            refs = {*known.rows, (CALL, proposal.request_id), *claim_ref(proposal)}
+            refs = {*known.rows, (CALL, proposal.request_id), (APPROVAL, proposal.request_hash), *claim_ref(proposal)}
             await known.read(self._store, tenant.name, sorted(refs))
         return Answer(kind=Kind.BUSY, request_id=proposal.request_id, tool=proposal.tool, reason="contended")
 
@@ -117,7 +118,7 @@ class Admission:
     def _decide(
         self, tenant: Tenant, proposal: Proposal, contract: Contract | None, known: Known
     ) -> tuple[Decision, Approval | None]:
-        approval = _approval(known, proposal)
+        approval = _approval(known, proposal, tenant.directory)
         parent = proposal.principal.parent
         halted, safe_mode = self._halts.of(proposal)
         facts = Facts(
@@ -185,7 +186,10 @@ class Admission:
             sealed=sealed,
             effect=contract.effect if contract else "",
         )
-        unit, claim = self._unit(tenant, proposal, decision, call, event, sealed, held, approval, known)
+        built = self._unit(tenant, proposal, decision, call, event, sealed, held, approval, known)
+        if built is None:
+            return None
+        unit, claim = built
         receipt = await self._store.commit(unit)
         if not isinstance(receipt, Committed):
             return None
@@ -230,7 +234,7 @@ class Admission:
         held: Approval | None,
         approval: Approval | None,
         known: Known,
-    ) -> tuple[Unit, Claim | None]:
+    ) -> tuple[Unit, Claim | None] | None:
         call_ref = (CALL, proposal.request_id)
         requires = [Require(kind=CALL, id=proposal.request_id, version=known.version(call_ref))]
         writes = [_put(CALL, proposal.request_id, call, state=call.state, lookup=call.agent_id)]
@@ -244,9 +248,15 @@ class Admission:
             if proposal.principal.parent is not None:
                 parent = proposal.principal.parent.request_id
                 requires.append(Require(kind=CALL, id=parent, version=known.version((CALL, parent))))
-            if approval is not None and decision.approval_id == approval.approval_id:
+            if approval is None:
+                # No approval or refusal of this request was read: if there is one after all, the decision is made anew on it.
+                requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=0))
+            elif decision.approval_id != approval.approval_id:
+                requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=known.version(approval_ref)))
+            else:
                 used = use(approval, proposal.request_hash, proposal.request_id, event.time)
-                assert not isinstance(used, Refused), "decide accepted evidence that cannot be used"
+                if isinstance(used, Refused):
+                    return None  # it ended between the decision and this moment
                 requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=known.version(approval_ref)))
                 writes.append(put_approval(used))
                 events.append(
@@ -260,6 +270,7 @@ class Admission:
                     request_id=proposal.request_id,
                     state=ClaimState.IN_FLIGHT,
                     instance=call.instance,
+                    broken=_broken(known.rows.get(ref)),
                 )
                 requires.append(Require(kind=CLAIM, id=ref[1], version=known.version(ref)))
                 writes.append(_put(CLAIM, ref[1], claim, state=claim.state, lookup=proposal.request_id))
@@ -308,9 +319,24 @@ def _refused(decision: Decision, rule: str, why: str) -> Decision:
     )
 
 
-def _approval(known: Known, proposal: Proposal) -> Approval | None:
+def _approval(known: Known, proposal: Proposal, directory: Directory) -> Approval | None:
+    """The approval of this request as today's directory sees it: who is gone or disabled has said nothing, roles are today's."""
     row = known.rows.get((APPROVAL, proposal.request_hash))
-    return msgspec.json.decode(row.body, type=Approval) if row else None
+    if row is None:
+        return None
+    approval = msgspec.json.decode(row.body, type=Approval)
+    people = directory.people
+    counted = tuple(
+        replace(said, roles=people[said.person].roles)
+        for said in approval.answers
+        if said.person in people and people[said.person].enabled
+    )
+    return replace(approval, answers=counted)
+
+
+def _broken(row: Row | None) -> bool:
+    """Whether an earlier attempt under this key broke off."""
+    return row is not None and msgspec.json.decode(row.body, type=Claim).broken
 
 
 def _parent(row: Row | None) -> ParentCall | None:
@@ -347,7 +373,7 @@ def _call(
         idempotency_key=proposal.idempotency_key,
         approval_id=decision.approval_id,
         decision_event=event_id,
-        redactions=tuple(r for r in decision.redactions if r.stage is Stage.RESPONSE) if decision.permits else (),
+        redactions=decision.redactions if decision.permits else (),
     )
 
 

@@ -46,6 +46,8 @@ class Kind(StrEnum):
     """The call broke off; the tool makes a repetition safe, so the same key may be used again."""
     UNKNOWN = "unknown"
     """The call broke off and nobody knows whether the tool acted. A person must look; it is not repeated."""
+    SETTLING = "settling"
+    """The call broke off, and the tool is being asked what became of it. The same key gets the outcome soon."""
     IN_FLIGHT = "in_flight"
     """The same key is at work right now."""
     CONFLICT = "conflict"

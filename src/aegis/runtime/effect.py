@@ -1,13 +1,15 @@
 """From a durable permit to a durable outcome: the tool is called once, and what came of it is the second commit unit."""
 
+import asyncio
 from time import perf_counter_ns
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from aegis.errors import StoreBusyError, StoreError, StoreHaltedError, StoreUncertainError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Payload, Put, Require, Unit
+from aegis.journal.unit import Committed, Payload, Put, Receipt, Require, Unit
 from aegis.model.call import CallState
 from aegis.model.decision import Stage
 from aegis.model.proposal import canon_arguments
@@ -20,6 +22,8 @@ from aegis.runtime.ending import Ending, Seen, ending
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.tool import Reading, Tool, upstream_key
 from aegis.runtime.vault import Vault
+
+PAUSES = (0.05, 0.2, 0.5, 1.0)
 
 
 class Effect:
@@ -41,6 +45,8 @@ class Effect:
         outward = upstream_key(permit.tenant.name, proposal.principal.agent_id, key) if key else ""
         reading = await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, permit.trace)
         end = ending(reading.seen, contract.effect, contract.interrupt)
+        if permit.claim is not None and permit.claim.broken and end.kind is Kind.FAILED:
+            end = replace(end, kind=Kind.INTERRUPTED)  # this attempt had no effect, but an earlier one under this key may have had
         result: Any = None
         redacted: tuple[str, ...] = ()
         if reading.seen is Seen.FITTING:
@@ -70,6 +76,20 @@ class Effect:
         if state is CallState.REOPENED:
             return replace(answer, kind=Kind.INTERRUPTED, reason="not_done")
         return answer
+
+    async def _commit(self, unit: Unit) -> Receipt:
+        """Commit, trying again for a while when the store says that it may go well later: the effect has happened."""
+        for pause in PAUSES:
+            try:
+                return await self._store.commit(unit)
+            except (StoreHaltedError, StoreUncertainError):
+                raise
+            except StoreError:
+                await asyncio.sleep(pause)
+        try:
+            return await self._store.commit(unit)
+        except StoreBusyError as error:
+            raise StoreError("the outcome could not be recorded yet") from error  # "busy" would say that nothing was done
 
     async def _record(
         self, permit: Permit, reading: Reading, end: Ending, result: Any, redacted: tuple[str, ...], duration_us: int
@@ -106,7 +126,7 @@ class Effect:
             Put(kind="call", id=proposal.request_id, body=msgspec.json.encode(call), state=str(call.state), lookup=call.agent_id)
         ]
         if permit.claim is not None:
-            claim = replace(permit.claim, state=end.claim, instance="")
+            claim = replace(permit.claim, state=end.claim, instance="", broken=permit.claim.broken or reading.seen is Seen.BROKEN)
             requires.append(Require(kind="claim", id=permit.call.claim, version=permit.claim_version))
             writes.append(
                 Put(
@@ -117,7 +137,7 @@ class Effect:
                     lookup=proposal.request_id,
                 )
             )
-        receipt = await self._store.commit(
+        receipt = await self._commit(
             Unit(
                 tenant=tenant,
                 events=(event,),

@@ -52,7 +52,7 @@ def ending(seen: Seen, effect: str, interrupt: str) -> Ending:
     if effect == "read" or interrupt == "honours_key":
         return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.INTERRUPTED)
     if interrupt == "ask":
-        return Ending(call=CallState.EXECUTING, claim=ClaimState.IN_FLIGHT, kind=Kind.UNKNOWN, ask=True)
+        return Ending(call=CallState.EXECUTING, claim=ClaimState.IN_FLIGHT, kind=Kind.SETTLING, ask=True)
     return Ending(call=CallState.UNKNOWN, claim=ClaimState.UNKNOWN, kind=Kind.UNKNOWN)
 
 

@@ -11,6 +11,8 @@ goes away does not interrupt the tool: the call is finished and recorded, and th
 import asyncio
 from typing import Any
 
+from msgspec.structs import replace
+
 from aegis.errors import IdentityError
 from aegis.journal.store import Store
 from aegis.journal.unit import Unit
@@ -26,6 +28,7 @@ from aegis.runtime.halts import Halts
 from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.revocations import Revocations
+from aegis.runtime.running import Running
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Tool
 from aegis.runtime.vault import Vault
@@ -41,7 +44,8 @@ class Gate:
         self.clock = clock
         self.snapshot = snapshot
         self.instance = instance
-        self.recovery = Recovery(store, vault, clock, tool, snapshot)
+        self._carried = Running(instance)
+        self.recovery = Recovery(store, vault, clock, tool, snapshot, self._carried)
         self.desk = Desk(store, vault, clock, snapshot)
         self.halts = Halts(store, clock)
         self.revocations = Revocations(store, clock)
@@ -111,8 +115,11 @@ class Gate:
         return len(self._running)
 
     async def _call(self, ask: Ask) -> Answer:
-        admitted = await self._admission.admit(self.tenant(ask.principal.tenant), ask, execute=True)
-        return await self._effect.carry_out(admitted) if isinstance(admitted, Permit) else admitted
+        request_id = ask.request_id or ids.new("req", self.clock.now())
+        with self._carried.during(request_id):
+            asked = replace(ask, request_id=request_id)
+            admitted = await self._admission.admit(self.tenant(ask.principal.tenant), asked, execute=True)
+            return await self._effect.carry_out(admitted) if isinstance(admitted, Permit) else admitted
 
     def _finished(self, task: "asyncio.Task[Answer]") -> None:
         self._running.discard(task)

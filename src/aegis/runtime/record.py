@@ -76,7 +76,7 @@ def decision(
         "token_jti": text(principal.token_id),
         "tool": {
             "name": text(proposal.tool),
-            "version": proposal.tool_version,
+            "version": text(proposal.tool_version),
             "digest": proposal.tool_digest,
             "effect": effect,
         },
@@ -200,6 +200,7 @@ def approval_used(approval: Approval, *, event_id: str, now: datetime, request_i
             "approval_id": approval.approval_id,
             "request_hash": approval.request_hash,
             "held_request_id": approval.request_id,
+            "agent_id": approval.agent_id,
             "approvers": [said.person for said in approval.answers if said.approve],
         },
     )

@@ -26,7 +26,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
 async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | None:
     """The newest decision on a request; `None` when there is none, or when its arguments were not kept or were erased."""
-    events = [event for event in await store.events(tenant, request_id=request_id) if event.type == "decision"]
+    events = [event for event in await store.events(tenant, request_id=request_id, limit=100_000) if event.type == "decision"]
     if not events:
         return None
     body = msgspec.json.decode(events[-1].body)

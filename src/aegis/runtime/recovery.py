@@ -5,6 +5,7 @@ the same key may be used again. A tool that can be asked is asked. Everything el
 never repeated silently.
 """
 
+import logging
 from time import perf_counter_ns
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from aegis.crypto import ijson
 from aegis.errors import InputError, SealError, StoreError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Payload, Put, Require, Unit
+from aegis.journal.unit import Committed, Payload, Put, Require, Row, Unit
 from aegis.model.call import LEGAL, Call, CallState, Claim, ClaimState
 from aegis.model.contract import Contract
 from aegis.model.decision import Stage
@@ -23,11 +24,13 @@ from aegis.policy.redaction import redact
 from aegis.runtime import record
 from aegis.runtime.clock import Clock
 from aegis.runtime.ending import Seen, ending
+from aegis.runtime.running import Running
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Reading, Tool, upstream_key
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
+log = logging.getLogger("aegis.recovery")
 CLAIMS = {
     CallState.DONE: ClaimState.FINAL,
     CallState.FAILED: ClaimState.FINAL,
@@ -39,12 +42,13 @@ CLAIMS = {
 class Recovery:
     """Settles calls after the fact; every settlement is one unit that requires the call to stand as it was read."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, tool: Tool, snapshot: Snapshot) -> None:
+    def __init__(self, store: Store, vault: Vault, clock: Clock, tool: Tool, snapshot: Snapshot, running: Running) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
         self._tool = tool
         self._snapshot = snapshot
+        self._running = running
 
     async def sweep(self) -> int:
         """Settle every interrupted call of every tenant; how many were settled. Safe to run in several processes."""
@@ -54,11 +58,27 @@ class Recovery:
             while rows := await self._store.find(tenant.name, "call", state=str(CallState.EXECUTING), after=after, limit=200):
                 after = rows[-1].id
                 for row in rows:
-                    call = msgspec.json.decode(row.body, type=Call)
-                    if call.instance and await self._store.alive(call.instance):
-                        continue
-                    settled += await self.settle(tenant, call, row.version) is not CallState.EXECUTING
+                    settled += await self._swept(tenant, row)
         return settled
+
+    async def _swept(self, tenant: Tenant, row: Row) -> bool:
+        """Settle one call if its process is gone. What is wrong with one never keeps the others waiting."""
+        try:
+            call = msgspec.json.decode(row.body, type=Call)
+            if await self.carried(call):
+                return False
+            return await self.settle(tenant, call, row.version) is not CallState.EXECUTING
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("settle", extra={"request_id": row.id, "tenant": tenant.name})
+            return False
+
+    async def carried(self, call: Call) -> bool:
+        """Whether a living process is carrying the call out right now; for this process its own list is the truth."""
+        if call.instance == self._running.instance:
+            return call.request_id in self._running
+        return bool(call.instance) and await self._store.alive(call.instance)
 
     async def settle(self, tenant: Tenant, call: Call, version: int) -> CallState:
         """Bring an interrupted call to its next state; `executing` when the tool must be asked and cannot be reached now."""
@@ -94,7 +114,7 @@ class Recovery:
             return None
         call = msgspec.json.decode(row.body, type=Call)
         state = CallState.DONE if done else CallState.REOPENED
-        gone = call.state is CallState.EXECUTING and not (call.instance and await self._store.alive(call.instance))
+        gone = call.state is CallState.EXECUTING and not await self.carried(call)
         if state not in LEGAL.get(call.state, frozenset()) or (call.state is CallState.EXECUTING and not gone):
             return None
         return await self._write(tenant, call, row.version, state, reason, by=by, statement=statement, result=result)
@@ -108,7 +128,11 @@ class Recovery:
         if not isinstance(arguments, dict):
             return None
         key = upstream_key(tenant.name, call.agent_id, call.idempotency_key)
-        return await self._tool.ask(contract, arguments, key, call.request_id, Trace.continued(""))
+        leaving, _ = redact(arguments, call.redactions, Stage.REQUEST, tenant.redaction_key)
+        reading = await self._tool.ask(contract, leaving, key, call.request_id, Trace.continued(""))
+        if reading is not None and reading.seen is Seen.REFUSED and self._clock.now() < call.at + contract.settles_after:
+            return None  # the tool may still be at work on it: that it knows nothing yet says nothing
+        return reading
 
     async def _write(
         self,
@@ -150,7 +174,8 @@ class Recovery:
             if row is not None:
                 claim = msgspec.json.decode(row.body, type=Claim)
                 if claim.request_id == call.request_id:
-                    moved = replace(claim, state=CLAIMS[state], instance="")
+                    broken = claim.broken or (state is CallState.REOPENED and reason == "interrupted")
+                    moved = replace(claim, state=CLAIMS[state], instance="", broken=broken and reason != "not_done")
                     requires.append(Require(kind="claim", id=call.claim, version=row.version))
                     writes.append(
                         Put(

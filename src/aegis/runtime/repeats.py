@@ -69,14 +69,22 @@ class Repeats:
         call = msgspec.json.decode(owner.body, type=Call)
         return await self._seen(tenant, proposal, decision, call, owner, execute=execute)
 
-    async def _seen(self, tenant: Tenant, proposal: Proposal, decision: Decision, call: Call, row: Row, *, execute: bool) -> Answer:
-        """What is told about a request that `call` carries or carried out already."""
+    async def _seen(
+        self, tenant: Tenant, proposal: Proposal, decision: Decision, call: Call, row: Row, *, execute: bool
+    ) -> Answer | None:
+        """What is told about a request that `call` carries or carried out already; `None` when today a person must look first."""
         of = call.request_id
+        ended = call.state in (CallState.DECIDED, CallState.DONE, CallState.FAILED)
+        if ended and decision.outcome is Outcome.APPROVAL_NEEDED:
+            if not call.approval_id:
+                return None
+            # The approval was used by the first call: what is told is what came of that, under today's redactions.
+            decision = replace(decision, outcome=Outcome.ALLOW, approval_id=call.approval_id)
         if call.state is CallState.EXECUTING:
-            if call.instance and await self._store.alive(call.instance):
+            if await self._recovery.carried(call):
                 return await self._told(proposal, Kind.IN_FLIGHT, "in_flight", of=of)
             if await self._recovery.settle(tenant, call, row.version) is CallState.EXECUTING:
-                return await self._told(proposal, Kind.UNKNOWN, "tool_cannot_be_asked", of=of)
+                return await self._told(proposal, Kind.SETTLING, "being_asked", of=of)
         elif call.state is CallState.DECIDED:
             if execute:
                 return await self._told(proposal, Kind.IN_FLIGHT, "decided_elsewhere", of=of)
@@ -90,9 +98,6 @@ class Repeats:
 
     async def _replayed(self, tenant: Tenant, proposal: Proposal, decision: Decision, call: Call) -> Answer:
         """The recorded result, redacted again by the obligations of today."""
-        if decision.outcome is Outcome.APPROVAL_NEEDED:
-            # The approval was used by the first call: what is given out is its result, under today's redactions.
-            decision = replace(decision, outcome=Outcome.ALLOW, approval_id=call.approval_id)
         kind = Kind.WITHHELD if call.note == "withheld" else Kind.FAILED if call.state is CallState.FAILED else Kind.DONE
         result = None
         if kind is Kind.DONE and call.outcome_event:

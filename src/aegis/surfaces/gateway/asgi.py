@@ -57,6 +57,7 @@ class Gateway:
         self._open = open_app
         self._app: App | None = None
         self.failure: AegisError | None = None
+        self._taken = 0
         self.metrics = Metrics()
         self._openapi = msgspec.json.encode(document())
 
@@ -152,12 +153,19 @@ class Gateway:
         caller = authenticate(self.app, request)
         exchange.tenant, exchange.agent_id = caller.tenant, caller.name
         try:
-            body = b""
-            if request.method == "POST":
-                if self.app.gate.in_flight >= settings.max_in_flight:
-                    raise http.refuse("busy", "too many calls are under way in this process")
+            if request.method != "POST":
+                return await handler(self, exchange, caller, b"", arguments)
+            if caller.agent is not None and self._taken >= settings.max_in_flight:
+                return 503, problem(
+                    "busy", detail="too many requests are under way in this process", request_id=exchange.request_id
+                )
+            self._taken += 1
+            try:
                 body = await http.read_body(request, receive, limit=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
-            return await handler(self, exchange, caller, body, arguments)
+                caller = authenticate(self.app, request)  # the body may have taken long: what was revoked meanwhile stays out
+                return await handler(self, exchange, caller, body, arguments)
+            finally:
+                self._taken -= 1
         except InputError as error:
             place = f"`{error.path}`: " if error.path else ""
             raise await self._refused(exchange, problem("malformed", detail=f"{place}{error}", field=error.path)) from None
@@ -198,7 +206,7 @@ class Gateway:
             log.info("request", extra={"path": path, "status": status})
             return
         if exchange.outcome:
-            self.metrics.decisions.labels(exchange.tenant, exchange.tool, exchange.outcome).inc()
+            self.metrics.decisions.labels(exchange.tenant, self._known_tool(exchange), exchange.outcome).inc()
         log.info(
             "request",
             extra={
@@ -214,6 +222,11 @@ class Gateway:
                 "trace_id": exchange.trace.trace_id,
             },
         )
+
+    def _known_tool(self, exchange: Exchange) -> str:
+        """The tool's name if there is such a tool: made-up names must not fill the metrics."""
+        tenant = self.app.gate.snapshot.get(exchange.tenant)
+        return exchange.tool if tenant is not None and exchange.tool in tenant.contracts else "unknown"
 
     def audit_origin(self, tenant: str) -> str:
         """Name of the log that holds the tenant's events."""

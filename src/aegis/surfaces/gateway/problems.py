@@ -42,6 +42,10 @@ TABLE: dict[str, Shown] = {
     "in-flight": Shown(
         status=409, title="The same key is at work right now", detail="nothing was done", retryable=True, retry_after=1,
         next="Wait and send the identical request again: it gets the first result."),
+    "settling": Shown(
+        status=409, title="The first attempt broke off, and the tool is being asked", detail="the outcome is not known yet",
+        retryable=True, retry_after=2,
+        next="Send the identical request again with the same key: it gets the outcome, or runs if there was none."),
     "outcome-unknown": Shown(
         status=409, title="Nobody knows whether the tool acted", detail="the first attempt broke off",
         next="Do not repeat it under a new key. An operator settles it: `aegis calls resolve`."),
@@ -84,6 +88,7 @@ TABLE: dict[str, Shown] = {
 _KINDS = {
     Kind.DENIED: "policy-violation",
     Kind.HELD: "approval-needed",
+    Kind.SETTLING: "settling",
     Kind.IN_FLIGHT: "in-flight",
     Kind.UNKNOWN: "outcome-unknown",
     Kind.FAILED: "tool-failed",
@@ -148,7 +153,7 @@ def _detail(answer: Answer, code: str) -> str:
         against = f" (limit {public(first.limit)})" if first.limit is not None else ""
         why = f": {first.text}" if first.text else ""
         return f"rule `{first.rule}`{where}{against}{why}"
-    if code in ("tool-failed", "interrupted", "result-withheld", "outcome-unknown"):
+    if code in ("tool-failed", "interrupted", "result-withheld", "outcome-unknown", "settling"):
         status = f", status {answer.upstream_status}" if answer.upstream_status else ""
         return f"{TABLE[code].detail} ({answer.reason}{status})"
     return ""

@@ -149,8 +149,8 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
 async def request(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
     """`GET /v1/requests/{request_id}`: what the journal holds of a request; an agent sees its own."""
     events = await gateway.app.gate.store.events(caller.tenant, request_id=parts[0])
-    view = request_view(parts[0], events)
-    if not events or (caller.agent is not None and view["agent_id"] != caller.agent.agent_id):
+    view = request_view(parts[0], events, caller.agent.agent_id if caller.agent else "")
+    if not view["events"]:
         raise http.refuse("not-found")
     return OK, view
 

@@ -80,8 +80,13 @@ def approval_view(held: Approval, *, card: Card | None = None, override_token: s
     )
 
 
-def request_view(request_id: str, events: Sequence[Stored]) -> dict[str, Any]:
-    """The events of a request, oldest first, as the journal holds them."""
+def request_view(request_id: str, events: Sequence[Stored], agent_id: str = "") -> dict[str, Any]:
+    """The events of a request, oldest first, as the journal holds them; with `agent_id` only those of that agent.
+
+    Anybody may name any request id, so an agent is shown what it did under this one and nothing else.
+    """
     bodies = [msgspec.json.decode(event.body) for event in events]
-    owner = next((body["agent_id"] for body in bodies if body["type"] in ("decision", "refusal", "repeat")), "")
+    if agent_id:
+        bodies = [body for body in bodies if body.get("agent_id") == agent_id]
+    owner = next((body["agent_id"] for body in bodies if body["type"] == "decision"), agent_id)
     return {"request_id": request_id, "agent_id": owner, "events": bodies}

@@ -14,6 +14,7 @@ from aegis.errors import InputError
 
 Shape = TypeVar("Shape", bound=Struct)
 ToolName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]*(\\.[a-z0-9_-]+)*$", max_length=128)]
+Version = Annotated[str, Meta(pattern="^([0-9]+\\.[0-9]+\\.[0-9]+)?$", max_length=64)]
 Id = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
 
 
@@ -21,7 +22,7 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """`POST /v1/tools/{tool}/call`. The parent members are required exactly when the token is delegated."""
 
     arguments: dict[str, Any]
-    version: str = ""
+    version: Version = ""
     parent_agent_id: str = ""
     parent_request_id: str = ""
 
@@ -36,7 +37,7 @@ class DecideBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     tool: ToolName
     arguments: dict[str, Any] | None = None
     http: "HttpRequest | None" = None
-    version: str = ""
+    version: Version = ""
     parent_agent_id: str = ""
     parent_request_id: str = ""
 
