@@ -19,7 +19,7 @@ KEPT = (CallState.DONE, ClaimState.FINAL, Kind.WITHHELD, False)
 READ_AGAIN = (CallState.REOPENED, ClaimState.REOPENED, Kind.WITHHELD, False)
 FAILED = (CallState.REOPENED, ClaimState.REOPENED, Kind.FAILED, False)
 AGAIN = (CallState.REOPENED, ClaimState.REOPENED, Kind.INTERRUPTED, False)
-ASK = (CallState.EXECUTING, ClaimState.IN_FLIGHT, Kind.UNKNOWN, True)
+ASK = (CallState.EXECUTING, ClaimState.IN_FLIGHT, Kind.SETTLING, True)
 PERSON = (CallState.UNKNOWN, ClaimState.UNKNOWN, Kind.UNKNOWN, False)
 
 TABLE = {
