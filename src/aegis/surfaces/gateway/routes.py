@@ -67,9 +67,13 @@ async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     if (arguments is None) == (asked.http is None):
         raise InputError("expected exactly one of `arguments` and `http`")
     if asked.http is not None:
-        contract = gateway.app.gate.tenant(who.tenant).contracts.get(asked.tool)
+        known = gateway.app.gate.tenant(who.tenant)
+        wanted = (asked.tool, asked.version)
+        contract = known.contracts.get(asked.tool)
+        if contract is not None and asked.version:
+            contract = next((c for c in known.by_digest.values() if (c.name, c.version) == wanted), None)
         if contract is None:
-            raise InputError("no such tool", "/tool")
+            raise InputError("no such tool or version", "/tool")
         seen = asked.http
         headers = {name.lower(): value for name, value in seen.headers.items()}
         if len(headers) != len(seen.headers):
