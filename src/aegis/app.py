@@ -12,7 +12,6 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from aegis.adapters import catalogue, directory, keyfiles, policies
 from aegis.adapters.http_upstream import HttpUpstream, credential
@@ -270,8 +269,3 @@ def directory_of(settings: Settings, tenant: str) -> Directory:
     if found is None:
         raise ConfigError(f"{settings.tenants}: no tenant `{tenant}`; expected {tenant}/directory.yaml")
     return found
-
-
-def working_directory(path: Path | None) -> Path:
-    """The directory that commands work in: the given one, `AEGIS_DIR`, or the current one."""
-    return path or Path(os.environ.get("AEGIS_DIR", "."))

@@ -3,7 +3,7 @@
 `answer`, `use` and `at` are the transition function: pure, and everything that is not listed is refused.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -101,11 +101,6 @@ def use(approval: Approval, request_hash: str, request_id: str, now: datetime) -
     if current.state is not ApprovalState.APPROVED:
         return Refused(code=f"approval_{current.state}", text=f"the approval is {current.state}")
     return replace(current, state=ApprovalState.USED, used_by=request_id)
-
-
-def wait_left(approval: Approval, now: datetime) -> timedelta:
-    """How long the approval can still be answered or used; never negative."""
-    return max(approval.expires_at - now, timedelta(0))
 
 
 def _member(said: Answer, group: tuple[str, ...]) -> bool:

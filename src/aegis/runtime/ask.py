@@ -13,7 +13,7 @@ from aegis.model.principal import Principal
 class Ask(Struct, frozen=True, kw_only=True):
     """One call as a door understood it. The principal is verified, the arguments are strictly parsed, nothing is decided.
 
-    `request_id` is the caller's own, or empty for a new one. `override` is the approval id of a verified override token.
+    `request_id` is the caller's own, or empty for a new one. `override_hash` is what a verified override token opens.
     """
 
     principal: Principal
@@ -22,7 +22,6 @@ class Ask(Struct, frozen=True, kw_only=True):
     version: str = ""
     idempotency_key: str = ""
     request_id: str = ""
-    override: str = ""
     override_hash: str = ""
     traceparent: str = ""
     door: str = "http"

@@ -6,7 +6,6 @@ never repeated silently.
 """
 
 import logging
-from time import perf_counter_ns
 from typing import Any
 
 import msgspec
@@ -196,8 +195,3 @@ class Recovery:
         if now_row is None:
             raise StoreError(f"call `{call.request_id}` disappeared while it was settled")
         return CallState(now_row.state)
-
-
-def since(started: int) -> int:
-    """Microseconds since `started` (of `perf_counter_ns`)."""
-    return (perf_counter_ns() - started) // 1000

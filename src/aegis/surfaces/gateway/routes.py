@@ -189,12 +189,12 @@ def _ask(gateway: Any, exchange: Any, who: Principal, name: str, arguments: dict
     key = headers.get("idempotency-key", "")
     if len(key) > 128 or not all(" " < char <= "~" for char in key):
         raise http.refuse("malformed", "header `idempotency-key`: expected at most 128 visible ASCII characters")
-    override, override_hash = "", ""
+    override_hash = ""
     if token := headers.get("aegis-override", ""):
         found = gateway.app.verifier.override(token, now=gateway.app.gate.clock.now())
         if found.tenant != who.tenant or found.agent_id != who.agent_id:
             raise http.refuse("unauthenticated", "refused: the override token is another agent's", reason="override_owner")
-        override, override_hash = found.approval_id, found.request_hash
+        override_hash = found.request_hash
     return Ask(
         principal=who,
         tool=name,
@@ -202,7 +202,6 @@ def _ask(gateway: Any, exchange: Any, who: Principal, name: str, arguments: dict
         version=version,
         idempotency_key=key,
         request_id=exchange.request_id,
-        override=override,
         override_hash=override_hash,
         traceparent=exchange.trace.traceparent,
     )
