@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
+from aegis.model.history import Measured, Query
 
 
 class Noise(Struct, frozen=True, kw_only=True):
@@ -63,6 +64,12 @@ class Store(Protocol):
         limit: int = 100,
     ) -> tuple[Row, ...]:
         """Rows of a kind in order of id, after the id `after`."""
+
+    async def measure(self, tenant: str, queries: Sequence[Query]) -> tuple[Measured, ...]:
+        """The answers to `queries` over the tenant's history, in their order and in one reading."""
+
+    async def forget(self, before: datetime) -> int:
+        """Remove entries of history older than `before`, of all tenants, a bounded number at a time; how many went."""
 
     async def event(self, tenant: str, event_id: str) -> Stored | None:
         """The event of this id."""

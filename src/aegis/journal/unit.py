@@ -13,6 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from aegis.model.event import Event, Stored
+from aegis.model.history import Entry, Expect, Settle
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -65,13 +66,21 @@ class Payload(Struct, frozen=True, kw_only=True):
 
 
 class Unit(Struct, frozen=True, kw_only=True):
-    """One atomic change of one tenant."""
+    """One atomic change of one tenant.
+
+    `expects` are demands on readings of the tenant's history, checked in the commit, where earlier units of the same group count;
+    `remember` adds entries to that history (an entry with the same id is replaced), `settle` moves them on. A unit without events
+    changes nothing, so each of these stands beside the event that tells of it.
+    """
 
     tenant: str
     events: tuple[Event, ...] = ()
     payloads: tuple[Payload, ...] = ()
     requires: tuple[Require, ...] = ()
     writes: tuple[Put | Delete, ...] = ()
+    expects: tuple[Expect, ...] = ()
+    remember: tuple[Entry, ...] = ()
+    settle: tuple[Settle, ...] = ()
 
 
 class Committed(Struct, frozen=True, kw_only=True):
@@ -81,9 +90,13 @@ class Committed(Struct, frozen=True, kw_only=True):
 
 
 class Conflict(Struct, frozen=True, kw_only=True):
-    """Nothing of the unit was recorded: `rows` are the required rows that stand otherwise (a missing one is absent here)."""
+    """Nothing of the unit was recorded: `rows` are the required rows that stand otherwise (a missing one is absent here).
+
+    `history` says that a reading of the history came out otherwise than expected.
+    """
 
     rows: tuple[Row, ...]
+    history: bool = False
 
 
 class Existing(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """What the world looked like when a decision was made. Time and every reading arrive here; a guard reads nothing else."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -22,6 +23,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     `now` is aware UTC. `parent` is `None` when the journal has no such request in this tenant. `approval` is the approval that
     is bound to this request hash, if any. `stale` names readings that could not be taken: a guard that needs one denies.
     `halted` is the kill switch, in the words shown to people; `safe_mode` holds writes for a person.
+
+    `history` maps the id of a history term to its reading. `call_labels` are labels found on the arguments of this call, `run_labels`
+    those that earlier results of the run carry; `None` is unknown. `stated` are numbers at `budget.*`, `risk.*` and `confidence.*`
+    as the issuer of the token signed them.
     """
 
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,3 +36,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     halted: str = ""
     safe_mode: str = ""
     stale: frozenset[str] = frozenset()
+    history: Mapping[str, int | bool | None] = {}
+    call_labels: tuple[str, ...] | None = None
+    run_labels: tuple[str, ...] | None = None
+    stated: Mapping[str, int] = {}

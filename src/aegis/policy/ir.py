@@ -4,12 +4,14 @@ Everything here is resolved and typed: a path names a place that exists in the i
 there, lists and references exist. Nothing holds source text that could be run.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
 from aegis.model.decision import ApprovalTerms, Outcome, PolicyRef, Redaction, Stage
+from aegis.model.history import Phase, ReadingKind, Test
 
 ANY_TOOL = "*"
 DEFAULT_DENY = "default-deny"
@@ -167,6 +169,39 @@ class Labels(Struct, frozen=True, kw_only=True):
     region: str = ""
 
 
+class EventMatch(Struct, frozen=True, kw_only=True):
+    """A kind of past call: of a tool, in one of these phases, whose remembered fields meet every test."""
+
+    tool: str
+    phases: tuple[Phase, ...]
+    tests: tuple[Test, ...] = ()
+
+
+class Term(Struct, frozen=True, kw_only=True):
+    """One reading of history that the rules of a set need. `id` is the digest of its canonical form; `text` is for people.
+
+    `same` are fields of the call that the past event must share: `agent.id`, `run.id`, `subject.id`, or remembered arguments.
+    `other` cancels (`unless_since`, `until`). A condition compares the reading, which stands in the input at `history.<id>`.
+    """
+
+    id: str
+    text: str
+    kind: ReadingKind
+    event: EventMatch
+    within: timedelta
+    of: str = ""
+    same: tuple[str, ...] = ()
+    other: EventMatch | None = None
+
+
+class RegoModule(Struct, frozen=True, kw_only=True):
+    """Hand-written Rego beside the rules: the file as it is named in the set, its text, and the tools that it decides about."""
+
+    file: str
+    text: str
+    tools: tuple[str, ...]
+
+
 class ToolLine(Struct, frozen=True, kw_only=True):
     """The shallow contract of one tool. An empty `version` accepts every version; `history` names what may be remembered."""
 
@@ -232,6 +267,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
     tests: tuple[Case, ...] = ()
     warnings: tuple[str, ...] = ()
+    terms: dict[str, Term] = {}
+    rego: tuple[RegoModule, ...] = ()
 
     @property
     def ref(self) -> PolicyRef:

@@ -4,13 +4,14 @@ Exit codes: 0 done; 1 a check failed; 2 usage; 3 denied; 4 waits for approval; 5
 `--help`, completion and usage errors import no product module, so that they stay fast.
 """
 
-import importlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
+
+from aegis.surfaces.cli.lazy import Lazy
 
 DONE, FAILED, USAGE, DENIED, WAITS, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -22,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("keys:keys", "set up", "make, list, rotate and retire keys"),
     "token": ("token:token", "set up", "issue a token for an agent"),
     "tools": ("tools:tools", "set up", "list tools and show their contracts"),
+    "policy": ("policy.group:policy", "set up", "write, test, ship and look after policy sets"),
     "call": ("call:call", "act", "call a tool through the gateway"),
     "decide": ("call:decide", "act", "ask what would be decided, and record it"),
     "approvals": ("approvals:approvals", "operate", "see what waits for people, approve or deny it"),
@@ -36,41 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
-class Lazy(click.Group):
-    """A group that knows its commands by name and imports one only to run it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
-        """Names in the order of the help."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the signature of click
-        """The command, imported now."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        found = getattr(importlib.import_module(f"aegis.surfaces.cli.{module}"), attribute)
-        assert isinstance(found, click.Command), f"`{cmd_name}` is not a command"
-        return found
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name when there is no such command."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else "; `aegis --help` lists them"
-            ctx.fail(f"no such command `{args[0]}`{hint}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the signature of click
-        """Help lines by group, without importing anything."""
-        for group in dict.fromkeys(group for _, group, _ in COMMANDS.values()):
-            rows = [(name, line) for name, (_, of, line) in COMMANDS.items() if of == group]
-            with formatter.section(group.capitalize()):
-                formatter.write_dl(rows)
-
-
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Lazy, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Working directory (or AEGIS_DIR; default: here).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for programs.")
 @click.version_option(package_name="aegis-runtime", prog_name="aegis")

@@ -1,0 +1,1 @@
+"""`aegis policy`: write, test, ship and look after policy sets."""
