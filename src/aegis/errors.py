@@ -48,6 +48,19 @@ class SealError(AegisError):
     code = "seal-broken"
 
 
+class BundleError(AegisError):
+    """A policy bundle was refused: it is not what its signature says, not of this tenant, or not well formed. Load nothing of it.
+
+    `reason` is a stable word such as `signature` or `root`.
+    """
+
+    code = "bundle-refused"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class IdentityError(AegisError):
     """A credential was refused. `reason` is a stable word such as `expired`; nothing else is told to the caller."""
 
