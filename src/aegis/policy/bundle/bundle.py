@@ -21,6 +21,7 @@ from aegis.crypto.digest import sha256, sha256_raw
 from aegis.crypto.es256 import PrivateKey, PublicKey
 from aegis.errors import BundleError
 from aegis.policy.bundle import archive, signature, structured
+from aegis.policy.rego.names import identifier, root
 
 FORMAT = "aegis.bundle/v1"
 MANIFEST, DATA = ".manifest", "data.json"
@@ -39,11 +40,10 @@ class Sources(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """What Open Policy Agent evaluates: modules by path, data, and the roots that both keep to."""
+    """What Open Policy Agent evaluates: modules by path, and data. Both keep to the tenant's roots."""
 
     modules: dict[str, str]
     data: dict[str, Any]
-    roots: tuple[str, ...]
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ def build(*, tenant: str, name: str, policy_digest: str, sources: Sources, targe
     files[MANIFEST] = structured.render(
         {
             "revision": revision(files),
-            "roots": sorted(target.roots),
+            "roots": sorted(roots(tenant)),
             "rego_version": 1,
             "metadata": {"format": FORMAT, "tenant": tenant, "name": name, "policy": policy_digest},
         }
@@ -115,14 +115,9 @@ def revision(files: Mapping[str, bytes]) -> str:
     return sha256(b"aegis.bundle/v1\0", structured.render(counted))
 
 
-def identifier(tenant: str) -> str:
-    """The tenant's name as a name in Rego, without collisions: names hold no `_`, so `-` may become one."""
-    return tenant.replace("-", "_")
-
-
-def roots(tenant: str) -> frozenset[str]:
-    """The roots that a bundle of this tenant may own."""
-    return frozenset({f"aegis_{identifier(tenant)}", f"aegisdata/{identifier(tenant)}"})
+def roots(tenant: str) -> tuple[str, str]:
+    """The roots that a bundle of this tenant owns: its packages and its data."""
+    return root(tenant), f"aegisdata/{identifier(tenant)}"
 
 
 def _metadata(manifest: dict[str, Any], tenant: str) -> dict[str, str]:
@@ -139,26 +134,26 @@ def _metadata(manifest: dict[str, Any], tenant: str) -> dict[str, str]:
 
 
 def _keep_to_roots(files: Mapping[str, bytes], stated: Any, tenant: str) -> None:
-    if not isinstance(stated, list) or frozenset(map(str, stated)) != roots(tenant):
-        raise BundleError("root", f"the roots of a bundle of tenant `{tenant}` are {' and '.join(sorted(roots(tenant)))}")
+    if stated != sorted(roots(tenant)):
+        raise BundleError("root", f"the roots of a bundle of tenant `{tenant}` are {' and '.join(roots(tenant))}")
     data = structured.read(DATA, files[DATA], limit=archive.MAX_UNPACKED)
     below = data.get("aegisdata", {})
     if data.keys() - {"aegisdata"} or not isinstance(below, dict) or below.keys() - {identifier(tenant)}:
         raise BundleError("root", f"`{DATA}` holds data outside `aegisdata/{identifier(tenant)}`")
     for name, content in files.items():
         if name.endswith(".rego"):
-            _keep_to_package(name, content, f"aegis_{identifier(tenant)}")
+            _keep_to_package(name, content, root(tenant))
         elif name not in (*_REQUIRED, signature.FILE) and not name.startswith(REGO):
             raise BundleError("files", f"`{name}` has no place in a bundle")
 
 
-def _keep_to_package(name: str, content: bytes, root: str) -> None:
+def _keep_to_package(name: str, content: bytes, package: str) -> None:
     """The first line of a module that is not empty or a comment must be its package; OPA itself checks the rest of its text."""
     lines = (line.strip() for line in content.decode("utf-8", "replace").splitlines())
     first = next((line for line in lines if line and not line.startswith("#")), "")
-    package = first.removeprefix("package ").strip()
-    if not first.startswith("package ") or package.split(".")[0].split("[")[0] != root:
-        raise BundleError("root", f"`{name}`: expected a package below `{root}`")
+    stated = first.removeprefix("package ").strip()
+    if not first.startswith("package ") or not f"{stated}.".startswith(f"{package}."):
+        raise BundleError("root", f"`{name}`: expected a package below `{package}`")
 
 
 def _source_files(sources: Sources) -> dict[str, bytes]:
