@@ -3,13 +3,17 @@
 import re
 from typing import Any
 
+import orjson
+
 from aegis.adapters.draft import Head
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.journal.unit import Payload, Row
 from aegis.model.event import Stored
+from aegis.model.history import Entry, Phase
 
 EVENT = "e.tenant, e.seq, e.id, e.type, e.time, e.request_id, e.body, e.digest"
 ROW = "s.tenant, s.kind, s.id, s.version, s.state, s.lookup, s.due, s.body"
+ENTRY = "w.tenant, w.id, w.tool, w.at, w.phase, w.agent, w.run, w.subject, w.fields"
 
 
 def find(*, state: str | None, lookup: str | None) -> str:
@@ -82,3 +86,25 @@ def of_row(row: Row) -> tuple[Any, ...]:
     """The columns `ROW`."""
     due = None if row.due is None else to_micros(row.due)
     return (row.tenant, row.kind, row.id, row.version, row.state, row.lookup, due, row.body)
+
+
+def entry(columns: tuple[Any, ...]) -> tuple[str, Entry]:
+    """Tenant and entry of a result row with the columns `ENTRY`; `fields` is the text of the JSON."""
+    tenant, entry_id, tool, at, phase, agent, run, subject, fields = columns
+    found = Entry(
+        id=entry_id,
+        tool=tool,
+        at=from_micros(at),
+        phase=Phase(phase),
+        agent=agent,
+        run=run,
+        subject=subject,
+        fields=orjson.loads(fields),
+    )
+    return tenant, found
+
+
+def of_entry(tenant: str, entry: Entry) -> tuple[Any, ...]:
+    """The columns `ENTRY`."""
+    at, fields = to_micros(entry.at), orjson.dumps(entry.fields).decode()
+    return (tenant, entry.id, entry.tool, at, entry.phase.value, entry.agent, entry.run, entry.subject, fields)

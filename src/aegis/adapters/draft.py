@@ -7,14 +7,17 @@ savepoint of each unit, without a statement. A later unit of the group sees what
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec import Struct
 
 from aegis.adapters.instants import to_micros
+from aegis.adapters.past import Past
 from aegis.crypto.digest import sha256
 from aegis.errors import CanonicalError
 from aegis.journal.unit import Committed, Conflict, Existing, Payload, Put, Receipt, Require, Row, Unit
 from aegis.model.event import Event, Stored, encode
+from aegis.model.history import holds
 
 Ref = tuple[str, str, str]
 """Tenant, kind, id of a row."""
@@ -30,11 +33,14 @@ class Head(Struct, frozen=True):
 class Draft:
     """The changes of one group. `changed` holds `None` for a row that goes."""
 
-    def __init__(self, heads: Mapping[str, Head], events: Mapping[tuple[str, str], Stored], rows: Mapping[Ref, Row]) -> None:
+    def __init__(
+        self, heads: Mapping[str, Head], events: Mapping[tuple[str, str], Stored], rows: Mapping[Ref, Row], past: Past | None = None
+    ) -> None:
         self.heads: dict[str, Head] = {}
         self.events: list[Stored] = []
         self.payloads: list[tuple[str, Payload]] = []
         self.changed: dict[Ref, Row | None] = {}
+        self.past = past or Past()
         self._stored_heads = heads
         self._known = dict(events)
         self._stored_rows = rows
@@ -42,16 +48,15 @@ class Draft:
     @property
     def empty(self) -> bool:
         """Whether nothing is to be written."""
-        return not (self.events or self.changed)
+        return not (self.events or self.changed or self.past.remembered or self.past.settled)
 
     def take(self, unit: Unit) -> Receipt | CanonicalError:
         """Let `unit` take its turn; anything but `Committed` changed nothing."""
         existing = [found for event in unit.events if (found := self._known.get((unit.tenant, event.id))) is not None]
         if existing:
             return Existing(events=tuple(existing))
-        if against := [require for require in unit.requires if self._version(unit.tenant, require) != require.version]:
-            rows = (self._row((unit.tenant, require.kind, require.id)) for require in against)
-            return Conflict(rows=tuple(dict.fromkeys(row for row in rows if row is not None)))
+        if (conflict := self._against(unit)) is not None:
+            return conflict
         try:
             placed = self._place(unit.tenant, unit.events)
         except CanonicalError as error:
@@ -60,6 +65,15 @@ class Draft:
             return CanonicalError("`event.time` is beyond what RFC 3339 can write")
         self._apply(unit, placed)
         return Committed(events=placed)
+
+    def _against(self, unit: Unit) -> Conflict | None:
+        against = [require for require in unit.requires if self._version(unit.tenant, require) != require.version]
+        ask = partial(self.past.ask, unit.tenant)
+        history = not all(holds(expect, ask) for expect in unit.expects)
+        if not (against or history):
+            return None
+        rows = (self._row((unit.tenant, require.kind, require.id)) for require in against)
+        return Conflict(rows=tuple(dict.fromkeys(row for row in rows if row is not None)), history=history)
 
     def _place(self, tenant: str, events: Iterable[Event]) -> tuple[Stored, ...]:
         first = self._head(tenant).next
@@ -74,6 +88,7 @@ class Draft:
             self.events += placed
             self._known.update(((event.tenant, event.id), event) for event in placed)
             self.payloads += ((unit.tenant, payload) for payload in unit.payloads)
+        self.past.apply(unit)
         for write in unit.writes:
             ref = (unit.tenant, write.kind, write.id)
             before = self._row(ref)

@@ -3,13 +3,23 @@
 Both databases then accept the same units. What only the place in the journal decides (the canonical body) is left to `draft`.
 """
 
+import re
+from collections.abc import Sequence
+
 import orjson
 
+from aegis.adapters.past import Asked
 from aegis.errors import StoreError
 from aegis.journal.unit import Put, Unit
+from aegis.model.history import MAX_TOTAL, Query, Value
+from aegis.model.history import queries as asked_of
 
 EVENT_BYTES = 1024
 """What an event is taken to weigh before it has been encoded; the bound on waiting bytes is not exact."""
+ENTRY_BYTES = 256
+"""What an entry of history, or a demand on it, is taken to weigh."""
+
+_UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')  # SQLite's paths have no way to write these
 
 
 def weigh(unit: Unit) -> int:
@@ -41,7 +51,60 @@ def weigh(unit: Unit) -> int:
         check_text("writes.id", write.id)
         if isinstance(write, Put):
             size += _put(write)
-    return size
+    return size + _history(unit)
+
+
+def askable(tenant: str, queries: Sequence[Query]) -> list[Asked]:
+    """The queries with their tenant, once they have been found to be ones that a store can answer.
+
+    Raises:
+        StoreError: A name or value is one that no column can hold.
+    """
+    check_text("tenant", tenant)
+    for query in queries:
+        _query(query)
+    return [(tenant, query) for query in queries]
+
+
+def _history(unit: Unit) -> int:
+    for expect in unit.expects:
+        for query in asked_of(expect.reading):
+            _query(query)
+    for entry in unit.remember:
+        check_text("remember.id", entry.id)
+        check_text("remember.tool", entry.tool)
+        for name in ("agent", "run", "subject"):
+            check_text(f"remember.{name}", getattr(entry, name), empty=True)
+        for field, value in entry.fields.items():
+            _field("remember.fields", field)
+            _value("remember.fields", value)
+    for settle in unit.settle:
+        check_text("settle.id", settle.id)
+    return ENTRY_BYTES * (len(unit.remember) + len(unit.expects))
+
+
+def _query(query: Query) -> None:
+    for name in ("tool", "of", "agent", "run", "subject", "excluding"):
+        check_text(f"query.{name}", getattr(query, name), empty=True)
+    if query.of:
+        _field("query.of", query.of)
+    for test in query.tests:
+        _field("query.tests", test.field)
+        for value in test.values:
+            _value("query.tests", value)
+
+
+def _field(name: str, field: str) -> None:
+    check_text(name, field)
+    if _UNQUOTABLE.search(field):
+        raise StoreError(f"`{name}` names a field with a quotation mark, a backslash or a control character")
+
+
+def _value(name: str, value: Value) -> None:
+    if isinstance(value, str):
+        check_text(name, value, empty=True)
+    elif type(value) is not int or abs(value) > MAX_TOTAL:
+        raise StoreError(f"`{name}` holds a value that is neither a string nor an integer of at most 2^53 - 1")
 
 
 def _events(unit: Unit) -> int:

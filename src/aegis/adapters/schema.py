@@ -6,12 +6,14 @@ of all tenants then share a page, and a group of units of many tenants dirties f
 """
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "r0001"
+REVISION = "r0002"
 """The revision that this code reads and writes: the head of the history below `migrations/versions`."""
 
 # Ids are ordered by code point in both dialects, whatever the locale of the database.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
+_Json = Text().with_variant(JSONB(), "postgresql")
 
 metadata = MetaData()
 
@@ -114,3 +116,30 @@ noise = Table(
     PrimaryKeyConstraint("reason", "source"),
 )
 """The bounded system journal."""
+
+
+def _pinned(column: str) -> Index:
+    where = text(f"{column} <> ''")
+    return Index(f"history_{column}", "tenant", column, "at", sqlite_where=where, postgresql_where=where)
+
+
+history = Table(
+    "history",
+    metadata,
+    Column("tenant", _Text, nullable=False),
+    Column("id", _Text, nullable=False),
+    Column("tool", _Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("phase", _Text, nullable=False),
+    Column("agent", _Text, nullable=False),
+    Column("run", _Text, nullable=False),
+    Column("subject", _Text, nullable=False),
+    Column("fields", _Json, nullable=False),
+    PrimaryKeyConstraint("tenant", "id"),
+    Index("history_at", "tenant", "at"),
+    Index("history_tool", "tenant", "tool", "at"),
+    _pinned("agent"),
+    _pinned("run"),
+    _pinned("subject"),
+)
+"""What is remembered of past calls. `phase` is the one column that changes, and so it stands in no index."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from aegis.adapters.columns import EVENT, ROW
+from aegis.adapters.columns import ENTRY, EVENT, ROW
 
 # Heads are locked in order of tenant, whatever the order of units, so that two groups never wait for each other.
 NEW_HEADS = """INSERT INTO head (tenant, next, latest) SELECT k, 0, NULL FROM unnest(%b::text[]) k ORDER BY k
@@ -13,6 +13,8 @@ EVENTS = f"""SELECT {EVENT} FROM unnest(%b::text[], %b::text[]) k (tenant, id)
   JOIN event e ON e.id = k.id AND e.tenant = k.tenant"""  # noqa: S608 - built of constants
 ROWS = f"""SELECT {ROW} FROM unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
   JOIN state s ON s.tenant = k.tenant AND s.kind = k.kind AND s.id = k.id"""  # noqa: S608 - as above
+ENTRIES = f"""SELECT {ENTRY}::text FROM unnest(%b::text[], %b::text[]) k (tenant, id)
+  JOIN history w ON w.tenant = k.tenant AND w.id = k.id"""  # noqa: S608 - as above
 
 PUT_EVENTS = """INSERT INTO event (tenant, seq, id, type, time, request_id, body, digest)
   SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::text[])"""
@@ -24,6 +26,17 @@ PUT_ROWS = """INSERT INTO state (tenant, kind, id, version, state, lookup, due, 
     due = excluded.due, body = excluded.body"""
 PUT_HEADS = """UPDATE head SET next = k.next, latest = k.latest
   FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) k (tenant, next, latest) WHERE head.tenant = k.tenant"""
+PUT_ENTRIES = """INSERT INTO history (tenant, id, tool, at, phase, agent, run, subject, fields)
+  SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[],
+    %b::text[], %b::text[], %b::text[], %b::text[], %b::jsonb[])
+  ON CONFLICT (tenant, id) DO UPDATE SET tool = excluded.tool, at = excluded.at, phase = excluded.phase, agent = excluded.agent,
+    run = excluded.run, subject = excluded.subject, fields = excluded.fields"""
+SETTLE = """UPDATE history SET phase = k.phase FROM unnest(%b::text[], %b::text[], %b::text[]) k (tenant, id, phase)
+  WHERE history.tenant = k.tenant AND history.id = k.id"""
+# What a group is writing at this moment is left for the next time. The outer condition holds for a row that has just been replaced.
+FORGET = """DELETE FROM history USING (SELECT w.tenant, w.id FROM head h JOIN history w ON w.tenant = h.tenant
+  WHERE w.at < %(before)s LIMIT %(most)s FOR UPDATE OF w SKIP LOCKED) k
+  WHERE history.tenant = k.tenant AND history.id = k.id AND history.at < %(before)s"""
 DELETE_ROWS = """DELETE FROM state USING unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
   WHERE state.tenant = k.tenant AND state.kind = k.kind AND state.id = k.id"""
 

@@ -12,18 +12,21 @@ from psycopg import Connection
 from aegis.adapters import columns
 from aegis.adapters.fsck import check
 from aegis.adapters.group import GroupWriter
-from aegis.adapters.instants import from_micros
+from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, listed
+from aegis.adapters.past import BATCH, Asked, answered, forgotten
 from aegis.adapters.postgres import statements
 from aegis.adapters.postgres.connection import connect, lock_key, translated
 from aegis.adapters.postgres.inspection import PostgresInspection
 from aegis.adapters.postgres.readers import Readers
+from aegis.adapters.postgres.readings import answers, texts
 from aegis.adapters.postgres.writer import PostgresBackend, tallies
-from aegis.adapters.prepare import check_text, weigh
+from aegis.adapters.prepare import askable, check_text, weigh
 from aegis.errors import StoreError
 from aegis.journal.store import Finding, Noise
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
+from aegis.model.history import Measured, Query
 
 Given = Sequence[Any] | dict[str, Any]
 
@@ -63,6 +66,23 @@ class PostgresStore:
         text = columns.percent(columns.find(state=state, lookup=lookup))
         given = {"tenant": tenant, "kind": kind, "state": state, "lookup": lookup, "after": after, "limit": max(limit, 0)}
         return tuple(map(columns.row, await self._all(text, given)))
+
+    async def measure(self, tenant: str, queries: Sequence[Query]) -> tuple[Measured, ...]:
+        """The answers to `queries` over the tenant's history; a window of more than `MAX_WINDOW` entries is not measured."""
+        asked = askable(tenant, queries)
+        history = texts(asked)
+
+        def read(connection: Connection) -> dict[Asked, Measured]:
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                found = [(shape, _execute(connection, *text).fetchall()) for shape, text in history.items()]
+            return answers(asked, found)
+
+        return answered(asked, await self._readers.read(read))
+
+    async def forget(self, before: datetime) -> int:
+        """Remove entries of history older than `before`; units are committed between one batch and the next."""
+        return await forgotten(lambda: self._writer.run(lambda: self._backend.forget(to_micros(before), BATCH)))
 
     async def event(self, tenant: str, event_id: str) -> Stored | None:
         """The event of this id."""

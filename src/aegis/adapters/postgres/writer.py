@@ -17,8 +17,10 @@ from aegis.adapters import columns
 from aegis.adapters.draft import Draft, event_keys, row_refs
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
+from aegis.adapters.past import asked_by, touched_by
 from aegis.adapters.postgres import statements
 from aegis.adapters.postgres.connection import AgainError, LostError, connect_writer, lock_key, translated
+from aegis.adapters.postgres.readings import past, texts
 from aegis.errors import AegisError, StoreBusyError, StoreError, StoreUncertainError
 from aegis.journal.unit import Receipt, Unit
 
@@ -51,6 +53,11 @@ class PostgresBackend:
     def propose_key(self, tenant: str, subject: str, proposed: tuple[str, bytes]) -> tuple[str, bytes]:
         """The newest key of the subject, which is `proposed` when there was none."""
         return self._attempted(lambda: self._propose_key(tenant, subject, proposed))
+
+    def forget(self, before: int, most: int) -> int:
+        """Remove at most so many entries of history from before a time in microseconds; how many went."""
+        (cursor,) = self._attempted(lambda: self._ask([(statements.FORGET, {"before": before, "most": most})]))
+        return cursor.rowcount
 
     def hold(self, instance: str) -> None:
         """Hold `instance` for as long as this session lives, and on every session that follows it."""
@@ -88,8 +95,11 @@ class PostgresBackend:
         return answers
 
     def _read(self, units: Sequence[Unit], tenants: list[str]) -> Draft:
-        """Heads, events and rows of the group, as they stand once every head is locked: the first round trip."""
-        asked: dict[str, Query] = {}
+        """Heads, events, rows and history of the group, as they stand once every head is locked: the first round trip.
+
+        Each statement sees what was committed before it began, and those after the locks begin when the locks are held.
+        """
+        asked: dict[Any, Query] = {}
         if new := [tenant for tenant in tenants if tenant not in self._known_heads]:
             asked["new"] = (statements.NEW_HEADS, [new])
         asked["heads"] = (statements.LOCK_HEADS, [tenants])
@@ -97,14 +107,21 @@ class PostgresBackend:
             asked["events"] = (statements.EVENTS, statements.arrays(keys))
         if refs := row_refs(units):
             asked["rows"] = (statements.ROWS, statements.arrays(refs))
+        readings = asked_by(units)  # nothing is read of the history unless some unit expects
+        names = touched_by(units) if readings else []
+        if names:
+            asked["entries"] = (statements.ENTRIES, statements.arrays(names))
+        asked |= (history := texts(readings, names))
         cursors = dict(zip(asked, self._ask([("BEGIN", None), *asked.values()])[1:], strict=True))
         heads = dict(map(columns.head, cursors["heads"].fetchall()))
         events = [columns.stored(found) for found in cursors["events"].fetchall()] if keys else []
         rows = [columns.row(found) for found in cursors["rows"].fetchall()] if refs else []
+        entries = cursors["entries"].fetchall() if names else []
         return Draft(
             heads,
             {(event.tenant, event.id): event for event in events},
             {(row.tenant, row.kind, row.id): row for row in rows},
+            past(readings, ((shape, cursors[shape].fetchall()) for shape in history), entries),
         )
 
     def _propose_key(self, tenant: str, subject: str, proposed: tuple[str, bytes]) -> tuple[str, bytes]:
@@ -231,12 +248,15 @@ def tallies(rows: Sequence[Any]) -> dict[Place, Tally]:
 def _recording(draft: Draft) -> list[Query]:
     """The statements that write `draft`: with the COMMIT, the second round trip."""
     gone = [ref for ref, row in draft.changed.items() if row is None]
+    entries = [columns.of_entry(tenant, entry) for (tenant, _), entry in draft.past.remembered.items()]
     queries = (
         (statements.PUT_EVENTS, [columns.of_event(event) for event in draft.events]),
         (statements.PUT_PAYLOADS, [columns.of_payload(*payload) for payload in draft.payloads]),
         (statements.PUT_ROWS, [columns.of_row(row) for row in draft.changed.values() if row is not None]),
         (statements.DELETE_ROWS, gone),
         (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
+        (statements.PUT_ENTRIES, entries),
+        (statements.SETTLE, [(*name, phase.value) for name, phase in draft.past.settled.items()]),
     )
     return [(text, statements.arrays(rows)) for text, rows in queries if rows]
 

@@ -7,7 +7,7 @@ their size, is what a group costs: a set of keys goes in as one JSON array, and 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aegis.adapters.columns import EVENT, ROW
+from aegis.adapters.columns import ENTRY, EVENT, ROW
 
 # CROSS JOIN keeps the order: the few keys first, then one index look-up for each.
 HEADS = """SELECT h.tenant, h.next, h.latest FROM json_each(?) k CROSS JOIN head h ON h.tenant = k.value"""
@@ -15,6 +15,8 @@ EVENTS = f"""SELECT {EVENT} FROM json_each(?) k CROSS JOIN event e
   ON e.id = json_extract(k.value, '$[1]') AND e.tenant = json_extract(k.value, '$[0]')"""  # noqa: S608 - built of constants
 ROWS = f"""SELECT {ROW} FROM json_each(?) k CROSS JOIN state s
   ON s.tenant = json_extract(k.value, '$[0]') AND s.kind = json_extract(k.value, '$[1]') AND s.id = json_extract(k.value, '$[2]')"""  # noqa: S608 - as above
+ENTRIES = f"""SELECT {ENTRY} FROM json_each(?) k CROSS JOIN history w
+  ON w.tenant = json_extract(k.value, '$[0]') AND w.id = json_extract(k.value, '$[1]')"""  # noqa: S608 - as above
 
 PUT_EVENTS = ("INSERT INTO event (tenant, seq, id, type, time, request_id, body, digest) VALUES ", 8, "")
 PUT_PAYLOADS = ("INSERT INTO payload (tenant, event_id, name, key_id, nonce, ciphertext) VALUES ", 6, "")
@@ -29,6 +31,16 @@ PUT_HEADS = (
     3,
     " ON CONFLICT (tenant) DO UPDATE SET next = excluded.next, latest = excluded.latest",
 )
+PUT_ENTRIES = (
+    "INSERT INTO history (tenant, id, tool, at, phase, agent, run, subject, fields) VALUES ",
+    9,
+    """ ON CONFLICT (tenant, id) DO UPDATE SET tool = excluded.tool, at = excluded.at, phase = excluded.phase,
+    agent = excluded.agent, run = excluded.run, subject = excluded.subject, fields = excluded.fields""",
+)
+SETTLE = """UPDATE history SET phase = k.phase FROM (SELECT json_extract(value, '$[0]') tenant, json_extract(value, '$[1]') id,
+  json_extract(value, '$[2]') phase FROM json_each(?)) k WHERE history.tenant = k.tenant AND history.id = k.id"""
+FORGET = """DELETE FROM history WHERE rowid IN (
+  SELECT w.rowid FROM head h CROSS JOIN history w ON w.tenant = h.tenant AND w.at < ? LIMIT ?)"""
 DELETE_ROW = "DELETE FROM state WHERE tenant = ? AND kind = ? AND id = ?"
 
 NEWEST_KEY = """SELECT key_id, wrapped FROM data_key
@@ -47,11 +59,11 @@ TENANTS = "SELECT tenant FROM head WHERE next > 0 ORDER BY tenant"
 LATEST = "SELECT MAX(latest) FROM head"
 
 _CHUNKS = (64, 16, 4, 1)
-_TEXTS: dict[tuple[str, int], str] = {}
+_TEXTS: dict[tuple[tuple[str, int, str], int], str] = {}
 
 
 def inserts(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
-    """The few (SQL, parameters) that insert `rows`; texts come in four sizes, so that SQLite keeps them prepared."""
+    """The few (SQL, parameters) that take all `rows`; texts come in four sizes, so that SQLite keeps them prepared."""
     at = 0
     while at < len(rows):
         size = next(size for size in _CHUNKS if size <= len(rows) - at)
@@ -61,7 +73,7 @@ def inserts(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) ->
 
 def _many(statement: tuple[str, int, str], count: int) -> str:
     before, width, behind = statement
-    if (before, count) not in _TEXTS:
+    if (statement, count) not in _TEXTS:
         one = "(" + ", ".join("?" * width) + ")"
-        _TEXTS[before, count] = before + ", ".join([one] * count) + behind
-    return _TEXTS[before, count]
+        _TEXTS[statement, count] = before + ", ".join([one] * count) + behind
+    return _TEXTS[statement, count]

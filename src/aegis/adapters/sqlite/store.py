@@ -12,18 +12,21 @@ import orjson
 from aegis.adapters import columns
 from aegis.adapters.fsck import check
 from aegis.adapters.group import GroupWriter
-from aegis.adapters.instants import from_micros
+from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, listed
-from aegis.adapters.prepare import check_text, weigh
+from aegis.adapters.past import BATCH, Asked, answered, forgotten
+from aegis.adapters.prepare import askable, check_text, weigh
 from aegis.adapters.sqlite import statements
 from aegis.adapters.sqlite.connection import Readers
 from aegis.adapters.sqlite.inspection import inspected
 from aegis.adapters.sqlite.instances import Instances
+from aegis.adapters.sqlite.readings import measured
 from aegis.adapters.sqlite.writer import SqliteBackend, read_noise
 from aegis.errors import StoreError
 from aegis.journal.store import Finding, Noise
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
+from aegis.model.history import Measured, Query
 
 Result = TypeVar("Result")
 
@@ -70,6 +73,20 @@ class SqliteStore:
             return tuple(columns.row(found) for found in db.execute(text, given))
 
         return await self._read_many(read, limit)
+
+    async def measure(self, tenant: str, queries: Sequence[Query]) -> tuple[Measured, ...]:
+        """The answers to `queries` over the tenant's history; a window of more than `MAX_WINDOW` entries is not measured."""
+        asked = askable(tenant, queries)
+
+        def read(db: sqlite3.Connection) -> dict[Asked, Measured]:
+            db.execute("BEGIN")
+            return measured(db.execute, asked)
+
+        return answered(asked, await asyncio.to_thread(self._read, read))
+
+    async def forget(self, before: datetime) -> int:
+        """Remove entries of history older than `before`; units are committed between one batch and the next."""
+        return await forgotten(lambda: self._writer.run(lambda: self._backend.forget(to_micros(before), BATCH)))
 
     async def event(self, tenant: str, event_id: str) -> Stored | None:
         """The event of this id."""

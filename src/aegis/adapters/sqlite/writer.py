@@ -16,6 +16,7 @@ from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
 from aegis.adapters.sqlite import statements
 from aegis.adapters.sqlite.checkpoint import Checkpoints
 from aegis.adapters.sqlite.connection import connect, translated
+from aegis.adapters.sqlite.readings import past_of
 from aegis.errors import AegisError, StoreHaltedError
 from aegis.journal.unit import Receipt, Unit
 
@@ -54,6 +55,14 @@ class SqliteBackend:
             commit()
         return proposed
 
+    def forget(self, before: int, most: int) -> int:
+        """Remove at most so many entries of history from before a time in microseconds; how many went."""
+        with self._transaction() as commit:
+            gone = self._execute(statements.FORGET, (before, most)).rowcount
+            if gone:
+                commit()
+        return gone
+
     def flush_noise(self) -> None:
         """Write what was counted, now."""
         self._noise.flush(self._write_noise, now=True)
@@ -73,7 +82,7 @@ class SqliteBackend:
             self._connection.close()
 
     def _read(self, units: Sequence[Unit]) -> Draft:
-        """Heads, events and rows of the group, as they stand under the write lock."""
+        """Heads, events, rows and history of the group, as they stand under the write lock."""
         execute = self._execute
         tenants = orjson.dumps(list({unit.tenant for unit in units})).decode()
         heads = dict(map(columns.head, execute(statements.HEADS, (tenants,)).fetchall()))
@@ -85,7 +94,7 @@ class SqliteBackend:
         if refs := row_refs(units):
             for found in execute(statements.ROWS, (orjson.dumps(refs).decode(),)).fetchall():
                 rows[found[0], found[1], found[2]] = columns.row(found)
-        return Draft(heads, events, rows)
+        return Draft(heads, events, rows, past_of(execute, units))
 
     def _record(self, draft: Draft) -> None:
         puts = [columns.of_row(row) for row in draft.changed.values() if row is not None]
@@ -94,12 +103,17 @@ class SqliteBackend:
             (statements.PUT_PAYLOADS, [columns.of_payload(*payload) for payload in draft.payloads]),
             (statements.PUT_ROWS, puts),
             (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
+            (statements.PUT_ENTRIES, [columns.of_entry(name[0], entry) for name, entry in draft.past.remembered.items()]),
         ):
             for text, values in statements.inserts(statement, rows):
                 self._execute(text, values)
         for ref, row in draft.changed.items():
             if row is None:
                 self._execute(statements.DELETE_ROW, ref)
+        if draft.past.settled:
+            self._execute(
+                statements.SETTLE, (orjson.dumps([(*name, phase) for name, phase in draft.past.settled.items()]).decode(),)
+            )
 
     def _write_noise(self, counted: Mapping[Place, Tally]) -> None:
         with self._transaction() as commit:
