@@ -233,7 +233,7 @@ COMPARE = {
     "in": among,
     "contains": contains,
     "starts_with": text(lambda value, prefix: value[: len(prefix)] == prefix),
-    "ends_with": text(lambda value, suffix: value[-len(suffix) :] == suffix),
+    "ends_with": text(lambda value, suffix: not suffix or value[-len(suffix) :] == suffix),
     "matches": text(matches),
     "host_in": text(listed),
     "longer_than": length(lambda found, limit: found > limit),

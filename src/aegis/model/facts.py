@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -24,9 +25,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     is bound to this request hash, if any. `stale` names readings that could not be taken: a guard that needs one denies.
     `halted` is the kill switch, in the words shown to people; `safe_mode` holds writes for a person.
 
-    `history` maps the id of a history term to its reading. `call_labels` are labels found on the arguments of this call, `run_labels`
-    those that earlier results of the run carry; `None` is unknown. `stated` are numbers at `budget.*`, `risk.*` and `confidence.*`
-    as the issuer of the token signed them.
+    `history` maps the id of a history term to its reading. `call_labels` are labels found on the arguments of this call,
+    `run_labels` those that earlier results of the run carry; `None` is unknown. `stated` are numbers at `budget.*`, `risk.*` and
+    `confidence.*` as the issuer of the token signed them. `engine` are the verdicts (`aegis.model.decision.Verdict`) of a policy
+    engine outside this process; `None` when none was asked.
     """
 
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,3 +42,4 @@ class Facts(Struct, frozen=True, kw_only=True):
     call_labels: tuple[str, ...] | None = None
     run_labels: tuple[str, ...] | None = None
     stated: Mapping[str, int] = {}
+    engine: tuple[Any, ...] | None = None

@@ -3,9 +3,9 @@
 An entry is one call of a tool that is remembered: who called, when, how it stands, and the few arguments that the tool's contract
 line lists under `history`. Integers are kept as they are, strings as a keyed hash, so that history holds no personal data.
 
-A *reading* is what one history condition needs to know for one call: how often, how much, how many different, whether it was before.
-It is taken outside the commit to decide, and taken again inside the commit, on rows that the commit holds: an `Expect` is the
-demand that the comparison still comes out as it did when the decision was made. Two racing calls can therefore never both pass.
+A *reading* is what one history condition needs to know for one call: how often, how much, how many different, whether it was
+before. It is taken outside the commit to decide, and taken again inside the commit, on rows that the commit holds: an `Expect` is
+the demand that the comparison still comes out as it did when the decision was made. So two racing calls can never both pass.
 """
 
 from collections.abc import Callable, Iterable

@@ -5,6 +5,8 @@ from msgspec.structs import replace
 from aegis.model.node import Node, choices, nearest
 from aegis.policy.ir import AllOf, AnyOf, Condition, Kind, Leaf, Not, Op, Path, Quantified, Quantifier
 from aegis.policy.operands import FITTING, operands
+from aegis.policy.past import ROOT as HISTORY
+from aegis.policy.past import history
 from aegis.policy.places import OF_STRINGS, Scope, resolve
 
 COMBINATORS = frozenset({"all", "any", "not"})
@@ -24,8 +26,10 @@ def _member(key: str, node: Node, scope: Scope) -> Condition:
     if key in COMBINATORS:
         parts = tuple(condition(item, scope) for item in node.items())
         return AllOf(parts) if key == "all" else AnyOf(parts)
-    if key == "history":
-        raise node.fail("not supported yet: history conditions")
+    if key == HISTORY:
+        if scope.element is not None:
+            raise node.fail("history is about the call, not about an element of it: write it outside the quantifier")
+        return history(node, scope)
     return _tests(key, node, scope)
 
 

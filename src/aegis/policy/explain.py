@@ -114,7 +114,7 @@ def _accounts(policy: Policy, proposal: Proposal, facts: Facts, data: Mapping[st
     violations, parsed = Shallow(line).check(proposal.arguments, proposal.tool_version)
     if violations:
         return (RuleAccount(rule=contract_rule(proposal.tool), effect="error", fires=True, shadow=False, place=""),)
-    view = View(proposal, facts, parsed, zone(policy.timezone))
+    view = View(proposal, facts, parsed, zone(policy.timezone), line)
     covering = sorted((rule for rule in policy.rules if rule.covers(proposal.tool)), key=lambda rule: rule.id)
     return tuple(_account(rule, policy, view, data) for rule in covering)
 

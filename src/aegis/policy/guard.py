@@ -26,6 +26,10 @@ _ALLOWED_IN_SHADOW = (
     Verdict(guard=NAME, effect=Outcome.ALLOW, rule=SHADOW_SET, reason="the policy set is in shadow: it records and stops nothing"),
 )
 
+_NOT_ASKED = Verdict(
+    guard=NAME, effect="error", rule="engine#missing", reason="this tool is decided by a policy engine that is not at hand"
+)
+
 
 class _Ready(Struct, frozen=True):
     """A rule that can be asked. `edits` are the places of which one must hold something for a request to be sanitized."""
@@ -50,12 +54,17 @@ class _Ready(Struct, frozen=True):
 class RulesGuard:
     """Asks one policy set, for the tenant that it belongs to, with that tenant's data.
 
-    Immutable once built: compiling happens here, off the path of any request, and decisions under way keep their guard.
+    Immutable once built: compiling happens here, off the path of any request, and decisions under way keep their guard. What an
+    engine outside this process must decide (`elsewhere`, and every tool that hand-written Rego is about) is not evaluated here: its
+    verdicts stand in `facts.engine`, and without them the call is denied.
     """
 
     name = NAME
 
-    def __init__(self, policy: Policy, tenant_data: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, policy: Policy, tenant_data: Mapping[str, Any] | None = None, *, elsewhere: frozenset[str] = frozenset()
+    ) -> None:
+        self.elsewhere = elsewhere | {tool for module in policy.rego for tool in module.tools}
         self._tenant = policy.tenant
         self._zone = zone(policy.timezone)
         self._shadow = policy.shadow
@@ -77,7 +86,9 @@ class RulesGuard:
         violations, parsed = shallow.check(proposal.arguments, proposal.tool_version)
         if violations:
             return tuple(_error(contract_rule(proposal.tool), each) for each in violations)
-        view = View(proposal, facts, parsed, self._zone)
+        if proposal.tool in self.elsewhere:
+            return facts.engine if facts.engine is not None else (_NOT_ASKED,)
+        view = View(proposal, facts, parsed, self._zone, shallow.line)
         spoken = tuple([verdict for each in ready if (verdict := each.verdict_on(view)) is not None])
         return spoken + _ALLOWED_IN_SHADOW if self._shadow else spoken
 

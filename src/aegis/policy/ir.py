@@ -203,7 +203,11 @@ class RegoModule(Struct, frozen=True, kw_only=True):
 
 
 class ToolLine(Struct, frozen=True, kw_only=True):
-    """The shallow contract of one tool. An empty `version` accepts every version; `history` names what may be remembered."""
+    """The shallow contract of one tool. An empty `version` accepts every version.
+
+    Calls of a `remembered` tool stand in history with the fields that `history` lists by full path (`args.amount`).
+    `contract_digest` names the contract that the line was drawn from, if it was.
+    """
 
     name: str
     args: dict[str, Argument]
@@ -212,6 +216,8 @@ class ToolLine(Struct, frozen=True, kw_only=True):
     critical: bool = False
     labels: Labels = Labels()
     history: tuple[str, ...] = ()
+    remembered: bool = False
+    contract_digest: str = ""
 
 
 class Rule(Struct, frozen=True, kw_only=True):

@@ -6,19 +6,25 @@ to other engines. Whatever is not understood refuses to load, at its place in th
     node          walks the document, knows places and near words
     toollines     contract lines          places      what a rule may read
     conditions    conditions              operands    what stands to the right of an operator
+    past          history conditions      contracts   lines drawn from contracts
     obligations   redaction               rules       rules          cases    tests
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from aegis.crypto.canonical import canon_numbers
 from aegis.crypto.digest import sha256
 from aegis.model import document
+from aegis.model.contract import Contract
 from aegis.model.decision import Outcome
 from aegis.model.node import Node, named
 from aegis.policy.cases import cases
-from aegis.policy.ir import Policy, Rule, Scalar, ToolLine
+from aegis.policy.duration import duration
+from aegis.policy.ir import Policy, RegoModule, Rule, Scalar, ToolLine
 from aegis.policy.operands import SHAPES
+from aegis.policy.places import CAP
+from aegis.policy.rego_lines import rego_modules
 from aegis.policy.rules import Ground, rules, warnings
 from aegis.policy.toollines import is_dotted, is_name, tool_lines
 from aegis.policy.zone import is_zone
@@ -26,11 +32,17 @@ from aegis.policy.zone import is_zone
 API_VERSION = "aegis.policy/v1"
 KIND = "PolicySet"
 _TOP = ("apiVersion", "kind", "metadata", "spec")
-_SPEC = ("mode", "timezone", "lists", "tenant", "tools", "rules", "tests")
+SPEC = ("mode", "timezone", "lists", "tenant", "history", "tools", "rules", "rego", "tests")
+MAX_RULES = 10_000
 
 
-def load(text: str, *, source: str) -> Policy:
+def load(
+    text: str, *, source: str, contracts: Mapping[str, Contract] | None = None, files: Mapping[str, str] | None = None
+) -> Policy:
     """The policy set in `text`; `source` names the file in errors.
+
+    `contracts` are the registered ones that a tool's line may name, under any key; `files` the texts of the Rego modules that the
+    set names, by their path below its directory.
 
     Raises:
         DocumentError: With `file:line:column`, what was found, what was expected, and the nearest valid word.
@@ -40,18 +52,20 @@ def load(text: str, *, source: str) -> Policy:
     top["apiVersion"].word((API_VERSION,))
     top["kind"].word((KIND,))
     metadata = _metadata(top["metadata"])
-    if isinstance(top["spec"].value, dict) and "rego" in top["spec"].value:
-        raise top["spec"].at("rego").fail("not supported yet: `rego:`")
-    spec = top["spec"].fields(_SPEC, ("tools", "rules"))
+    spec = top["spec"].fields(SPEC, ("tools", "rules"))
     ground = Ground(
-        tools=tool_lines(spec["tools"]),
+        tools=tool_lines(spec["tools"], contracts or {}),
         lists=_lists(spec["lists"]) if "lists" in spec else {},
         tenant_shape=dict(_shape(spec["tenant"])) if "tenant" in spec else {},
+        cap=_cap(spec["history"]) if "history" in spec else CAP,
     )
+    if len(spec["rules"].items(empty=True)) > MAX_RULES:
+        raise spec["rules"].fail(f"a set has at most {MAX_RULES} rules; split it by tenant or by tool")
     found = rules(spec["rules"], ground)
+    rego = rego_modules(spec["rego"], ground.tools, files or {}) if "rego" in spec else ()
     return Policy(
         **metadata,
-        digest=sha256(canon_numbers(root.value)),
+        digest=_digest(root.value, ground.tools, rego),
         shadow="mode" in spec and spec["mode"].word(("enforce", "shadow")) == "shadow",
         timezone=_timezone(spec["timezone"]) if "timezone" in spec else "UTC",
         lists=ground.lists,
@@ -60,7 +74,22 @@ def load(text: str, *, source: str) -> Policy:
         rules=found,
         tests=cases(spec["tests"], ground.tools, found, ground.tenant_shape) if "tests" in spec else (),
         warnings=tuple(_warnings(spec, ground.tools, found)),
+        terms=dict(sorted(ground.terms.items())),
+        rego=rego,
     )
+
+
+def _digest(value: object, tools: Mapping[str, ToolLine], rego: tuple[RegoModule, ...]) -> str:
+    """Digest of everything that the set means: the document, and what it names outside itself."""
+    named = {line.name: line.contract_digest for line in tools.values() if line.contract_digest}
+    modules = {module.file: sha256(module.text.encode()) for module in rego}
+    beside = [{"contracts": named, "rego": modules}] if named or modules else []
+    return sha256(*(canon_numbers(part) for part in [value, *beside]))
+
+
+def _cap(node: Node) -> timedelta:
+    """How long a window of history may be."""
+    return duration(node.fields(("cap",), ("cap",))["cap"])
 
 
 def _metadata(node: Node) -> dict[str, str]:

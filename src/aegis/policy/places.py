@@ -1,13 +1,17 @@
 """Which places of the input a rule may read, and what stands there.
 
-The input is closed: `tenant environment tool version agent.* subject.id chain run.* now.*` stand for every call, `args.*` and
-`parsed.*` follow the contract lines of the tools that the rule names.
+The input is closed: `tenant environment tool version agent.* subject.id chain run.* now.* labels.* tool_labels.* budget.* risk.*
+confidence.*` stand for every call, `args.*` and `parsed.*` follow the contract lines of the tools that the rule names. Numbers are
+integers with their unit in the name.
 """
 
-from msgspec import Struct
+from datetime import timedelta
 
+from msgspec import Struct, field
+
+from aegis.model.decision import Outcome
 from aegis.model.node import Node, nearest
-from aegis.policy.ir import Argument, Kind, Path, Scalar, ToolLine
+from aegis.policy.ir import Argument, Kind, Path, Scalar, Term, ToolLine
 from aegis.policy.parsed import FIELDS
 
 FIXED: dict[str, Kind] = {
@@ -25,17 +29,36 @@ FIXED: dict[str, Kind] = {
     "run.task": Kind.STRING,
     "now.time": Kind.TIME,
     "now.weekday": Kind.WEEKDAY,
+    "labels.call": Kind.ARRAY,
+    "labels.run": Kind.ARRAY,
+    "tool_labels.emits": Kind.ARRAY,
+    "tool_labels.sink": Kind.STRING,
+    "tool_labels.source": Kind.STRING,
+    "tool_labels.region": Kind.STRING,
 }
-OF_STRINGS = frozenset({"agent.roles", "agent.scopes"})
+STATED: tuple[str, ...] = (
+    "budget.left_calls",
+    "budget.left_micros",
+    "budget.left_tokens",
+    "budget.spent_calls",
+    "budget.spent_micros",
+    "budget.spent_tokens",
+    "confidence.percent",
+    "risk.percent",
+)
+"""Numbers that the issuer of the token signs; where it says nothing they are unknown."""
+FIXED |= dict.fromkeys(STATED, Kind.INTEGER)
+OF_STRINGS = frozenset({"agent.roles", "agent.scopes", "labels.call", "labels.run", "tool_labels.emits"})
 LINK: dict[str, Kind] = {"id": Kind.STRING, "trust": Kind.INTEGER}
-LATER = frozenset({"labels", "tool_labels", "budget", "risk", "confidence", "history"})
+CAP = timedelta(hours=24)
 
 
 class Scope(Struct, frozen=True, kw_only=True):
     """What the conditions of one rule may name.
 
     `tools` is empty for a rule about every tool. `loosens` says whether a leaf that holds makes the call more permitted: such a
-    leaf must not be satisfied by part of a text. `element` is the array whose elements are looked at, if any.
+    leaf must not be satisfied by part of a text. `element` is the array whose elements are looked at, if any. `terms` collects the
+    readings of history that the conditions need, of any of `known_tools`, over at most `cap`.
     """
 
     tools: tuple[ToolLine, ...]
@@ -43,6 +66,10 @@ class Scope(Struct, frozen=True, kw_only=True):
     tenant_shape: dict[str, str]
     loosens: bool
     element: Path | None = None
+    effect: Outcome = Outcome.DENY
+    known_tools: dict[str, ToolLine] = {}
+    terms: dict[str, Term] = field(default_factory=dict)
+    cap: timedelta = CAP
 
 
 def resolve(text: str, scope: Scope, node: Node) -> Path:
@@ -54,8 +81,6 @@ def resolve(text: str, scope: Scope, node: Node) -> Path:
         return _element(text, parts, scope.element, node)
     if text in FIXED:
         return Path(text, parts, FIXED[text])
-    if parts[0] in LATER:
-        raise node.fail(f"not supported yet: the path `{parts[0]}.*`")
     if parts[0] not in ("args", "parsed"):
         known = [*FIXED, *(f"args.{name}" for tool in scope.tools for name in tool.args)]
         raise node.fail(f"no such path `{text}` in the input; expected one of {', '.join(FIXED)}, args.*{nearest(text, known)}")

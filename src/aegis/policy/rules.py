@@ -2,30 +2,31 @@
 
 from datetime import timedelta
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from aegis.model.decision import ApprovalTerms, Outcome, Stage
-from aegis.model.node import Node, choices, named, nearest
+from aegis.model.node import Node, choices, nearest
 from aegis.policy.conditions import condition, leaves
-from aegis.policy.ir import ANY_TOOL, Condition, Leaf, Op, Rule, Scalar, ToolLine
+from aegis.policy.duration import duration
+from aegis.policy.ir import ANY_TOOL, Condition, Leaf, Op, Rule, Scalar, Term, ToolLine
 from aegis.policy.obligations import redactions
-from aegis.policy.places import Scope
+from aegis.policy.places import CAP, Scope
 from aegis.policy.toollines import is_dotted, is_reserved
 
 EFFECTS = tuple(map(str, Outcome))
-MAX_TTL = timedelta(days=30)
 MAX_QUORUM = 20
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FIELDS = ("id", "effect", "tools", "when", "reason", "mode", "stage", "redact", "approval")
 _BLOCKING = ("block", "deny", "forbid", "prohibit", "never")
 
 
 class Ground(Struct, frozen=True, kw_only=True):
-    """What the rules of a set may refer to."""
+    """What the rules of a set may refer to. `terms` collects the readings of history that they need, over at most `cap`."""
 
     tools: dict[str, ToolLine]
     lists: dict[str, tuple[Scalar, ...]]
     tenant_shape: dict[str, str]
+    cap: timedelta = CAP
+    terms: dict[str, Term] = field(default_factory=dict)
 
 
 def rules(node: Node, ground: Ground) -> tuple[Rule, ...]:
@@ -60,8 +61,6 @@ def warnings(rule: Rule, node: Node) -> list[str]:
 
 
 def _rule(node: Node, ground: Ground) -> Rule:
-    if "rego" in (node.value if isinstance(node.value, dict) else ()):
-        raise node.at("rego").fail("not supported yet: `rego:`")
     fields = node.fields(_FIELDS, ("id", "effect", "tools"))
     rule_id = _id(fields["id"])
     effect = Outcome(fields["effect"].word(EFFECTS))
@@ -121,8 +120,15 @@ def _only(fields: dict[str, Node], effect: Outcome, rule_id: str) -> None:
 
 def _when(node: Node, effect: Outcome, tools: tuple[ToolLine, ...], ground: Ground) -> Condition:
     scope = Scope(
-        tools=tools, lists=ground.lists, tenant_shape=ground.tenant_shape, loosens=effect is Outcome.ALLOW
-    )  # fmt: skip
+        tools=tools,
+        lists=ground.lists,
+        tenant_shape=ground.tenant_shape,
+        loosens=effect is Outcome.ALLOW,
+        effect=effect,
+        known_tools=ground.tools,
+        terms=ground.terms,
+        cap=ground.cap,
+    )
     return condition(node, scope)
 
 
@@ -146,16 +152,3 @@ def _approver(node: Node) -> str:
     if kind not in ("role", "person") or not name or name != name.strip():
         raise node.fail(f"`{text}` names nobody; expected `role:<name>` or `person:<name>`")
     return text
-
-
-def duration(node: Node) -> timedelta:
-    """A time such as `30m`: a whole number and one of the units s, m, h, d."""
-    if not isinstance(node.value, str):
-        raise node.fail(f"expected a time such as `30m` (units s, m, h, d), found {named(node.value)}")
-    number, unit = node.value[:-1], node.value[-1:]
-    if unit not in _UNITS or not (number.isascii() and number.isdigit()) or len(number) > 7 or number[0] == "0":
-        raise node.fail(f"`{node.value}` is not a time; expected a whole number and a unit (s, m, h, d), such as `30m`")
-    found = timedelta(seconds=int(number) * _UNITS[unit])
-    if found > MAX_TTL:
-        raise node.fail(f"expected at most {MAX_TTL.days} days")
-    return found

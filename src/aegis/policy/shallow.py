@@ -43,7 +43,7 @@ class Shallow:
     """The contract line of one tool, ready to check calls."""
 
     def __init__(self, line: ToolLine) -> None:
-        self._line = line
+        self.line = line
         self._names = frozenset(line.args)
         self._plain = tuple((name, _FITS[arg.kind], arg) for name, arg in line.args.items())
         self._parsed = tuple((name, READERS[arg.kind]) for name, arg in line.args.items() if arg.kind in READERS)
@@ -53,7 +53,7 @@ class Shallow:
         if type(arguments) is not dict:
             return (Violation(field="args", reason="expected an object of arguments", limit="object"),), NO_PARTS
         found: list[Violation] = []
-        if self._line.version:
+        if self.line.version:
             found += self._version(version)
         if not self._names.issuperset(arguments):
             found += [_unknown(name) for name in arguments if name not in self._names]
@@ -67,9 +67,9 @@ class Shallow:
 
     def _version(self, version: str) -> list[Violation]:
         numbers = parse_version(version)
-        if numbers is not None and within(numbers, self._line.version):
+        if numbers is not None and within(numbers, self.line.version):
             return []
-        return [Violation(field="version", reason="the version of the tool is outside the range", limit=self._line.version_text)]
+        return [Violation(field="version", reason="the version of the tool is outside the range", limit=self.line.version_text)]
 
     def _parts(self, arguments: dict[str, Any]) -> tuple[tuple[Violation, ...], Mapping[str, Mapping[str, Any]]]:
         found: list[Violation] = []
@@ -81,7 +81,7 @@ class Shallow:
             try:
                 parts[name] = read(value)
             except Ambiguous as error:
-                found.append(Violation(field=f"args.{name}", reason=str(error), limit=self._line.args[name].kind))
+                found.append(Violation(field=f"args.{name}", reason=str(error), limit=self.line.args[name].kind))
         return tuple(sorted(found)), parts
 
 

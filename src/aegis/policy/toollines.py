@@ -1,8 +1,12 @@
 """Read the contract lines of a set: which tools exist, their arguments, versions and labels."""
 
+from collections.abc import Mapping
+
+from aegis.model.contract import Contract
 from aegis.model.node import Node, choices, nearest
+from aegis.policy.contracts import drawn
 from aegis.policy.ir import DEFAULT_DENY, SHADOW_SET, Argument, Kind, Labels, ToolLine
-from aegis.policy.parsed import FIELDS
+from aegis.policy.remembered import field
 from aegis.policy.versions import parse_range
 
 ARGUMENT_KINDS = tuple(
@@ -13,12 +17,12 @@ _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _LATER = _FIRST | frozenset("0123456789-")
 
 
-def tool_lines(node: Node) -> dict[str, ToolLine]:
-    """The contract lines at `spec.tools`."""
+def tool_lines(node: Node, contracts: Mapping[str, Contract]) -> dict[str, ToolLine]:
+    """The contract lines at `spec.tools`; `contracts` are those that a line may name."""
     members = node.members()
     if not members:
         raise node.fail("expected at least one tool")
-    return {name: _tool(name, child) for name, child in members.items()}
+    return {name: _tool(name, child, contracts) for name, child in members.items()}
 
 
 def is_name(text: str) -> bool:
@@ -31,16 +35,11 @@ def is_dotted(text: str) -> bool:
     return len(text) <= 256 and all(is_name(part) for part in text.split("."))
 
 
-def _tool(name: str, node: Node) -> ToolLine:
+def _tool(name: str, node: Node, contracts: Mapping[str, Contract]) -> ToolLine:
     if not is_dotted(name):
         raise node.fail(f"`{name}` is not the name of a tool: expected names joined by dots, without `#` or spaces")
     fields = node.fields(_FIELDS)
-    if "contract" in fields:
-        raise fields["contract"].fail("not supported yet: `contract:`; write the arguments in `args:`")
-    if "args" not in fields:
-        raise node.fail(f"tool `{name}` has no `args`; write `args: {{}}` for a tool without arguments")
-    args = {key: _argument(key, child) for key, child in fields["args"].members().items()}
-    version = fields["version"].text() if "version" in fields else ""
+    args, version, digest = _shape(name, node, fields, contracts)
     wanted = parse_range(version) if version else ()
     if wanted is None:
         raise fields["version"].fail('expected a version range such as ">=1.2.0 <2.0.0"')
@@ -51,8 +50,26 @@ def _tool(name: str, node: Node) -> ToolLine:
         version_text=version,
         critical="critical" in fields and fields["critical"].flag(),
         labels=_labels(fields["labels"]) if "labels" in fields else Labels(),
-        history=tuple(_remembered(item, args) for item in fields["history"].items()) if "history" in fields else (),
+        history=tuple(sorted({field(item, args) for item in fields["history"].items(empty=True)})) if "history" in fields else (),
+        remembered="history" in fields,
+        contract_digest=digest,
     )
+
+
+def _shape(
+    name: str, node: Node, fields: dict[str, Node], contracts: Mapping[str, Contract]
+) -> tuple[dict[str, Argument], str, str]:
+    """Arguments, version range and the digest of the contract that they were drawn from, if any."""
+    if "contract" in fields:
+        for key in ("args", "version"):
+            if key in fields:
+                raise fields[key].fail(f"`{key}` and `contract` say the same thing twice: leave `{key}` out")
+        line = drawn(fields["contract"], name, contracts)
+        return line.args, line.version, line.digest
+    if "args" not in fields:
+        raise node.fail(f"tool `{name}` has no `args`; write `args: {{}}` for a tool without arguments, or name its `contract`")
+    args = {key: _argument(key, child) for key, child in fields["args"].members().items()}
+    return args, fields["version"].text() if "version" in fields else "", ""
 
 
 def _argument(name: str, node: Node) -> Argument:
@@ -74,19 +91,6 @@ def _labels(node: Node) -> Labels:
         source=fields["source"].text() if "source" in fields else "",
         region=fields["region"].text() if "region" in fields else "",
     )
-
-
-def _remembered(node: Node, args: dict[str, Argument]) -> str:
-    """An argument, or a part of a parsed one, that history may keep."""
-    text = node.text()
-    parts = text.split(".")
-    known = [*args, *(f"parsed.{name}.{part}" for name, arg in args.items() for part in FIELDS.get(arg.kind, ()))]
-    if text not in known:
-        raise node.fail(f"`{text}` is not an argument of this tool; expected {choices(known)}{nearest(text, known)}")
-    kind = args[text].kind if len(parts) == 1 else FIELDS[args[parts[1]].kind][parts[2]]
-    if kind not in (Kind.STRING, Kind.INTEGER, Kind.HOST):
-        raise node.fail(f"`{text}` is {kind}; history keeps integers and strings only")
-    return text
 
 
 def is_reserved(rule: str) -> bool:

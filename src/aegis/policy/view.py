@@ -7,7 +7,8 @@ from typing import Any
 from aegis.model.facts import Facts
 from aegis.model.principal import Link
 from aegis.model.proposal import Proposal
-from aegis.policy.ir import Path
+from aegis.policy.ir import Path, ToolLine
+from aegis.policy.places import STATED
 from aegis.policy.zone import local
 
 Get = Callable[[Any], Any]
@@ -17,15 +18,18 @@ CLOCK = "clock"
 class View:
     """The input of one decision. The local time is worked out when a rule asks for it."""
 
-    __slots__ = ("_local", "args", "facts", "parsed", "principal", "proposal", "zone")
+    __slots__ = ("_local", "args", "facts", "line", "parsed", "principal", "proposal", "zone")
 
-    def __init__(self, proposal: Proposal, facts: Facts, parsed: Mapping[str, Mapping[str, Any]], zone: tzinfo) -> None:
+    def __init__(
+        self, proposal: Proposal, facts: Facts, parsed: Mapping[str, Mapping[str, Any]], zone: tzinfo, line: ToolLine
+    ) -> None:
         self.proposal = proposal
         self.principal = proposal.principal
         self.args = proposal.arguments
         self.facts = facts
         self.parsed = parsed
         self.zone = zone
+        self.line = line
         self._local: tuple[str, str] | None = None
 
     @property
@@ -61,6 +65,12 @@ _FIXED: dict[str, Callable[[View], Any]] = {
     "run.task": lambda view: view.principal.task or None,
     "now.time": lambda view: view.local[0],
     "now.weekday": lambda view: view.local[1],
+    "labels.call": lambda view: view.facts.call_labels,
+    "labels.run": lambda view: view.facts.run_labels,
+    "tool_labels.emits": lambda view: view.line.labels.emits,
+    "tool_labels.sink": lambda view: view.line.labels.sink or None,
+    "tool_labels.source": lambda view: view.line.labels.source or None,
+    "tool_labels.region": lambda view: view.line.labels.region or None,
 }
 _LINK: dict[str, Callable[[Link], Any]] = {"id": lambda link: link.agent_id or None, "trust": lambda link: link.trust}
 
@@ -71,6 +81,12 @@ def getter(path: Path) -> Get:
     if fixed is not None:
         return fixed
     root, names = path.parts[0], path.parts[1:]
+    if root == "history":
+        (term,) = names
+        return lambda view: view.facts.history.get(term)
+    if path.text in STATED:
+        stated = path.text
+        return lambda view: view.facts.stated.get(stated)
     if root == "parsed":
         argument, part = names
         return lambda view: found.get(part) if (found := view.parsed.get(argument)) is not None else None
