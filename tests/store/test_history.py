@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.store.homes import START, Home, event
+from msgspec.structs import replace
+from tests.store.homes import START, Home, absent, event, put
 
-from aegis.journal.unit import Unit
+from aegis.journal.unit import Conflict, Unit
 from aegis.model import history
-from aegis.model.history import MAX_TOTAL, Entry, Measure, Phase, Query, measure
+from aegis.model.history import MAX_TOTAL, Entry, Expect, Measure, Phase, Query, Reading, ReadingKind, Settle, measure
 
 _numbers = itertools.count()
 
@@ -57,6 +58,59 @@ queries = st.builds(
     excluding=ids | st.just(""),
 )
 
+MEASURES = {
+    ReadingKind.COUNT: Measure.COUNT,
+    ReadingKind.SUM: Measure.SUM,
+    ReadingKind.DISTINCT: Measure.DISTINCT,
+}
+
+
+@st.composite
+def expects(draw: st.DrawFn) -> Expect:
+    kind = draw(st.sampled_from(list(ReadingKind)))
+    pair = [replace(draw(queries), measure=MEASURES.get(kind, Measure.LAST)) for _ in range(2)]
+    reading = Reading(
+        kind=kind,
+        event=pair[0],
+        other=pair[1] if kind is ReadingKind.IMMEDIATELY or (kind not in MEASURES and draw(st.booleans())) else None,
+        own=draw(st.none() | values),
+    )
+    return Expect(
+        reading=reading, op=draw(st.sampled_from(["eq", "gt", "lte"])), bound=draw(st.integers(0, 2)), truth=draw(st.booleans())
+    )
+
+
+plans = st.fixed_dictionaries(
+    {
+        "tenant": st.sampled_from(["one", "two"]),
+        "expects": st.lists(expects(), max_size=1).map(tuple),
+        "remember": st.lists(entries, max_size=2).map(tuple),
+        "settle": st.lists(st.builds(Settle, id=ids, phase=phases), max_size=2).map(tuple),
+        "requires": st.sampled_from([(), (), (), (absent("r"),)]),
+        "writes": st.sampled_from([(), (), (put("r"),)]),
+    }
+)
+groups = st.lists(st.lists(plans, min_size=1, max_size=8), min_size=1, max_size=4)
+
+
+class Model:
+    """The same promises, written as simply as can be."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, dict[str, Entry]] = {}
+        self.rows: set[str] = set()
+
+    def take(self, unit: Unit) -> tuple[bool, bool]:
+        """Whether a row or the history is in the unit's way; if neither, it has been applied."""
+        kept = self.entries.setdefault(unit.tenant, {})
+        row = bool(unit.requires) and unit.tenant in self.rows
+        past = not all(history.holds(expect, lambda query: measure(kept.values(), query)) for expect in unit.expects)
+        if not (row or past):
+            kept.update((entry.id, entry) for entry in unit.remember)
+            kept.update((each.id, replace(kept[each.id], phase=each.phase)) for each in unit.settle if each.id in kept)
+            self.rows.update([unit.tenant] if unit.writes else [])
+        return row, past
+
 
 def remembering(tenant: str, *remembered: Entry, **about: Any) -> Unit:
     return Unit(tenant=tenant, events=(event(tenant, f"e{next(_numbers)}"),), remember=remembered, **about)
@@ -88,3 +142,35 @@ def test_every_answer_is_that_of_the_model(player):
 
     law()
     assert runner.run(store.fsck()) == ()
+
+
+def test_a_group_that_expects_and_remembers_is_as_if_each_unit_had_come_by_itself(player):
+    runner, store, examples = player
+
+    async def play(asked: list[list[dict[str, Any]]], about: list[Query]) -> None:
+        model, example = Model(), next(_numbers)
+        for group in asked:
+            units = [
+                Unit(
+                    **(
+                        plan
+                        | {"tenant": (tenant := f"{plan['tenant']}{example}"), "events": (event(tenant, f"e{next(_numbers)}"),)}
+                    )
+                )
+                for plan in group
+            ]
+            answers = await asyncio.gather(*map(store.commit, units))
+            said = [(bool(answer.rows), answer.history) if isinstance(answer, Conflict) else (False, False) for answer in answers]
+            assert said == [model.take(unit) for unit in units]
+        for tenant, kept in model.entries.items():
+            assert await store.measure(tenant, about) == tuple(measure(kept.values(), query) for query in about)
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(groups, st.lists(queries, min_size=3, max_size=6))
+    def law(asked: list[list[dict[str, Any]]], about: list[Query]) -> None:
+        runner.run(play(asked, about))
+
+    law()
+    assert runner.run(store.fsck()) == ()
+    told = runner.run(store.stats())
+    assert told["groups_committed"] < told["units_committed"], "the units never met in a group"

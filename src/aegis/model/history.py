@@ -9,7 +9,7 @@ the demand that the comparison still comes out as it did when the decision was m
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct
@@ -18,6 +18,8 @@ MAX_DISTINCT = 10_000
 """More different values than this are not counted: the reading is unknown."""
 MAX_TOTAL = 2**53 - 1
 """Sums beyond this are unknown: no reader of JSON would hold them alike."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Value = str | int
 
@@ -218,7 +220,7 @@ def measure(entries: Iterable[Entry], query: Query) -> Measured:
 
 def micros(time: datetime) -> int:
     """Microseconds since 1970."""
-    return int(time.timestamp()) * 1_000_000 + time.microsecond
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 _COMPARE: dict[str, Callable[..., bool]] = {
