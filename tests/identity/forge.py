@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+from aegis.crypto import es256
 from aegis.crypto.jwk import PrivateKey, encode, private_key
 from aegis.identity.keyset import KeyEntry, KeySet
 from aegis.identity.token import (
@@ -26,6 +27,7 @@ USES = {
     "workload": ("workload", "acme", "agent:planner"),
     "log": ("log", "acme", ""),
     "publisher": ("publisher", "acme", ""),
+    "bundle": ("bundle", "acme", ""),
     "sts of globex": ("sts", "globex", ""),
     "override of globex": ("override", "globex", ""),
     "human of globex": ("human", "globex", "person:alice"),
@@ -33,9 +35,10 @@ USES = {
 }
 
 
-def key_of(use: str) -> PrivateKey:
+def key_of(use: str) -> PrivateKey | es256.PrivateKey:
     """The key of a use; a made-up one of nobody when no key set lists the use."""
-    return private_key(use.encode().ljust(32, b"."))
+    seed = use.encode().ljust(32, b".")
+    return es256.private_key(seed) if use == "bundle" else private_key(seed)
 
 
 def entry_of(use: str, **change: object) -> KeyEntry:

@@ -16,9 +16,10 @@ import msgspec
 
 from aegis.adapters import publickeys, wholefile
 from aegis.adapters.publickeys import Public
+from aegis.crypto import es256
 from aegis.crypto.jwk import PrivateKey, decode, encode, private_key
 from aegis.errors import ConfigError, IdentityError
-from aegis.identity.keyset import CLASSES, KeySet
+from aegis.identity.keyset import CLASSES, ES256_CLASSES, KeySet
 
 SYMMETRIC = ("kek", "hash")
 KEY_BYTES = 32
@@ -38,7 +39,7 @@ def create(root: Path, key_class: str, tenant: str, owner: str, *, now: datetime
             raise ConfigError(f"{home}: there is a key already; `aegis keys rotate` replaces it")
         if key_class in SYMMETRIC:
             return _new_symmetric(home)
-        key = _new_private(home)
+        key = _new_private(home, key_class)
         entry = publickeys.entry(key.public, key_class, tenant, owner, now)
         publickeys.write(root, [*publickeys.read(root), entry])
         return key.kid
@@ -58,7 +59,7 @@ def rotate(root: Path, key_class: str, tenant: str, owner: str, *, now: datetime
     if not _files(home):
         raise ConfigError(f"{home}: there is no key to rotate; `aegis keys new` makes one")
     with wholefile.locked(root):
-        key = _new_private(home)
+        key = _new_private(home, key_class)
         entry = publickeys.entry(key.public, key_class, tenant, owner, now)
         former = [
             publickeys.until(other, now + overlap) if _same_purpose(other, entry) else other for other in publickeys.read(root)
@@ -95,8 +96,17 @@ def load_private(root: Path, key_class: str, tenant: str, owner: str, *, now: da
     """The newest private key of a class that is not being phased out; with `now`, one that is in use at that time.
 
     Raises:
-        ConfigError: There is none that `public.json` lists, or others can read it.
+        ConfigError: There is none that `public.json` lists, others can read it, or the class is `bundle`.
     """
+    return _private(_newest(root, key_class, tenant, owner, now))
+
+
+def load_bundle_key(root: Path, tenant: str, *, now: datetime | None = None) -> es256.PrivateKey:
+    """The newest private key that signs bundles of a tenant; as `load_private`."""
+    return _private_es256(_newest(root, "bundle", tenant, "", now))
+
+
+def _newest(root: Path, key_class: str, tenant: str, owner: str, now: datetime | None) -> Path:
     home = _home(root, key_class, tenant, owner)
     files = {path.name.removesuffix(".jwk.json"): path for path in _files(home)}
     who = f" --owner {owner}" if owner else ""
@@ -108,7 +118,7 @@ def load_private(root: Path, key_class: str, tenant: str, owner: str, *, now: da
     if not usable:
         why = "is in use" if listed else f"stands in {publickeys.FILE}"
         raise ConfigError(f"{home}: no key here {why}: run `aegis keys rotate {key_class} --tenant {tenant}{who}`")
-    return _private(files[max(usable, key=_lasting).kid])
+    return files[max(usable, key=_lasting).kid]
 
 
 def load_symmetric(root: Path, key_class: str, tenant: str) -> bytes:
@@ -127,9 +137,19 @@ def load_symmetric(root: Path, key_class: str, tenant: str) -> bytes:
     return key
 
 
-def _new_private(home: Path) -> PrivateKey:
+def _new_private(home: Path, key_class: str) -> PrivateKey | es256.PrivateKey:
+    if key_class in ES256_CLASSES:
+        return _new_es256(home)
     key = private_key(secrets.token_bytes(KEY_BYTES))
     _write(home, key.kid, {"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": key.public.x, "d": encode(key.seed)})
+    return key
+
+
+def _new_es256(home: Path) -> es256.PrivateKey:
+    key = es256.private_key(secrets.token_bytes(KEY_BYTES))
+    public = key.public
+    jwk = {"kty": "EC", "crv": "P-256", "kid": key.kid, "x": public.x, "y": public.y, "d": encode(key.scalar)}
+    _write(home, key.kid, jwk)
     return key
 
 
@@ -177,9 +197,23 @@ def _private(path: Path) -> PrivateKey:
         key = private_key(decode(content["d"]))
     except (KeyError, TypeError, AttributeError, IdentityError):
         raise ConfigError(f"{path}: not an Ed25519 private key") from None
-    if content.get("kid") != key.kid or path.name != f"{key.kid}.jwk.json":
-        raise ConfigError(f"{path}: the key does not match its own kid")
+    _matches(path, content, key.kid)
     return key
+
+
+def _private_es256(path: Path) -> es256.PrivateKey:
+    content = _content(path)
+    try:
+        key = es256.private_key(decode(content["d"]))
+    except (KeyError, TypeError, AttributeError, IdentityError):
+        raise ConfigError(f"{path}: not a P-256 private key") from None
+    _matches(path, content, key.kid)
+    return key
+
+
+def _matches(path: Path, content: dict[str, Any], kid: str) -> None:
+    if content.get("kid") != kid or path.name != f"{kid}.jwk.json":
+        raise ConfigError(f"{path}: the key does not match its own kid")
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from aegis.adapters import wholefile
+from aegis.crypto import es256
 from aegis.crypto.jwk import PublicKey, public_key
 from aegis.errors import ConfigError, IdentityError
 from aegis.identity.directory import AGENT, PERSON, TENANT
-from aegis.identity.keyset import CLASSES, KeyEntry, KeySet
+from aegis.identity.keyset import CLASSES, ES256_CLASSES, KeyEntry, KeySet
 
 FILE = "public.json"
 OWNERS = {"human": PERSON, "workload": AGENT}
@@ -19,12 +20,13 @@ _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Public(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry: a JWK (RFC 8037) and what the key is for."""
+    """One entry: a JWK (RFC 8037; RFC 7518, section 6.2 for class `bundle`) and what the key is for."""
 
     kid: str
-    kty: Literal["OKP"] = "OKP"
-    crv: Literal["Ed25519"] = "Ed25519"
+    kty: Literal["OKP", "EC"] = "OKP"
+    crv: Literal["Ed25519", "P-256"] = "Ed25519"
     x: str
+    y: str | UnsetType = UNSET
     key_class: str = msgspec.field(name="class")
     tenant: str
     owner: str
@@ -37,11 +39,12 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: tuple[Public, ...] = ()
 
 
-def entry(key: PublicKey, key_class: str, tenant: str, owner: str, now: datetime) -> Public:
+def entry(key: PublicKey | es256.PublicKey, key_class: str, tenant: str, owner: str, now: datetime) -> Public:
     """The entry of a new key. It is in use from the second in which it was made, because tokens count whole seconds."""
-    return Public(
+    found = Public(
         kid=key.kid, x=key.x, key_class=key_class, tenant=tenant, owner=owner, not_before=now.replace(microsecond=0)
     )  # fmt: skip
+    return msgspec.structs.replace(found, kty="EC", crv="P-256", y=key.y) if isinstance(key, es256.PublicKey) else found
 
 
 def read(root: Path) -> list[Public]:
@@ -108,10 +111,7 @@ def _checked(found: Public) -> KeyEntry:
     if found.key_class not in CLASSES:
         raise ConfigError(f"key `{found.kid}` has unknown class `{found.key_class}`; expected one of {', '.join(CLASSES)}")
     check_names(found.key_class, found.tenant, found.owner)
-    try:
-        key = public_key(found.x)
-    except IdentityError:
-        raise ConfigError(f"key `{found.kid}`: `x` is not an Ed25519 public key of 32 bytes") from None
+    key = _key(found)
     if key.kid != found.kid:
         raise ConfigError(f"key `{found.kid}`: `kid` is not the thumbprint of `x`, expected `{key.kid}`")
     return KeyEntry(
@@ -122,3 +122,13 @@ def _checked(found: Public) -> KeyEntry:
         not_before=found.not_before,
         not_after=found.not_after,
     )
+
+
+def _key(found: Public) -> PublicKey | es256.PublicKey:
+    wanted = ("EC", "P-256") if found.key_class in ES256_CLASSES else ("OKP", "Ed25519")
+    if (found.kty, found.crv) != wanted or (found.y is UNSET) != (found.kty == "OKP"):
+        raise ConfigError(f"key `{found.kid}`: a `{found.key_class}` key is of type `{wanted[0]}` and curve `{wanted[1]}`")
+    try:
+        return public_key(found.x) if found.y is UNSET else es256.public_key(found.x, str(found.y))
+    except IdentityError:
+        raise ConfigError(f"key `{found.kid}`: not an {wanted[1]} public key; its coordinates have 32 bytes each") from None

@@ -6,16 +6,21 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from aegis.crypto import es256
 from aegis.crypto.jwk import PublicKey
 from aegis.errors import ConfigError, IdentityError
 
-CLASSES = ("sts", "override", "human", "workload", "log", "publisher")
+CLASSES = ("sts", "override", "human", "workload", "log", "publisher", "bundle")
+ES256_CLASSES = ("bundle",)
 
 
 class KeyEntry(Struct, frozen=True, kw_only=True):
-    """A public key, what it is for, and how long. `owner` is the person or agent of classes that have one."""
+    """A public key, what it is for, and how long. `owner` is the person or agent of classes that have one.
 
-    key: PublicKey
+    Keys are Ed25519 but for those of class `bundle`, which Open Policy Agent must be able to verify.
+    """
+
+    key: PublicKey | es256.PublicKey
     key_class: str
     tenant: str
     owner: str
@@ -32,7 +37,8 @@ class KeySet:
     """An immutable set of public keys, each for one purpose.
 
     Raises:
-        ConfigError: One key stands in the set twice: it would have two purposes, tenants or owners.
+        ConfigError: One key stands in the set twice: it would have two purposes, tenants or owners. Or a class is unknown, or has
+            keys of another algorithm.
     """
 
     def __init__(self, entries: Iterable[KeyEntry]) -> None:
@@ -42,6 +48,8 @@ class KeySet:
                 raise ConfigError(f"key `{entry.kid}` is listed twice; a key has one class, one tenant and one owner")
             if entry.key_class not in CLASSES:
                 raise ConfigError(f"key `{entry.kid}` has unknown class `{entry.key_class}`; expected one of {', '.join(CLASSES)}")
+            if isinstance(entry.key, es256.PublicKey) != (entry.key_class in ES256_CLASSES):
+                raise ConfigError(f"key `{entry.kid}`: class `{entry.key_class}` has keys of another algorithm")
             found[entry.kid] = entry
         self._by_kid: Mapping[str, KeyEntry] = MappingProxyType(found)
 
@@ -52,6 +60,23 @@ class KeySet:
     def has(self, key_class: str, tenant: str) -> bool:
         """Whether the tenant has a key of this class."""
         return any((entry.key_class, entry.tenant) == (key_class, tenant) for entry in self._by_kid.values())
+
+    def bundle_keys(self, tenant: str, now: datetime) -> tuple[es256.PublicKey, ...]:
+        """The keys that may sign bundles of this tenant at `now`."""
+        found = (entry for entry in self.entries() if (entry.key_class, entry.tenant) == ("bundle", tenant))
+        return tuple(e.key for e in found if isinstance(e.key, es256.PublicKey) and _in_use(e, now))
+
+    def publisher(self, kid: str, tenant: str, now: datetime) -> PublicKey:
+        """The key of this id, if it may sign releases and activations of this tenant at `now`.
+
+        Raises:
+            IdentityError: As `find`, and `wrong_tenant`.
+        """
+        entry = self.find(kid, "publisher", now)
+        if entry.tenant != tenant:
+            raise IdentityError("wrong_tenant")
+        assert isinstance(entry.key, PublicKey), "the constructor has checked the algorithm of each class"
+        return entry.key
 
     def find(self, kid: str, key_class: str, now: datetime) -> KeyEntry:
         """The key of this id, if it is of this class and in use at `now`. Whose tenant it is, the caller compares.
@@ -69,3 +94,7 @@ class KeySet:
         if entry.not_after is not None and now >= entry.not_after:
             raise IdentityError("key_retired")
         return entry
+
+
+def _in_use(entry: KeyEntry, now: datetime) -> bool:
+    return entry.not_before <= now and (entry.not_after is None or now < entry.not_after)

@@ -4,12 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from aegis.errors import ConfigError
 from aegis.surfaces.cli import context, output
 
 CLASSES = {
     "sts": "signs the tokens of a tenant's agents",
     "override": "signs the one-time tokens of approvals",
     "human": "a person's own key: signs answers to approvals (needs --owner person:NAME)",
+    "publisher": "signs versions of policy sets and their activations",
+    "bundle": "signs policy bundles, so that Open Policy Agent can verify them",
     "kek": "wraps the keys that seal a tenant's payloads",
     "hash": "keys the digests that stand in for redacted values",
 }
@@ -23,6 +26,8 @@ def keys() -> None:
     sts       signs the tokens of a tenant's agents
     override  signs the one-time tokens of approvals
     human     a person's own key: signs answers to approvals (--owner person:NAME)
+    publisher signs versions of policy sets and their activations
+    bundle    signs policy bundles, so that Open Policy Agent can verify them
     kek       wraps the keys that seal a tenant's payloads
     hash      keys the digests that stand in for redacted values
     """  # noqa: D301 - click reads the \b
@@ -44,13 +49,18 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
 
 
 @keys.command()
-@click.argument("key_class", type=click.Choice(["sts", "override", "human"]))
+@click.argument("key_class", type=click.Choice(["sts", "override", "human", "publisher", "bundle"]))
 @click.option("--owner", default="", help="Whose key: person:NAME for class human.")
-@click.option("--overlap", default=600, show_default=True, metavar="SECONDS", help="How long the old key is still accepted.")
+@click.option(
+    "--overlap", type=int, metavar="SECONDS", help="How long the old key is still accepted (600; publisher, bundle: a year)."
+)
 @context.tenant_option
 @click.pass_context
-def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int, tenant: str | None) -> None:
-    """Make a new key and let the old one end after the overlap (twice the longest token is 600 s)."""
+def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int | None, tenant: str | None) -> None:
+    """Make a new key and let the old one end after the overlap.
+
+    Twice the longest token is 600 s. What publisher and bundle keys signed decides for as long as it is active.
+    """
     from aegis.adapters import keyfiles
 
     kid = keyfiles.rotate(
@@ -59,9 +69,32 @@ def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int, tenant:
         context.the_tenant(ctx, tenant),
         owner,
         now=datetime.now(UTC),
-        overlap=timedelta(seconds=overlap),
+        overlap=timedelta(seconds=overlap) if overlap is not None else _overlap(key_class),
     )
     _say(ctx, "made", key_class, kid)
+
+
+def _overlap(key_class: str) -> timedelta:
+    return timedelta(days=366) if key_class in ("publisher", "bundle") else timedelta(seconds=600)
+
+
+@keys.command()
+@click.argument("kid", required=False)
+@context.tenant_option
+@click.pass_context
+def pem(ctx: click.Context, kid: str | None, tenant: str | None) -> None:
+    """Print the public key that signs a tenant's bundles (or KID), as Open Policy Agent takes it: --verification-key."""
+    from aegis.adapters import keyfiles
+
+    name, found = context.the_tenant(ctx, tenant), keyfiles.load_public(context.settings(ctx).keys)
+    usable = [key for key in found.bundle_keys(name, datetime.now(UTC)) if kid in (None, key.kid)]
+    if not usable:
+        raise ConfigError(f"no `bundle` key of tenant `{name}` is in use: run `aegis keys new bundle --tenant {name}`")
+    newest = usable[-1]
+    if context.as_json(ctx):
+        output.document("pem", {"kid": newest.kid, "algorithm": "ES256", "scope": name, "pem": newest.pem})
+    else:
+        click.echo(newest.pem, nl=False)
 
 
 @keys.command()

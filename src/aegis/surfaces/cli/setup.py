@@ -50,11 +50,11 @@ def init(ctx: click.Context, directory: Path, dry_run: bool) -> None:
 
 
 def make_keys(root: Path, tenant: str, people: tuple[str, ...]) -> None:
-    """Every key that a tenant needs to serve its first call, and one for each of these people."""
+    """Every key that a tenant needs to serve its first call and to ship its policy, and one for each of these people."""
     from aegis.adapters import keyfiles
 
     now = datetime.now(UTC)
-    for key_class in ("sts", "override", "kek", "hash"):
+    for key_class in ("sts", "override", "kek", "hash", "publisher", "bundle"):
         keyfiles.create(root, key_class, tenant, "", now=now)
     for person in people:
         keyfiles.create(root, "human", tenant, person, now=now)
