@@ -1,8 +1,8 @@
 """Conditions of rules as Rego.
 
-A condition becomes the lines of one rule body, all of which must hold. Every `not` of the language, and what an unknown result does,
-is pushed down to the comparisons (as in `aegis.policy.native`), so that no composite is ever negated. What needs an alternative
-becomes a rule of its own with several bodies (`c_1`, `c_2`, ...); inside a quantified condition it is a function of the element.
+A condition becomes the lines of one rule body, which all hold when the rule fires. Every `not` of the language, and what an unknown
+result does, is pushed down to the comparisons (as in `aegis.policy.native`), so that no composite is ever negated. What needs an
+alternative becomes a rule of its own with several bodies (`c_1`, `c_2`, ...), in a quantified condition a function of the element.
 """
 
 from collections.abc import Sequence
