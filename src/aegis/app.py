@@ -29,6 +29,7 @@ from aegis.model.principal import Principal
 from aegis.policy.explain import explain
 from aegis.policy.guard import RulesGuard
 from aegis.policy.guards import HaltedGuard
+from aegis.policy.memory import Memory
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
 from aegis.runtime import halts, ids
@@ -68,6 +69,7 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
     home = settings.tenants / name
     contracts = catalogue.load(home / "tools", name)
     policy, tenant_data = policies.load(home, name)
+    redaction_key = keyfiles.load_symmetric(settings.keys, "hash", name)
     return Tenant(
         name=name,
         directory=found,
@@ -84,7 +86,8 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
         ),
         policy=policy.ref,
         environment=settings.gateway.environment,
-        redaction_key=keyfiles.load_symmetric(settings.keys, "hash", name),
+        redaction_key=redaction_key,
+        memory=Memory([(policy, tenant_data)], redaction_key),
     )
 
 

@@ -125,6 +125,14 @@ class Claims:
             raise IdentityError("malformed")
         return Claims(value, members)
 
+    def numbers(self, name: str, members: frozenset[str], most: int) -> tuple[tuple[str, int], ...]:
+        """A nested object of integers from 0 to `most` under some of these names, sorted; empty when the claim is absent."""
+        value = self._claims.get(name, {})
+        if not isinstance(value, dict) or not value.keys() <= members:
+            raise IdentityError("malformed")
+        inner = Claims(value, members)
+        return tuple((key, inner.whole(key, most)) for key in sorted(value))
+
     def nested(self, name: str, link: str) -> tuple[str, ...]:
         """The identifiers under `name`, `link.name`, `link.link.name` ... of objects that nest by `link`, outermost first."""
         found = []

@@ -40,6 +40,7 @@ def principal(access: Access, directory: Directory) -> Principal:
         token_id=access.token_id,
         txn=access.txn,
         task=access.task,
+        stated=access.stated,
     )
 
 

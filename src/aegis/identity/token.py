@@ -9,6 +9,7 @@ A token of one type is refused where another is expected. Times are whole second
 checks is: type, key, signature, and only then what the claims say.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from aegis.errors import IdentityError
 from aegis.identity.claims import Claims, expect, spaced, span
 from aegis.identity.epoch import LONG_AGO
 from aegis.identity.keyset import KeyEntry, KeySet
+from aegis.model.stated import NAMES
 
 ACCESS, OVERRIDE, APPROVAL, PERSON = "at+jwt", "override+jwt", "approval+jwt", "person+jwt"
 LONGEST = {
@@ -31,12 +33,14 @@ LONGEST = {
 }
 KEY_CLASS = {ACCESS: "sts", OVERRIDE: "override", APPROVAL: "human", PERSON: "human"}
 MAX_DEPTH = 8
+_STATED = frozenset(NAMES)
+_LARGEST = 2**53 - 1
 _TIMES = frozenset({"iat", "nbf", "exp"})
 _PARENT = frozenset({"agent_id", "request_id"})
 _KNOWN = {
     ACCESS: _TIMES | {
         "iss", "aud", "sub", "client_id", "tenant", "agent_id", "roles", "scope", "jti", "act", "depth", "max_depth", "parent",
-        "txn", "task",
+        "txn", "task", "facts",
     },
     OVERRIDE: _TIMES | {"iss", "aud", "tenant", "agent_id", "approval_id", "request_hash", "jti"},
     APPROVAL: _TIMES | {"approval_id", "tenant", "request_hash", "decision", "shown", "approver", "reason"},
@@ -69,6 +73,7 @@ class Access(Struct, frozen=True, kw_only=True):
     parent: tuple[str, str] | None = None
     txn: str = ""
     task: str = ""
+    stated: tuple[tuple[str, int], ...] = ()
 
 
 class Override(Struct, frozen=True, kw_only=True):
@@ -129,10 +134,12 @@ def build_access(
     max_depth: int = MAX_DEPTH,
     txn: str = "",
     task: str = "",
+    stated: Mapping[str, int] | None = None,
 ) -> Typed:
     """Claims of an access token.
 
-    `parent` makes it delegated: its agent is the nearest ancestor, and the only one unless `chain` names them all.
+    `parent` makes it delegated: its agent is the nearest ancestor, and the only one unless `chain` names them all. `stated` are
+    numbers for rules to read, under names of `aegis.model.stated`.
 
     Raises:
         IdentityError: `too_long_lived`, `depth_exceeded`, `malformed` for a scope that is no identifier.
@@ -161,7 +168,8 @@ def build_access(
     }
     if parent:
         claims["parent"] = {"agent_id": parent[0], "request_id": parent[1]}
-    claims |= {name: value for name, value in (("txn", txn), ("task", task)) if value}
+    claims |= {name: value for name, value in (("txn", txn), ("task", task), ("facts", dict(stated or {}))) if value}
+    Claims(claims, _KNOWN[ACCESS]).numbers("facts", _STATED, _LARGEST)
     return Typed(ACCESS, claims)
 
 
@@ -230,6 +238,7 @@ def verify_access(token: Jws, keys: KeySet, *, audience: str, now: datetime) -> 
         parent=(parent.name("agent_id"), parent.name("request_id")) if parent else None,
         txn=read.optional_name("txn"),
         task=read.optional_name("task"),
+        stated=read.numbers("facts", _STATED, _LARGEST),
     )
 
 

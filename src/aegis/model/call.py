@@ -49,7 +49,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `instance` names the gateway process that executes it: when that process is gone, the call was interrupted. `claim` is the id
     of the idempotency claim that it holds; empty for a read without a key. `decision_event` and `outcome_event` are the events
     beside which arguments and result are sealed; `redactions` still bind the result. `note` says what kind of end it was
-    (`withheld`, `refused`, `interrupted`).
+    (`withheld`, `refused`, `interrupted`). `remembered` is the entry that history keeps of the call, if it keeps one.
     """
 
     request_id: str
@@ -68,6 +68,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome_event: str = ""
     note: str = ""
     redactions: tuple[Redaction, ...] = ()
+    remembered: str = ""
 
 
 class ClaimState(StrEnum):

@@ -21,7 +21,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     """The verified caller. `chain` lists the ancestors, nearest parent first; it is empty for an agent that acts by itself.
 
     `subject` is the person or system for whom the chain acts; `scopes` are the tools that the token opens (`*` and `prefix.*`
-    are allowed); `token_id` is the `jti` of the token.
+    are allowed); `token_id` is the `jti` of the token; `stated` are numbers that its issuer signed (`aegis.model.stated`).
     """
 
     tenant: str
@@ -35,6 +35,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     token_id: str = ""
     txn: str = ""
     task: str = ""
+    stated: tuple[tuple[str, int], ...] = ()
 
     @property
     def delegated(self) -> bool:

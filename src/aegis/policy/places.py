@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from aegis.model.decision import Outcome
 from aegis.model.node import Node, nearest
+from aegis.model.stated import NAMES as STATED
 from aegis.policy.ir import Argument, Kind, Path, Scalar, Term, ToolLine
 from aegis.policy.parsed import FIELDS
 
@@ -36,17 +37,6 @@ FIXED: dict[str, Kind] = {
     "tool_labels.source": Kind.STRING,
     "tool_labels.region": Kind.STRING,
 }
-STATED: tuple[str, ...] = (
-    "budget.left_calls",
-    "budget.left_micros",
-    "budget.left_tokens",
-    "budget.spent_calls",
-    "budget.spent_micros",
-    "budget.spent_tokens",
-    "confidence.percent",
-    "risk.percent",
-)
-"""Numbers that the issuer of the token signs; where it says nothing they are unknown."""
 FIXED |= dict.fromkeys(STATED, Kind.INTEGER)
 OF_STRINGS = frozenset({"agent.roles", "agent.scopes", "labels.call", "labels.run", "tool_labels.emits"})
 LINK: dict[str, Kind] = {"id": Kind.STRING, "trust": Kind.INTEGER}

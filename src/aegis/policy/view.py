@@ -7,8 +7,8 @@ from typing import Any
 from aegis.model.facts import Facts
 from aegis.model.principal import Link
 from aegis.model.proposal import Proposal
+from aegis.model.stated import NAMES as STATED
 from aegis.policy.ir import Path, ToolLine
-from aegis.policy.places import STATED
 from aegis.policy.zone import local
 
 Get = Callable[[Any], Any]

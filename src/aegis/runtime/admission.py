@@ -11,25 +11,25 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aegis.identity.directory import Directory
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Payload, Put, Require, Row, Unit
-from aegis.model.approval import Approval, ApprovalState, Refused, use
+from aegis.journal.unit import Committed, Payload
+from aegis.model.approval import Approval, ApprovalState
 from aegis.model.approval import at as standing
-from aegis.model.call import Call, CallState, Claim, ClaimState
+from aegis.model.call import Call, CallState, Claim
 from aegis.model.contract import Contract
 from aegis.model.decision import Decision, Outcome, Reason, Stage
-from aegis.model.event import Event
-from aegis.model.facts import Facts, ParentCall
+from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal, canon_arguments, request_hash
 from aegis.policy.decide import decide
 from aegis.policy.redaction import redact
 from aegis.runtime import ids, record
-from aegis.runtime.approvals import new_approval, put_approval, reachable
+from aegis.runtime.approvals import new_approval, reachable
 from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.runtime.clock import Clock
+from aegis.runtime.facts import FactSource, Gathered
+from aegis.runtime.first_unit import Decided, first_unit, remembered
 from aegis.runtime.halts import Halts
-from aegis.runtime.known import APPROVAL, CALL, CLAIM, Known, Ref, claim_ref
+from aegis.runtime.known import APPROVAL, CALL, Known, Ref, claim_ref
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.repeats import Repeats, outgoing
 from aegis.runtime.tenant import Tenant
@@ -63,7 +63,7 @@ class Admission:
         self._vault = vault
         self._clock = clock
         self._repeats = Repeats(store, vault, clock, recovery)
-        self._halts = halts
+        self._facts = FactSource(store, clock, halts)
         self._instance = instance
 
     async def admit(self, tenant: Tenant, ask: Ask, *, execute: bool) -> Permit | Answer:
@@ -75,11 +75,9 @@ class Admission:
         proposal, contract = self._proposal(tenant, ask)
         trace = Trace.continued(ask.traceparent)
         known = Known()
-        parent = proposal.principal.parent
-        if proposal.principal.delegated and parent is not None:
-            await known.read(self._store, tenant.name, [(CALL, parent.request_id)])
         for _ in range(ATTEMPTS):
-            decision, approval = self._decide(tenant, proposal, contract, known)
+            gathered = await self._facts.gather(tenant, proposal, known)
+            decision = _decide(tenant, proposal, contract, gathered.facts)
             missing = self._unread(decision, proposal, known)
             if missing:
                 await known.read(self._store, tenant.name, missing)
@@ -89,7 +87,7 @@ class Admission:
                 if self._repeats.taken(proposal, known):
                     proposal = replace(proposal, request_id=ids.new("req", self._clock.now()))
                     continue
-                admitted = await self._commit(tenant, ask, proposal, contract, decision, approval, known, trace, started, execute)
+                admitted = await self._commit(tenant, ask, proposal, contract, decision, gathered, known, trace, started, execute)
                 if admitted is not None:
                     return admitted
             elif answer.kind is not Kind.BUSY:
@@ -115,32 +113,6 @@ class Admission:
             request_hash=request_hash(ask.principal, ask.tool, digest, ask.arguments, ask.idempotency_key),
         ), contract
 
-    def _decide(
-        self, tenant: Tenant, proposal: Proposal, contract: Contract | None, known: Known
-    ) -> tuple[Decision, Approval | None]:
-        approval = _approval(known, proposal, tenant.directory)
-        parent = proposal.principal.parent
-        halted, safe_mode = self._halts.of(proposal)
-        facts = Facts(
-            now=self._clock.now(),
-            environment=tenant.environment,
-            parent=_parent(known.rows.get((CALL, parent.request_id))) if parent else None,
-            approval=approval,
-            halted=halted,
-            safe_mode=safe_mode,
-            stale=self._stale(),
-        )
-        decision = decide(proposal, facts, tenant.guards, policy=tenant.policy)
-        if decision.outcome is Outcome.SANITIZE and contract is not None:
-            decision = _still_fits(tenant, proposal, contract, decision)
-        if decision.outcome is Outcome.APPROVAL_NEEDED and not reachable(decision.terms, tenant.directory, proposal.principal):
-            decision = _refused(decision, "approval#nobody", "nobody in the directory could approve this request")
-        return decision, approval
-
-    def _stale(self) -> frozenset[str]:
-        """Readings that cannot be trusted now: any of them makes every decision deny."""
-        return frozenset(name for name, bad in (("clock", not self._clock.trusted), ("halts", self._halts.stale)) if bad)
-
     @staticmethod
     def _unread(decision: Decision, proposal: Proposal, known: Known) -> list[Ref]:
         """Rows that this decision turns on and that were not read yet."""
@@ -156,7 +128,7 @@ class Admission:
         proposal: Proposal,
         contract: Contract | None,
         decision: Decision,
-        approval: Approval | None,
+        gathered: Gathered,
         known: Known,
         trace: Trace,
         started: int,
@@ -166,13 +138,14 @@ class Admission:
         now = self._clock.now()
         version = known.version((CALL, proposal.request_id))
         event_id = f"decision:{proposal.request_id}:{version}"
+        approval = gathered.facts.approval
         held = self._hold(tenant, proposal, decision, approval) if decision.outcome is Outcome.APPROVAL_NEEDED else None
         if held is not None:
             decision = replace(decision, approval_id=held.approval_id)
         if ask.override_hash and decision.permits and ask.override_hash != proposal.request_hash:
             decision = _refused(decision, "approval#override", "the override token is for another request")
         sealed = await self._seal_arguments(tenant, proposal, event_id, decision)
-        call = _call(proposal, decision, contract, event_id, now, self._instance if execute else "", execute=execute)
+        call = _call(tenant, proposal, decision, contract, event_id, now, self._instance if execute else "", execute=execute)
         event = record.decision(
             proposal,
             decision,
@@ -185,8 +158,21 @@ class Admission:
             latency_us=(perf_counter_ns() - started) // 1000,
             sealed=sealed,
             effect=contract.effect if contract else "",
+            facts=gathered.facts,
         )
-        built = self._unit(tenant, proposal, decision, call, event, sealed, held, approval, known)
+        built = first_unit(
+            Decided(
+                tenant=tenant,
+                proposal=proposal,
+                decision=decision,
+                call=call,
+                event=event,
+                sealed=sealed,
+                held=held,
+                known=known,
+                gathered=gathered,
+            )
+        )
         if built is None:
             return None
         unit, claim = built
@@ -223,66 +209,6 @@ class Admission:
             seq=seq,
         )
 
-    def _unit(
-        self,
-        tenant: Tenant,
-        proposal: Proposal,
-        decision: Decision,
-        call: Call,
-        event: Event,
-        sealed: Payload | None,
-        held: Approval | None,
-        approval: Approval | None,
-        known: Known,
-    ) -> tuple[Unit, Claim | None] | None:
-        call_ref = (CALL, proposal.request_id)
-        requires = [Require(kind=CALL, id=proposal.request_id, version=known.version(call_ref))]
-        writes = [_put(CALL, proposal.request_id, call, state=call.state, lookup=call.agent_id)]
-        events = [event]
-        approval_ref = (APPROVAL, proposal.request_hash)
-        claim = None
-        if held is not None and held is not approval:
-            requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=known.version(approval_ref)))
-            writes.append(put_approval(held))
-        if decision.permits:
-            if proposal.principal.parent is not None:
-                parent = proposal.principal.parent.request_id
-                requires.append(Require(kind=CALL, id=parent, version=known.version((CALL, parent))))
-            if approval is None:
-                # No approval or refusal of this request was read: if there is one after all, the decision is made anew on it.
-                requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=0))
-            elif decision.approval_id != approval.approval_id:
-                requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=known.version(approval_ref)))
-            else:
-                used = use(approval, proposal.request_hash, proposal.request_id, event.time)
-                if isinstance(used, Refused):
-                    return None  # it ended between the decision and this moment
-                requires.append(Require(kind=APPROVAL, id=approval_ref[1], version=known.version(approval_ref)))
-                writes.append(put_approval(used))
-                events.append(
-                    record.approval_used(
-                        used, event_id=f"override_used:{used.approval_id}", now=event.time, request_id=proposal.request_id
-                    )
-                )
-            for ref in claim_ref(proposal):
-                claim = Claim(
-                    request_hash=proposal.request_hash,
-                    request_id=proposal.request_id,
-                    state=ClaimState.IN_FLIGHT,
-                    instance=call.instance,
-                    broken=_broken(known.rows.get(ref)),
-                )
-                requires.append(Require(kind=CLAIM, id=ref[1], version=known.version(ref)))
-                writes.append(_put(CLAIM, ref[1], claim, state=claim.state, lookup=proposal.request_id))
-        unit = Unit(
-            tenant=tenant.name,
-            events=tuple(events),
-            payloads=(sealed,) if sealed else (),
-            requires=tuple(requires),
-            writes=tuple(writes),
-        )
-        return unit, claim
-
     def _hold(self, tenant: Tenant, proposal: Proposal, decision: Decision, approval: Approval | None) -> Approval:
         """The approval that waits for this request: the one that is there if it still asks for the same, else a new one."""
         now = self._clock.now()
@@ -297,6 +223,16 @@ class Admission:
         if any("#" in rule and not rule.startswith("approval#") for rule in decision.rules):
             return None
         return await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments))
+
+
+def _decide(tenant: Tenant, proposal: Proposal, contract: Contract | None, facts: Facts) -> Decision:
+    """The decision of the tenant's guards, and what only the runtime can add: that it can be carried out at all."""
+    decision = decide(proposal, facts, tenant.guards, policy=tenant.policy)
+    if decision.outcome is Outcome.SANITIZE and contract is not None:
+        decision = _still_fits(tenant, proposal, contract, decision)
+    if decision.outcome is Outcome.APPROVAL_NEEDED and not reachable(decision.terms, tenant.directory, proposal.principal):
+        decision = _refused(decision, "approval#nobody", "nobody in the directory could approve this request")
+    return decision
 
 
 def _still_fits(tenant: Tenant, proposal: Proposal, contract: Contract, decision: Decision) -> Decision:
@@ -319,34 +255,8 @@ def _refused(decision: Decision, rule: str, why: str) -> Decision:
     )
 
 
-def _approval(known: Known, proposal: Proposal, directory: Directory) -> Approval | None:
-    """The approval of this request as today's directory sees it: who is gone or disabled has said nothing, roles are today's."""
-    row = known.rows.get((APPROVAL, proposal.request_hash))
-    if row is None:
-        return None
-    approval = msgspec.json.decode(row.body, type=Approval)
-    people = directory.people
-    counted = tuple(
-        replace(said, roles=people[said.person].roles)
-        for said in approval.answers
-        if said.person in people and people[said.person].enabled
-    )
-    return replace(approval, answers=counted)
-
-
-def _broken(row: Row | None) -> bool:
-    """Whether an earlier attempt under this key broke off."""
-    return row is not None and msgspec.json.decode(row.body, type=Claim).broken
-
-
-def _parent(row: Row | None) -> ParentCall | None:
-    if row is None:
-        return None
-    call = msgspec.json.decode(row.body, type=Call)
-    return ParentCall(request_id=call.request_id, agent_id=call.agent_id, state=call.state, version=row.version)
-
-
 def _call(
+    tenant: Tenant,
     proposal: Proposal,
     decision: Decision,
     contract: Contract | None,
@@ -374,8 +284,5 @@ def _call(
         approval_id=decision.approval_id,
         decision_event=event_id,
         redactions=decision.redactions if decision.permits else (),
+        remembered=remembered(tenant, proposal, decision),
     )
-
-
-def _put(kind: str, row_id: str, value: Struct, *, state: str, lookup: str) -> Put:
-    return Put(kind=kind, id=row_id, body=msgspec.json.encode(value), state=str(state), lookup=lookup)

@@ -12,6 +12,7 @@ from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Receipt, Require, Unit
 from aegis.model.call import CallState
 from aegis.model.decision import Stage
+from aegis.model.history import Phase, Settle
 from aegis.model.proposal import canon_arguments
 from aegis.policy.redaction import redact
 from aegis.runtime import record
@@ -46,7 +47,8 @@ class Effect:
         reading = await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, permit.trace)
         end = ending(reading.seen, contract.effect, contract.interrupt)
         if permit.claim is not None and permit.claim.broken and end.kind is Kind.FAILED:
-            end = replace(end, kind=Kind.INTERRUPTED)  # this attempt had no effect, but an earlier one under this key may have had
+            # This attempt had no effect, but an earlier one under this key may have had.
+            end = replace(end, kind=Kind.INTERRUPTED, phase=Phase.UNKNOWN)
         result: Any = None
         redacted: tuple[str, ...] = ()
         if reading.seen is Seen.FITTING:
@@ -144,6 +146,7 @@ class Effect:
                 payloads=(sealed,) if sealed else (),
                 requires=tuple(requires),
                 writes=tuple(writes),
+                settle=(Settle(id=call.remembered, phase=end.phase),) if call.remembered else (),
             )
         )
         if not isinstance(receipt, Committed):

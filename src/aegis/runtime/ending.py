@@ -9,6 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from aegis.model.call import CallState, ClaimState
+from aegis.model.history import Phase
 from aegis.runtime.ask import Kind
 
 
@@ -28,11 +29,12 @@ class Seen(StrEnum):
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """The states that commit unit 2 writes, and what the caller is told."""
+    """The states that commit unit 2 writes, how history sees the call from then on, and what the caller is told."""
 
     call: CallState
     claim: ClaimState
     kind: Kind
+    phase: Phase
     ask: bool = False
 
 
@@ -42,18 +44,18 @@ def ending(seen: Seen, effect: str, interrupt: str) -> Ending:
     `ask` says that the tool can tell; until it has, the call stays open and nobody repeats it.
     """
     if seen is Seen.FITTING:
-        return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.DONE)
+        return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.DONE, phase=Phase.SUCCEEDED)
     if seen is Seen.UNFIT:
         if effect == "read":
-            return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.WITHHELD)
-        return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.WITHHELD)
+            return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.WITHHELD, phase=Phase.SUCCEEDED)
+        return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.WITHHELD, phase=Phase.SUCCEEDED)
     if seen in (Seen.REFUSED, Seen.UNSENT):
-        return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.FAILED)
+        return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.FAILED, phase=Phase.FAILED)
     if effect == "read" or interrupt == "honours_key":
-        return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.INTERRUPTED)
+        return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.INTERRUPTED, phase=Phase.UNKNOWN)
     if interrupt == "ask":
-        return Ending(call=CallState.EXECUTING, claim=ClaimState.IN_FLIGHT, kind=Kind.SETTLING, ask=True)
-    return Ending(call=CallState.UNKNOWN, claim=ClaimState.UNKNOWN, kind=Kind.UNKNOWN)
+        return Ending(call=CallState.EXECUTING, claim=ClaimState.IN_FLIGHT, kind=Kind.SETTLING, phase=Phase.OPEN, ask=True)
+    return Ending(call=CallState.UNKNOWN, claim=ClaimState.UNKNOWN, kind=Kind.UNKNOWN, phase=Phase.UNKNOWN)
 
 
 def seen_status(status: int) -> Seen | None:

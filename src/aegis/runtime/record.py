@@ -14,6 +14,7 @@ from aegis.journal.unit import Payload
 from aegis.model.approval import Answer, Approval
 from aegis.model.decision import Decision
 from aegis.model.event import Event
+from aegis.model.facts import Facts
 from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
 
@@ -59,6 +60,7 @@ def decision(
     latency_us: int,
     sealed: Payload | None,
     effect: str,
+    facts: Facts,
 ) -> Event:
     """The decision, as it must be durable before anything happens."""
     principal = proposal.principal
@@ -97,6 +99,8 @@ def decision(
     }
     if made.shadow or made.would_be:
         data["shadow"] = {"rules": list(made.shadow), "would_be": str(made.would_be or made.outcome)}
+    if read := _read(facts):
+        data["facts"] = read
     if principal.parent:
         data["parent_request_id"] = text(principal.parent.request_id)
         data["parent_agent_id"] = principal.parent.agent_id
@@ -251,6 +255,18 @@ def refusal(
 def commitment(sealed: Payload) -> str:
     """Digest that ties the event to its payload without telling anything about it: over nonce and ciphertext."""
     return "sha256:" + hashlib.sha256(sealed.nonce + sealed.ciphertext).hexdigest()
+
+
+def _read(facts: Facts) -> dict[str, Any]:
+    """What rules could read beyond the call itself: by it a decision can be made again."""
+    found: dict[str, Any] = {}
+    if facts.history:
+        found["history"] = dict(facts.history)
+    if facts.run_labels:
+        found["run_labels"] = [text(label) for label in facts.run_labels]
+    if facts.stated:
+        found["stated"] = dict(facts.stated)
+    return found
 
 
 def _reason(reason: Any) -> dict[str, Any]:

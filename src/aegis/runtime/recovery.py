@@ -18,6 +18,7 @@ from aegis.journal.unit import Committed, Payload, Put, Require, Row, Unit
 from aegis.model.call import LEGAL, Call, CallState, Claim, ClaimState
 from aegis.model.contract import Contract
 from aegis.model.decision import Stage
+from aegis.model.history import Phase, Settle
 from aegis.model.proposal import canon_arguments
 from aegis.policy.redaction import redact
 from aegis.runtime import record
@@ -85,7 +86,7 @@ class Recovery:
         interrupt = contract.interrupt if contract else "neither"
         end = ending(Seen.BROKEN, call.effect, interrupt)
         if not end.ask or contract is None:
-            return await self._write(tenant.name, call, version, end.call, "interrupted", by="recovery")
+            return await self._write(tenant.name, call, version, end.call, end.phase, "interrupted", by="recovery")
         reading = await self._told(tenant, contract, call)
         if reading is None:
             return CallState.EXECUTING
@@ -95,6 +96,7 @@ class Recovery:
             call,
             version,
             end.call,
+            end.phase,
             reading.reason or "told_by_tool",
             by="recovery",
             note="withheld" if reading.seen is Seen.UNFIT else "",
@@ -116,7 +118,8 @@ class Recovery:
         gone = call.state is CallState.EXECUTING and not await self.carried(call)
         if state not in LEGAL.get(call.state, frozenset()) or (call.state is CallState.EXECUTING and not gone):
             return None
-        return await self._write(tenant, call, row.version, state, reason, by=by, statement=statement, result=result)
+        phase = Phase.SUCCEEDED if done else Phase.FAILED
+        return await self._write(tenant, call, row.version, state, phase, reason, by=by, statement=statement, result=result)
 
     async def _told(self, tenant: Tenant, contract: Contract, call: Call) -> Reading | None:
         try:
@@ -139,6 +142,7 @@ class Recovery:
         call: Call,
         version: int,
         state: CallState,
+        phase: Phase,
         reason: str,
         *,
         by: str,
@@ -173,6 +177,8 @@ class Recovery:
             if row is not None:
                 claim = msgspec.json.decode(row.body, type=Claim)
                 if claim.request_id == call.request_id:
+                    if claim.broken and phase is Phase.FAILED:
+                        phase = Phase.UNKNOWN  # an earlier attempt under this key may have had its effect
                     broken = claim.broken or (state is CallState.REOPENED and reason == "interrupted")
                     moved = replace(claim, state=CLAIMS[state], instance="", broken=broken and reason != "not_done")
                     requires.append(Require(kind="claim", id=call.claim, version=row.version))
@@ -186,7 +192,14 @@ class Recovery:
                         )
                     )
         receipt = await self._store.commit(
-            Unit(tenant=tenant, events=(event,), payloads=sealed, requires=tuple(requires), writes=tuple(writes))
+            Unit(
+                tenant=tenant,
+                events=(event,),
+                payloads=sealed,
+                requires=tuple(requires),
+                writes=tuple(writes),
+                settle=(Settle(id=call.remembered, phase=phase),) if call.remembered else (),
+            )
         )
         if isinstance(receipt, Committed):
             return state

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from aegis.model.stated import NAMES
 from aegis.surfaces.cli import context, output
 
 
@@ -20,6 +21,7 @@ def issue(
     roles: tuple[str, ...] = (),
     txn: str = "",
     task: str = "",
+    facts: tuple[tuple[str, int], ...] = (),
 ) -> str:
     """A token for an agent of the directory; roles and scopes are all it holds, unless fewer are asked for."""
     from aegis.adapters import keyfiles
@@ -47,6 +49,7 @@ def issue(
         parent=parent,
         txn=txn,
         task=task,
+        stated=dict(facts),
     )
     return mint(claims, keyfiles.load_private(settings.keys, "sts", name, "", now=now))
 
@@ -72,6 +75,15 @@ def person(ctx: click.Context, person_id: str, tenant: str) -> str:
 )
 @click.option("--txn", default="", help="Transaction that the token belongs to.")
 @click.option("--task", default="", help="Task that the token belongs to.")
+@click.option(
+    "--fact",
+    "facts",
+    nargs=2,
+    type=(click.Choice(NAMES), click.IntRange(0)),
+    multiple=True,
+    metavar="NAME N",
+    help="A number for rules to read, such as `risk.percent 40` or `budget.left_micros 2500000` (repeat).",
+)
 @context.tenant_option
 @click.pass_context
 def token(ctx: click.Context, /, agent_id: str, tenant: str | None, **claims: Any) -> None:
