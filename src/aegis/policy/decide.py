@@ -20,7 +20,8 @@ from aegis.model.decision import ApprovalTerms, Decision, Guard, Outcome, Policy
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
 from aegis.policy.evidence import join_terms, satisfies
-from aegis.policy.ir import DEFAULT_DENY, SHADOW_SET
+from aegis.policy.guard import NAME as RULES
+from aegis.policy.ir import DEFAULT_DENY, SHADOW_REVISION, SHADOW_SET
 from aegis.policy.redaction import join_redactions
 
 ERROR = "error"
@@ -92,9 +93,12 @@ def _fold(verdicts: Sequence[Verdict], proposal: Proposal, facts: Facts) -> tupl
     return Outcome.ALLOW, by_effect[Outcome.ALLOW], approved
 
 
-def _would_be(verdicts: Iterable[Verdict], proposal: Proposal, facts: Facts) -> Outcome:
-    """The outcome if every verdict were live."""
-    return _fold([verdict for verdict in verdicts if verdict.rule != SHADOW_SET], proposal, facts)[0]
+def _would_be(verdicts: Sequence[Verdict], proposal: Proposal, facts: Facts) -> Outcome:
+    """The outcome if every verdict were live; a whole revision in shadow stands in the place of the rules that decide."""
+    spoken = [verdict for verdict in verdicts if verdict.rule not in (SHADOW_SET, SHADOW_REVISION)]
+    if any(verdict.rule == SHADOW_REVISION for verdict in verdicts):
+        spoken = [verdict for verdict in spoken if verdict.guard != RULES]
+    return _fold(spoken, proposal, facts)[0]
 
 
 def _terms(verdicts: Iterable[Verdict]) -> ApprovalTerms | None:

@@ -16,6 +16,7 @@ from aegis.model.history import Phase, ReadingKind, Test
 ANY_TOOL = "*"
 DEFAULT_DENY = "default-deny"
 SHADOW_SET = "shadow-set"
+SHADOW_REVISION = "shadow-revision"
 CONTRACT = "#contract"
 
 Scalar = str | int | float | bool

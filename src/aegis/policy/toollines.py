@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from aegis.model.contract import Contract
 from aegis.model.node import Node, choices, nearest
 from aegis.policy.contracts import drawn
-from aegis.policy.ir import DEFAULT_DENY, SHADOW_SET, Argument, Kind, Labels, ToolLine
+from aegis.policy.ir import DEFAULT_DENY, SHADOW_REVISION, SHADOW_SET, Argument, Kind, Labels, ToolLine
 from aegis.policy.remembered import field
 from aegis.policy.versions import parse_range
 
@@ -95,4 +95,4 @@ def _labels(node: Node) -> Labels:
 
 def is_reserved(rule: str) -> bool:
     """Whether a rule may not have this id because decisions use it themselves."""
-    return rule in (DEFAULT_DENY, SHADOW_SET, "halted", "safe-mode")
+    return rule in (DEFAULT_DENY, SHADOW_SET, SHADOW_REVISION, "halted", "safe-mode")

@@ -25,8 +25,11 @@ class NoPolicyGuard:
 
 def guards(enforced: Ruling | None, shadow: Ruling | None) -> tuple[Guard, ...]:
     """What asks the policy. With nothing enforced, a set in shadow lets all pass and records; with no set, nothing passes."""
+    if enforced is None and shadow is None:
+        return (NoPolicyGuard(),)
     if enforced is None:
-        return (RulesGuard(replace(shadow.policy, shadow=True), shadow.data),) if shadow else (NoPolicyGuard(),)
+        assert shadow is not None
+        return (RulesGuard(replace(shadow.policy, shadow=True), shadow.data),)
     rules = RulesGuard(enforced.policy, enforced.data)
     return (rules, ShadowGuard(shadow.policy, shadow.data)) if shadow else (rules,)
 
