@@ -18,7 +18,7 @@ class NoPolicyGuard:
 
     name = "policy"
 
-    def __call__(self, _proposal: Proposal, _facts: Facts) -> tuple[Verdict, ...]:
+    def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
         """One deny."""
         return (Verdict(guard=self.name, effect=Outcome.DENY, rule=NO_POLICY, reason="no policy of this tenant could be loaded"),)
 
