@@ -9,16 +9,15 @@ from typing import Any, Self
 import pytest
 
 from aegis.errors import CanonicalError
-from aegis.model.decision import Decision
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
 from aegis.policy.decide import decide
 from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import Policy
 from aegis.policy.rego import module
+from aegis.policy.rego.answer import plain
 from aegis.policy.rego.asked import document
 from aegis.policy.rego.names import entry_point
-from aegis.policy.rego.tools import terms_of
 
 UNENCODABLE = "unencodable"
 
@@ -28,6 +27,16 @@ def engine_class() -> Any:
     return pytest.importorskip(
         "opa_bindings.engine", reason="no OPA here: see requirements/opa.txt", exc_type=ImportError
     ).OpaEngine
+
+
+def parse(text: str) -> Any:
+    """The syntax tree of a module; `ValueError` when it is not Rego."""
+    with engine_class()() as engine:
+        try:
+            (found,) = engine.eval_query('tree := rego.parse_module("custom.rego", input.text)', {"text": text})
+        except Exception as error:
+            raise ValueError(str(error)) from None
+        return found["tree"]
 
 
 class Opa:
@@ -66,19 +75,6 @@ class Opa:
 def native(guard: RulesGuard, proposal: Proposal, facts: Facts) -> dict[str, Any]:
     """The decision of native evaluation in the words of the Rego entry point."""
     return plain(decide(proposal, facts, [guard]))
-
-
-def plain(decision: Decision) -> dict[str, Any]:
-    """A decision in the words of the Rego entry point."""
-    return {
-        "outcome": str(decision.outcome),
-        "would_be": None if decision.would_be is None else str(decision.would_be),
-        "rules": list(decision.rules),
-        "matched": list(decision.matched),
-        "shadow": list(decision.shadow),
-        "redactions": [{"stage": str(each.stage), "path": each.path, "form": each.form} for each in decision.redactions],
-        "terms": terms_of(decision.terms) if decision.terms is not None else None,
-    }
 
 
 __all__ = ["Opa", "native", "plain", "engine_class", "UNENCODABLE"]

@@ -405,6 +405,94 @@ contract_rule(tool) := concat("", [tool, "#contract"]) if is_tool_name(tool)
 
 contract_rule(tool) := "unknown#contract" if not is_tool_name(tool)
 
+custom_hit(given, name, live) := {
+	"id": given.id,
+	"effect": given.effect,
+	"live": [given.live, live] == [true, true],
+	"custom": true,
+	"redactions": object.get(given, ["redactions"], []),
+	"terms": object.get(given, ["terms"], null),
+} if {
+	is_custom_hit(given, name)
+}
+
+custom_hit(given, name, _) := {"id": concat("", [name, "#hit"]), "effect": "error", "live": true} if {
+	not is_custom_hit(given, name)
+}
+
+is_custom_hit(given, name) if {
+	is_object(given)
+	every key, _ in given { key in {"id", "effect", "live", "redactions", "terms"} }
+	id := object.get(given, ["id"], null)
+	is_tool_name(id)
+	startswith(id, concat("", [name, "."]))
+	is_boolean(object.get(given, ["live"], null))
+	suits(
+		object.get(given, ["effect"], null),
+		object.get(given, ["redactions"], []),
+		object.get(given, ["terms"], null),
+	)
+}
+
+suits("allow", redactions, terms) if {
+	redactions == []
+	terms == null
+}
+
+suits("deny", redactions, terms) if {
+	redactions == []
+	terms == null
+}
+
+suits("sanitize", redactions, terms) if {
+	is_array(redactions)
+	count(redactions) > 0
+	every each in redactions { is_redaction(each) }
+	terms == null
+}
+
+suits("approval_needed", redactions, terms) if {
+	redactions == []
+	is_object(terms)
+	every key, _ in terms { key in {"approver_sets", "quorum", "ttl_seconds", "not_requester"} }
+	is_array(object.get(terms, ["approver_sets"], null))
+	count(object.get(terms, ["approver_sets"], null)) > 0
+	every group in object.get(terms, ["approver_sets"], null) { is_approver_set(group) }
+	is_count(object.get(terms, ["quorum"], null))
+	is_count(object.get(terms, ["ttl_seconds"], null))
+	is_boolean(object.get(terms, ["not_requester"], null))
+}
+
+is_approver_set(group) if {
+	all_strings(group)
+	count(group) > 0
+	every who in group { regex.match(`^(?:role|person):.+$`, who) }
+}
+
+is_count(v) if {
+	sure_integer(v)
+	v > 0
+	v <= 2592000
+}
+
+is_redaction(each) if {
+	is_object(each)
+	every key, _ in each { key in {"stage", "path", "form"} }
+	stage := object.get(each, ["stage"], null)
+	path := object.get(each, ["path"], null)
+	is_string(path)
+	startswith(path, object.get({"request": "/args/", "response": "/result"}, [stage], "?"))
+	is_form(object.get(each, ["form"], null))
+}
+
+is_form(form) if form in {"drop", "mask", "hash", "tokenise", "last4"}
+
+is_form(form) if {
+	is_string(form)
+	startswith(form, "regex:")
+	count(form) > 6
+}
+
 is_tool_name(tool) if {
 	is_string(tool)
 	count(tool) <= 256

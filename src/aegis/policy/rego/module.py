@@ -11,6 +11,7 @@ from typing import Any
 from aegis.policy.hosts import entry_complaint
 from aegis.policy.ir import Policy
 from aegis.policy.rego.conditions import HOSTS, TENANT, Writer
+from aegis.policy.rego.custom import name_of
 from aegis.policy.rego.lib import FOLD, FOLD_PATH, LIB, LIB_PATH
 from aegis.policy.rego.literals import term
 from aegis.policy.rego.names import file_of, identifier, root, tool_package
@@ -31,7 +32,11 @@ def library() -> dict[str, str]:
 
 
 def modules(policy: Policy) -> dict[str, str]:
-    """Path -> source of the modules of this set; the same set gives the same bytes."""
+    """Path -> source of the modules of this set; the same set gives the same bytes.
+
+    Raises:
+        ConfigError: A hand-written module has not the package that it should have; `custom.problems` says more.
+    """
     numbered = {rule.id: number for number, rule in enumerate(sorted(policy.rules, key=lambda rule: rule.id), 1)}
     found = {
         file_of(f"{root(policy.tenant)}.main"): _main(policy),
@@ -39,6 +44,8 @@ def modules(policy: Policy) -> dict[str, str]:
     }
     for name, line in sorted(policy.tools.items()):
         found[file_of(tool_package(policy.tenant, name))] = tool_module(policy, line, numbered)
+    for module in policy.rego:
+        found[file_of(f"{root(policy.tenant)}.custom.{name_of(module, policy.tenant)}")] = module.text
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from aegis.model.decision import ApprovalTerms
 from aegis.policy.ir import CONTRACT, SHADOW_SET, Argument, Kind, Policy, Rule, ToolLine
+from aegis.policy.rego.custom import name_of
 from aegis.policy.rego.literals import get, set_of, term
 from aegis.policy.rego.names import root, tool_package
 
@@ -20,6 +21,7 @@ def tool_module(policy: Policy, line: ToolLine, numbered: dict[str, int]) -> str
     parts += [_hit(_constants(rule, policy), "contract", f"rules.fires_{numbered[rule.id]}") for rule in rules]
     if policy.shadow:
         parts.append(_hit({"id": SHADOW_SET, "effect": "allow", "live": True}, "contract"))
+    parts += [_custom(name_of(module, policy.tenant), policy) for module in policy.rego if line.name in module.tools]
     return "\n".join([_head(policy, line), *parts])
 
 
@@ -48,6 +50,19 @@ def _constants(rule: Rule, policy: Policy) -> dict[str, Any]:
 
 def _hit(constants: dict[str, Any], *lines: str) -> str:
     return _rule(f"hits contains {term(constants)}", *lines)
+
+
+def _custom(name: str, policy: Policy) -> str:
+    """What a hand-written module says; that it says nothing at all, not even an empty set, denies."""
+    hits = f"data.{root(policy.tenant)}.custom.{name}.hits"
+    said = _rule(
+        "hits contains hit",
+        "contract",
+        f"some given in {hits}",
+        f"hit := lib.custom_hit(given, {term(name)}, {term(not policy.shadow)})",
+    )
+    missing = _hit({"id": f"{name}#missing", "effect": "error", "live": True}, "contract", f"not says_{name}")
+    return "\n".join([said, missing, f"says_{name} if is_set({hits})\n"])
 
 
 def _rule(head: str, *lines: str) -> str:
