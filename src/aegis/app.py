@@ -25,17 +25,18 @@ from aegis.journal.store import Store
 from aegis.model.approval import Approval
 from aegis.model.contract import Contract
 from aegis.model.contract_guard import ContractGuard
+from aegis.model.decision import PolicyRef
 from aegis.model.principal import Principal
 from aegis.policy.explain import explain
-from aegis.policy.guard import RulesGuard
 from aegis.policy.guards import HaltedGuard
-from aegis.policy.memory import Memory
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
 from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.enforce import Gate
-from aegis.runtime.tenant import Snapshot, Tenant
+from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
+from aegis.runtime.ruling import ruled
+from aegis.runtime.tenant import Ruling, Snapshot, Tenant
 from aegis.runtime.vault import Vault
 from aegis.settings import Settings
 
@@ -68,9 +69,7 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
     """One tenant; its guards stand in the order in which people read them, which never changes a decision."""
     home = settings.tenants / name
     contracts = catalogue.load(home / "tools", name)
-    policy, tenant_data = policies.load(home, name)
-    redaction_key = keyfiles.load_symmetric(settings.keys, "hash", name)
-    return Tenant(
+    base = Tenant(
         name=name,
         directory=found,
         contracts=contracts.newest,
@@ -81,14 +80,22 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
             ChainGuard(),
             ScopeGuard(),
             ContractGuard(contracts.newest, contracts.by_digest),
-            RulesGuard(policy, tenant_data),
             RefusalGuard(),
         ),
-        policy=policy.ref,
+        policy=PolicyRef(),
         environment=settings.gateway.environment,
-        redaction_key=redaction_key,
-        memory=Memory([(policy, tenant_data)], redaction_key),
+        redaction_key=keyfiles.load_symmetric(settings.keys, "hash", name),
     )
+    return ruled(base, ruling_by_files(settings, name, contracts.by_digest), None)
+
+
+def ruling_by_files(settings: Settings, name: str, contracts: Mapping[str, Contract]) -> Ruling | None:
+    """The policy set in the tenant's files; none when there is no file, which is fine if the registry holds one."""
+    home = settings.tenants / name
+    if not (home / policies.FILE).exists():
+        return None
+    policy, data = policies.load(home, name, contracts)
+    return Ruling(policy=policy, data=data, ref=policy.ref)
 
 
 def _effects(contracts: Iterable[Contract]) -> dict[str, str]:
@@ -103,13 +110,15 @@ def _effects(contracts: Iterable[Contract]) -> dict[str, str]:
 class App:
     """The running parts of one gateway process."""
 
-    def __init__(self, settings: Settings, gate: Gate, verifier: Verifier, upstream: HttpUpstream) -> None:
+    def __init__(self, settings: Settings, gate: Gate, verifier: Verifier, upstream: HttpUpstream, rollout: Rollout) -> None:
         self.settings = settings
         self.gate = gate
+        self.rollout = rollout
         self.verifier = verifier
         self._upstream = upstream
         self._followers: list[asyncio.Task[None]] = []
         self._swept: str = "not swept yet"
+        self._unfollowed = ""
 
     async def start(self) -> None:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
@@ -118,7 +127,10 @@ class App:
         await self._upstream.start()
         await self.gate.halts.refresh()
         await self._follow_revocations()
-        self._followers = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_halts())]
+        await self.rollout.refresh()
+        self._some_policy()
+        followers = (self._sweep(), self._follow_halts(), self._follow_policies())
+        self._followers = [asyncio.create_task(follower) for follower in followers]
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
         gc.set_threshold(100_000, 50, 100)
@@ -145,6 +157,8 @@ class App:
             why.append("halts: what is halted cannot be read")
         if self._swept:
             why.append(f"recovery: {self._swept}")
+        if self._unfollowed:
+            why.append(f"policies: {self._unfollowed}")
         return why
 
     def override_token(self, held: Approval, who: Principal) -> str:
@@ -180,6 +194,22 @@ class App:
         for revoked in await self.gate.revocations.recent():
             self.verifier.revoke(revoked.tenant, before=revoked.before, who=revoked.who)
 
+    async def _follow_policies(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self.rollout.refresh()
+                self._unfollowed = ""
+            except Exception as error:  # what serves goes on serving; that nothing newer can be seen is told
+                self._unfollowed = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
+                log.exception("policies")
+
+    def _some_policy(self) -> None:
+        for tenant in self.gate.snapshot:
+            if tenant.enforced is None and tenant.shadow is None and self.rollout.source(tenant.name) is Source.FILES:
+                path = self.settings.tenants / tenant.name / policies.FILE
+                raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
+
     async def _sweep(self) -> None:
         while True:
             try:
@@ -199,16 +229,20 @@ def instance_name(now: datetime) -> str:
 async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     """All parts of a gateway, ready for `App.start`."""
     clock = clock or Clock()
+    desk = policies.PolicyDesk(settings.tenants, settings.keys)
+    stamps = desk.stamps(directory.load_all(settings.tenants))
     tenants = load_tenants(settings)
+    for tenant in tenants.values():
+        desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
     keys = keyfiles.load_public(settings.keys)
     check_keys(settings, keys, tenants)
     upstream = HttpUpstream([contract for tenant in tenants.values() for contract in tenant.by_digest.values()], settings.root)
     store = await open_store(settings, clock)
     vault = Vault(store, lambda tenant: keyfiles.load_symmetric(settings.keys, "kek", tenant))
-    gate = Gate(
-        store=store, vault=vault, clock=clock, upstream=upstream, snapshot=Snapshot(tenants), instance=instance_name(clock.now())
-    )
-    return App(settings, gate, Verifier(keys, audience=settings.gateway.audience), upstream)
+    snapshot, instance = Snapshot(tenants), instance_name(clock.now())
+    gate = Gate(store=store, vault=vault, clock=clock, upstream=upstream, snapshot=snapshot, instance=instance)
+    rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
+    return App(settings, gate, Verifier(keys, audience=settings.gateway.audience), upstream, rollout)
 
 
 def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) -> None:
@@ -229,7 +263,11 @@ async def why(app: App, tenant: str, request_id: str) -> list[str]:
     recorded = await app.gate.recorded(tenant, request_id)
     if recorded is None:
         return []
-    policy, data = policies.load(app.settings.tenants / tenant, tenant)
+    await app.rollout.refresh()
+    ruling = app.gate.tenant(tenant).enforced or app.gate.tenant(tenant).shadow
+    if ruling is None:
+        return []
+    policy, data = ruling.policy, ruling.data
     proposal, facts, decision = recorded.proposal, recorded.facts, recorded.decision
     told = explain(
         decision,

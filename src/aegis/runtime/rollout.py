@@ -2,7 +2,7 @@
 
 Each turn reads the activations of all tenants at once. One that is new is taken only if all of this holds: a publisher of the
 tenant signed it; its counter is not below one that was seen here, and the journal tells of no later one; the release and the bundle
-that it names are signed, whole and of this tenant; the set compiles to what was signed, with the contracts that are at hand; its own
+that it names are signed, whole and of this tenant; the set compiles to what was signed, with the contracts that are at hand; its
 tests pass. Otherwise it is refused: that is recorded and shown, and what served goes on serving. If nothing served (a start),
 everything of the tenant is denied.
 
@@ -120,6 +120,10 @@ class Rollout:
     def status(self) -> tuple[Status, ...]:
         """What rules each tenant here."""
         return tuple(_status(tenant, self._seen[tenant.name]) for tenant in self._snapshot)
+
+    def source(self, name: str) -> Source:
+        """Who says what decides for a tenant."""
+        return self._seen[name].source
 
     def _tenant(self, name: str) -> Tenant:
         found = self._snapshot.get(name)
