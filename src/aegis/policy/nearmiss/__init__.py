@@ -7,6 +7,7 @@ calls      from values at places to the input of a test
 probes     hits and near misses of a rule
 """
 
+from aegis.policy.nearmiss.calls import whole_call
 from aegis.policy.nearmiss.probes import Probe, Probes, as_case, few, probe, probes
 
-__all__ = ["Probe", "Probes", "as_case", "few", "probe", "probes"]
+__all__ = ["Probe", "Probes", "as_case", "few", "probe", "probes", "whole_call"]

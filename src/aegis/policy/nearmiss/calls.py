@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aegis.policy.ir import Kind, Rule, ToolLine
+from msgspec.structs import replace
+
+from aegis.model.facts import Facts
+from aegis.model.proposal import Proposal
+from aegis.policy.ir import Kind, Policy, Rule, ToolLine
 from aegis.policy.nearmiss.solve import Chosen, nested
 from aegis.policy.nearmiss.values import ABSENT, sample
 from aegis.policy.parsed import PORTS
+from aegis.policy.places import STATED
 from aegis.policy.pointer import tokens
+from aegis.policy.selftest import call
 
 _EMPTY_IS_ABSENT = frozenset({"environment", "subject.id", "run.id", "run.task"})
-_MAY_LACK = ("labels.", "tool_labels.", "budget.", "risk.", "confidence.", "history.")
+_UNKNOWN_IF_LEFT_OUT = ("budget.", "risk.", "confidence.", "history.")
 _HOSTS = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1", "name": "host.example"}
 
 
@@ -41,7 +47,7 @@ def assemble(chosen: Chosen, line: ToolLine) -> dict[str, Any] | None:
     for name, value in chosen.items():
         if name.startswith(("args.", "parsed.", "tool_labels.")) or name in ("tool", "tenant"):
             continue
-        if value is ABSENT and name.startswith(_MAY_LACK):
+        if value is ABSENT and name.startswith(_UNKNOWN_IF_LEFT_OUT):
             continue
         if value is ABSENT and name not in _EMPTY_IS_ABSENT:
             return None
@@ -51,6 +57,20 @@ def assemble(chosen: Chosen, line: ToolLine) -> dict[str, Any] | None:
         | {f"args.{name}": value for name, value in arguments.items()}
         | dict.fromkeys((f"args.{name}" for name in gone), ABSENT)
     )
+
+
+def whole_call(policy: Policy, given: Mapping[str, Any]) -> tuple[Proposal, Facts]:
+    """A whole call around an input, with the readings that it names."""
+    proposal, facts = call(policy, {"tenant": policy.tenant, **given})
+    labels = {part: tuple(given[f"labels.{part}"]) for part in ("call", "run") if f"labels.{part}" in given}
+    readings = replace(
+        facts,
+        history=dict(facts.history) | {name[8:]: value for name, value in given.items() if name.startswith("history.")},
+        stated=dict(facts.stated) | {name: value for name, value in given.items() if name in STATED},
+        call_labels=labels.get("call", facts.call_labels),
+        run_labels=labels.get("run", facts.run_labels),
+    )
+    return proposal, readings
 
 
 def edited(rule: Rule, line: ToolLine) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aegis.model.decision import Outcome
+from aegis.policy.analysis.truth import Atom, Ground, atoms, place
 from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import ANY_TOOL, Leaf, Op, Operand, Policy, Quantified, Rule, TenantRef, ToolLine
-from aegis.policy.nearmiss.calls import assemble, edited, given_already
-from aegis.policy.nearmiss.solve import Atom, Ground, atoms, place, pools, solutions
-from aegis.policy.selftest import call
+from aegis.policy.nearmiss.calls import assemble, edited, given_already, whole_call
+from aegis.policy.nearmiss.solve import pools, solutions
 from aegis.policy.tenantdata import lookup
 
 _INVENTED: Mapping[str, Any] = {
@@ -103,7 +103,7 @@ class _Asked:
         ground = Ground(policy=self._policy, tenant_data=self._data, quiet=self._rule.effect is Outcome.SANITIZE)
         found = list(self._solved(ground))
         if not any(self._fires(each) for each in found) and self._rule.effect is not Outcome.ALLOW:
-            found = list(self._solved(replace(ground, lenient=True)))
+            found = list(self._solved(ground, lenient=True))
         values = {name: pool for name, pool in pools(self._rule.when, ground).items() if name not in self._fixed}
         for chosen in [each for each in found if self._fires(each)][:_CONTEXTS]:
             yield from self._tried(chosen, "")
@@ -111,13 +111,13 @@ class _Asked:
                 for value in pool:
                     yield from self._tried({**chosen, name: value}, name)
 
-    def _solved(self, ground: Ground) -> Iterator[dict[str, Any]]:
+    def _solved(self, ground: Ground, *, lenient: bool = False) -> Iterator[dict[str, Any]]:
         when = self._rule.when
         assert when is not None, "a rule without a condition has nothing to solve"
         seen = set()
         targets: list[Atom | None] = [*atoms(when), None]
         for target in targets:
-            for chosen in solutions(when, ground, target, self._fixed)[: 1 if target is not None else None]:
+            for chosen in solutions(when, ground, target, self._fixed, lenient=lenient)[: 1 if target is not None else None]:
                 if repr(chosen) not in seen:
                     seen.add(repr(chosen))
                     yield chosen
@@ -135,7 +135,7 @@ class _Asked:
 
     def _asked(self, given: Mapping[str, Any]) -> bool | None:
         """Whether the rule fires; nothing when the call breaks the contract."""
-        verdicts = self._guard(*call(self._policy, {"tenant": self._policy.tenant, **given}))
+        verdicts = self._guard(*whole_call(self._policy, given))
         if any(verdict.effect == "error" for verdict in verdicts):
             return None
         return any(verdict.rule == self._rule.id for verdict in verdicts)

@@ -6,37 +6,18 @@ spent, so its cost is bounded whatever the condition.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from aegis.model.principal import Link
-from aegis.policy.ir import (
-    AllOf,
-    AnyOf,
-    Condition,
-    Leaf,
-    ListRef,
-    Literal,
-    Not,
-    Op,
-    Operand,
-    Path,
-    Policy,
-    Quantified,
-    Quantifier,
-)
-from aegis.policy.native import CHAIN, compile_condition
+from aegis.policy.analysis.truth import Ask, Atom, Ground, asker, atoms, place, resolve
+from aegis.policy.ir import AllOf, AnyOf, Condition, Leaf, Not, Op, Quantified, Quantifier
+from aegis.policy.native import CHAIN
 from aegis.policy.nearmiss.values import ABSENT, edges
-from aegis.policy.tenantdata import lookup
 
-Atom = Leaf | Quantified
 Chosen = Mapping[str, Any]
 FUEL = 4000
 SOLUTIONS = 3
-_SUBJECT = "v"
 _OF_TEXT = (Op.STARTS_WITH, Op.ENDS_WITH, Op.LONGER_THAN, Op.SHORTER_THAN, Op.MATCHES)
 LINK = {"id": "agent:link", "trust": 5}
 
@@ -48,42 +29,14 @@ class Goal(Struct, frozen=True):
     want: bool
 
 
-class Ground(Struct, frozen=True, kw_only=True):
-    """What comparisons are evaluated with. `quiet` holds in sanitize rules, where an absent optional argument answers no.
-
-    `lenient` counts unknown as met, which is what it is to every rule but one that allows.
-    """
-
-    policy: Policy
-    tenant_data: Mapping[str, Any]
-    quiet: bool = False
-    lenient: bool = False
-
-
-def place(path: Path) -> str:
-    """The name of a place in an assignment."""
-    return ".".join(path.parts)
-
-
-def atoms(condition: Condition | None) -> list[Atom]:
-    """Every comparison; those inside a quantified one are not entered."""
-    if condition is None:
-        return []
-    if isinstance(condition, Leaf | Quantified):
-        return [condition]
-    if isinstance(condition, Not):
-        return atoms(condition.condition)
-    return [atom for part in condition.conditions for atom in atoms(part)]
-
-
 def solutions(
-    condition: Condition, ground: Ground, target: Atom | None = None, start: Chosen | None = None
+    condition: Condition, ground: Ground, target: Atom | None = None, start: Chosen | None = None, *, lenient: bool = False
 ) -> list[dict[str, Any]]:
     """Some assignments that meet the condition; none when none was found, which does not prove that there is none.
 
-    `start` are values that are given already.
+    `start` are values that are given already. `lenient` counts unknown as met, as every rule does but one that allows.
     """
-    search = _Search(ground, pools(condition, ground))
+    search = _Search(ground, pools(condition, ground), lenient=lenient)
     return list(search.some([Goal(condition, want=True)], start or {}, target))
 
 
@@ -105,43 +58,15 @@ def pools(condition: Condition, ground: Ground) -> dict[str, list[Any]]:
     return found
 
 
-def truth(atom: Atom, value: Any, ground: Ground) -> bool | None:
-    """What a comparison says of a value at its place."""
-    if value is ABSENT and atom.path.argument and ground.quiet and not (isinstance(atom, Leaf) and atom.op is Op.PRESENT):
-        return False
-    chain = atom.path.text == CHAIN
-    moved = atom if chain else replace(atom, path=Path(atom.path.text, ("args", _SUBJECT), atom.path.kind))
-    moved = moved if chain else replace(moved, path=replace(moved.path, text=f"args.{_SUBJECT}"))
-    view = _stand_in(value, chain=chain)
-    answers = [
-        compile_condition(moved, ground.policy, ground.tenant_data, unknown=unknown, absent_is_false=False).fires(view)
-        for unknown in (False, True)
-    ]
-    return answers[0] if answers[0] is answers[1] else None
-
-
-def _stand_in(value: Any, *, chain: bool) -> SimpleNamespace:
-    """As much of the input of a decision as one comparison reads."""
-    links = tuple(Link(agent_id=link["id"], trust=link["trust"]) for link in value) if chain else ()
-    return SimpleNamespace(args={_SUBJECT: value}, principal=SimpleNamespace(chain=links))
-
-
-def resolve(operand: Operand, ground: Ground) -> Any:
-    """The value of an operand; `None` when the tenant's data does not have it."""
-    if isinstance(operand, Literal):
-        return operand.value
-    if isinstance(operand, ListRef):
-        return ground.policy.lists[operand.name]
-    return lookup(ground.tenant_data, operand.parts, ground.policy.tenant_shape[".".join(operand.parts)])
-
-
 class _Search:
     """Backtracking over the pools."""
 
-    def __init__(self, ground: Ground, found: Mapping[str, list[Any]]) -> None:
+    def __init__(self, ground: Ground, found: Mapping[str, list[Any]], *, lenient: bool) -> None:
         self._ground = ground
+        self._lenient = lenient
         self._pools = found
         self._fuel = FUEL
+        self._asks: dict[int, Ask] = {}
         self._known: dict[tuple[int, str], bool | None] = {}
 
     def some(self, goals: Sequence[Goal], chosen: Chosen, target: Atom | None) -> Iterator[dict[str, Any]]:
@@ -196,9 +121,10 @@ class _Search:
         self._fuel -= 1
         key = id(atom), repr(value)
         if key not in self._known:
-            self._known[key] = truth(atom, value, self._ground)
+            ask = self._asks.get(id(atom)) or self._asks.setdefault(id(atom), asker(atom, self._ground))
+            self._known[key] = ask(value)
         found = self._known[key]
-        return found is want or (found is None and self._ground.lenient)
+        return found is want or (found is None and self._lenient)
 
 
 def _edges(leaf: Leaf, ground: Ground) -> list[Any]:
