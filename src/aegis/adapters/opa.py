@@ -63,8 +63,8 @@ class OpaEngine:
     async def ask(self, policy: Policy, document: Mapping[str, Any], *, revision: str) -> tuple[Verdict, ...]:
         """What OPA says about the call in `document`; it raises nothing but cancellation.
 
-        `document` is from `aegis.policy.rego.asked`. `revision` is the bundle that must have answered, or the digest of `policy` for
-        an OPA that was given plain files.
+        `document` is from `aegis.policy.rego.asked`. `revision` is the bundle that must have answered, or the digest of `policy`
+        for an OPA that was given plain files.
         """
         try:
             body = json.dumps({"input": document}, allow_nan=False, ensure_ascii=False).encode()
@@ -135,7 +135,7 @@ def parser(program: str) -> Callable[[str], dict[str, Any]]:
             done = subprocess.run(  # noqa: S603 - the operator's own OPA
                 command, input=text, capture_output=True, text=True, timeout=PARSE_SECONDS, check=False
             )
-            tree = json.loads(done.stdout)
+            tree = json.loads(done.stdout or done.stderr)
         except (OSError, subprocess.TimeoutExpired, ValueError) as error:
             raise ValueError(f"`{program} parse` gave no syntax tree ({type(error).__name__})") from None
         if done.returncode or not isinstance(tree, dict) or "package" not in tree:

@@ -23,6 +23,7 @@ from aegis.policy.ir import CONTRACT, SHADOW_SET, Policy, Rule
 from aegis.policy.native import compile_rule
 from aegis.policy.rego.custom import name_of
 from aegis.policy.rego.tools import terms_of
+from aegis.policy.toollines import is_dotted
 
 ANSWER, REVISION = "opa#answer", "opa#revision"
 _REASONS = {
@@ -118,7 +119,7 @@ class Reader:
     def _is_error(self, rule: str) -> bool:
         tool, mark, rest = rule.partition("#")
         if f"{mark}{rest}" == CONTRACT:
-            return tool == "unknown" or tool in self._policy.tools
+            return is_dotted(tool)
         return rule in _REASONS or (rest in ("hit", "missing") and f"{tool}." in self._names)
 
 
