@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from tests.store.homes import event, put, sealed, unit
+from tests.store.homes import START, event, put, sealed, unit
 
 from aegis.adapters import fsck, migrate, schema
 from aegis.adapters.fsck import MAX_FINDINGS, check
 from aegis.crypto.digest import sha256
 from aegis.errors import CorruptStoreError, StoreError
 from aegis.journal.unit import Unit
+from aegis.model.history import Entry, Phase
 
 
 def raw(kind: str, text: str) -> str:
@@ -39,7 +40,7 @@ DAMAGE = {
     ),
     "another number": ("UPDATE event SET seq = 7 WHERE tenant = 'acme' AND seq = 2", "acme", "event 7", "`seq`"),
     "a gap": ("DELETE FROM event WHERE tenant = 'acme' AND seq = 1", "acme", "event 2", "gap"),
-    "a cut tail": ("DELETE FROM event WHERE tenant = 'acme' AND seq = 2", "acme", "head", "3 events"),
+    "a cut tail": ("DELETE FROM event WHERE tenant = 'acme' AND seq = 3", "acme", "head", "4 events"),
     "a lost head": ("DELETE FROM head WHERE tenant = 'acme'", "acme", "head", "0 events"),
     "a head beyond the end": ("UPDATE head SET next = 9 WHERE tenant = 'globex'", "globex", "head", "9 events"),
     "a wrong latest time": ("UPDATE head SET latest = 0 WHERE tenant = 'acme'", "acme", "head", "latest"),
@@ -52,6 +53,15 @@ DAMAGE = {
     "a payload without its event": ("UPDATE payload SET event_id = 'x'", "acme", "payload x/arguments", "no such event"),
     "a payload of another tenant": ("UPDATE payload SET tenant = 'globex'", "globex", "payload e0/arguments", "no such event"),
     "a key that was never known": ("UPDATE payload SET key_id = 'x'", "acme", "payload e0/arguments", "data key"),
+    "a phase that is none": ("UPDATE history SET phase = 'x' WHERE id = 'h1'", "acme", "history h1", "phase"),
+    "a time before 1970": ("UPDATE history SET at = -1 WHERE id = 'h1'", "acme", "history h1", "1970"),
+    "a field that is neither string nor integer": (
+        """UPDATE history SET fields = '{"n": 1.5}' WHERE id = 'h1'""",
+        "acme",
+        "history h1",
+        "strings and integers",
+    ),
+    "fields that are no object": ("UPDATE history SET fields = '[]' WHERE id = 'h1'", "acme", "history h1", "object"),
     "an empty key": ("UPDATE data_key SET wrapped = RAW()", "acme", "data key key_1", "empty"),
 }
 
@@ -61,6 +71,8 @@ async def fill(store):
     await store.commit(Unit(tenant="acme", events=(event("acme", "e0"),), payloads=(sealed("e0"),), writes=(put("c1"),)))
     await store.commit(unit("acme", "e1", "e2", minutes=1))
     await store.commit(unit("globex", "f0"))
+    remembered = Entry(id="h1", tool="pay", at=START, phase=Phase.OPEN, fields={"n": 1, "s": "x"})
+    await store.commit(Unit(tenant="acme", events=(event("acme", "e3"),), remember=(remembered,)))
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -78,8 +90,8 @@ async def test_a_store_that_contradicts_itself_is_found_out(store, home, name):
 async def test_a_damaged_end_is_not_opened_but_for_fsck(store, home):
     await fill(store)
     await store.close()
-    home.sql("DELETE FROM event WHERE tenant = 'acme' AND seq = 2")
-    with pytest.raises(CorruptStoreError, match=r"`acme`.*3 events.*2"):
+    home.sql("DELETE FROM event WHERE tenant = 'acme' AND seq = 3")
+    with pytest.raises(CorruptStoreError, match=r"`acme`.*4 events.*3"):
         await home.open()
     found = await (await home.open(check=False)).fsck()
     assert [each.place for each in found] == ["head"]
@@ -88,8 +100,8 @@ async def test_a_damaged_end_is_not_opened_but_for_fsck(store, home):
 async def test_the_last_event_is_looked_at_when_a_store_is_opened(store, home):
     await fill(store)
     await store.close()
-    home.sql(f"UPDATE event SET digest = '{sha256(b'x')}' WHERE tenant = 'acme' AND seq = 2")
-    with pytest.raises(CorruptStoreError, match="event 2"):
+    home.sql(f"UPDATE event SET digest = '{sha256(b'x')}' WHERE tenant = 'acme' AND seq = 3")
+    with pytest.raises(CorruptStoreError, match="event 3"):
         await home.open()
 
 
@@ -144,6 +156,19 @@ def test_the_revision_of_the_code_is_the_head_of_the_history():
     from alembic.script import ScriptDirectory
 
     assert ScriptDirectory.from_config(migrate._config()).get_heads() == [schema.REVISION]
+
+
+async def test_a_store_of_the_first_revision_is_brought_up_with_its_data(store, home):
+    await store.data_key("acme", "", ("key_1", b"wrapped"))
+    first = await store.commit(unit("acme", "e0", writes=(put("c1"),)))
+    await store.close()
+    home.sql("DROP TABLE history", "UPDATE alembic_version SET version_num = 'r0001'")
+    store = await home.open()
+    assert await store.events("acme") == first.events
+    remembered = Entry(id="h1", tool="pay", at=START, phase=Phase.OPEN)
+    await store.commit(Unit(tenant="acme", events=(event("acme", "e1"),), remember=(remembered,)))
+    assert await store.fsck() == ()
+    assert home.sql("SELECT id FROM history") == [("h1",)]
 
 
 async def test_a_store_that_stands_before_the_first_revision_is_brought_up(home):

@@ -18,45 +18,62 @@ from aegis.model.history import MAX_TOTAL, Entry, Expect, Measure, Phase, Query,
 _numbers = itertools.count()
 
 FIELDS = ("n", "s", "parsed.to.domain", "ü[0]")
-values = st.one_of(
-    st.integers(-3, 3),
-    st.sampled_from([MAX_TOTAL, -MAX_TOTAL, MAX_TOTAL - 1, 2**32, -(2**32) - 1]),
-    st.sampled_from(["", "1", "-1", "a", "A", "é", "\U0001f600", "\uffff", '"', "true", "null"]),
-)
-instants = st.integers(-3, 3).map(lambda n: START + timedelta(microseconds=n))
+EARLY = START - timedelta(seconds=1)
+LARGE = (MAX_TOTAL, -MAX_TOTAL, MAX_TOTAL - 1, 2**32, -(2**32) - 1)
+TEXTS = ("", "1", "-1", "a", "B", "é", "\U0001f600", "\uffff", '"', "true")
+
+
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    """The usual choice half of the time: a law of readings says nothing while hardly any entry is ever read."""
+    return st.sampled_from([usual] * len(others) + list(others))
+
+
+values = st.one_of(st.integers(-2, 2), st.integers(-2, 2), st.sampled_from(LARGE), st.sampled_from(TEXTS))
+instants = st.integers(-2, 2).map(lambda n: START + timedelta(microseconds=n))
 ids = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 phases = st.sampled_from(list(Phase))
-agents = st.sampled_from(["", "x", "y"])
+agents = st.sampled_from(["x", "y", ""])
 entries = st.builds(
     Entry,
     id=ids,
-    tool=st.sampled_from(["pay", "read"]),
+    tool=mostly("pay", "read"),
     at=instants,
     phase=phases,
     agent=agents,
     run=agents,
     subject=agents,
-    fields=st.dictionaries(st.sampled_from(FIELDS), values, max_size=4),
+    fields=st.fixed_dictionaries({"n": values}, optional=dict.fromkeys(FIELDS[1:], values)),
 )
 tests = st.builds(
     history.Test,
-    field=st.sampled_from([*FIELDS, "missing"]),
+    field=mostly("n", *FIELDS, "missing"),
     op=st.sampled_from(["eq", "ne", "in", "gt", "gte", "lt", "lte"]),
     values=st.lists(values, max_size=3).map(tuple),
 )
+pins = mostly("", "x", "y")
 queries = st.builds(
     Query,
-    tool=st.sampled_from(["", "pay", "read"]),
-    phases=st.lists(phases, max_size=5).map(tuple) | st.just(tuple(Phase)),
-    since=instants,
+    tool=mostly("", "pay", "read"),
+    phases=mostly(tuple(Phase), history.ALLOWED, (Phase.FAILED,), ()),
+    since=st.just(EARLY) | instants,
     measure=st.sampled_from(list(Measure)),
-    of=st.sampled_from([*FIELDS, "missing"]),
-    agent=agents,
-    run=agents,
-    subject=agents,
-    tests=st.lists(tests, max_size=2).map(tuple),
-    excluding=ids | st.just(""),
+    of=mostly("n", *FIELDS, "missing"),
+    agent=pins,
+    run=pins,
+    subject=pins,
+    tests=st.just(()) | st.tuples(tests) | st.tuples(tests, tests),
+    excluding=mostly("", "a", "b"),
 )
+near = st.builds(
+    Query,
+    tool=st.just(""),
+    phases=mostly(tuple(Phase), history.ALLOWED, (Phase.FAILED,)),
+    since=st.just(EARLY),
+    measure=st.sampled_from(list(Measure)),
+    of=st.just("n"),
+    excluding=mostly("", "a"),
+)
+"""Questions that nearly every change of the history answers otherwise."""
 
 MEASURES = {
     ReadingKind.COUNT: Measure.COUNT,
@@ -68,7 +85,7 @@ MEASURES = {
 @st.composite
 def expects(draw: st.DrawFn) -> Expect:
     kind = draw(st.sampled_from(list(ReadingKind)))
-    pair = [replace(draw(queries), measure=MEASURES.get(kind, Measure.LAST)) for _ in range(2)]
+    pair = [replace(draw(near | queries), measure=MEASURES.get(kind, Measure.LAST)) for _ in range(2)]
     reading = Reading(
         kind=kind,
         event=pair[0],
@@ -76,7 +93,7 @@ def expects(draw: st.DrawFn) -> Expect:
         own=draw(st.none() | values),
     )
     return Expect(
-        reading=reading, op=draw(st.sampled_from(["eq", "gt", "lte"])), bound=draw(st.integers(0, 2)), truth=draw(st.booleans())
+        reading=reading, op=draw(st.sampled_from(["eq", "gt", "lte"])), bound=draw(st.integers(0, 3)), truth=draw(st.booleans())
     )
 
 
@@ -122,7 +139,7 @@ def player(request, tmp_path):
     where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
     home = Home(request.param, where)
     with asyncio.Runner() as runner:
-        yield runner, runner.run(home.open()), 150 if request.param == "sqlite" else 80
+        yield runner, runner.run(home.open()), 100 if request.param == "sqlite" else 60
         runner.run(home.close())
 
 
@@ -166,7 +183,7 @@ def test_a_group_that_expects_and_remembers_is_as_if_each_unit_had_come_by_itsel
             assert await store.measure(tenant, about) == tuple(measure(kept.values(), query) for query in about)
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(groups, st.lists(queries, min_size=3, max_size=6))
+    @given(groups, st.lists(near | queries, min_size=3, max_size=6))
     def law(asked: list[list[dict[str, Any]]], about: list[Query]) -> None:
         runner.run(play(asked, about))
 

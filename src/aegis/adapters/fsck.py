@@ -18,8 +18,10 @@ from aegis.errors import CanonicalError, CorruptStoreError, StoreError
 from aegis.journal.store import Finding
 from aegis.journal.unit import Row
 from aegis.model.event import VERSION, Stored, instant, origin
+from aegis.model.history import MAX_TOTAL, Phase
 
 MAX_FINDINGS = 1_000
+_PHASES = frozenset(phase.value for phase in Phase)
 
 
 class Inspection(Protocol):
@@ -36,6 +38,9 @@ class Inspection(Protocol):
 
     def rows(self) -> Iterable[Row]:
         """Every row."""
+
+    def history(self) -> Iterable[tuple[str, str, int, str, str]]:
+        """Tenant, id, time, phase and text of the fields of every remembered call."""
 
     def orphans(self) -> Iterable[tuple[str, str, str]]:
         """Tenant, event id and name of every payload without its event."""
@@ -109,6 +114,7 @@ def _findings(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(tenant="", place="database", text=text)
         yield from _journals(inspection.heads(), inspection.events())
         yield from _rows(inspection.rows())
+        yield from _history(inspection.history())
         for tenant, event_id, name in inspection.orphans():
             yield Finding(tenant=tenant, place=f"payload {event_id}/{name}", text="there is no such event")
         for tenant, event_id, name, _ in inspection.keyless():
@@ -148,3 +154,26 @@ def _rows(rows: Iterable[Row]) -> Iterator[Finding]:
             orjson.loads(row.body)
         except orjson.JSONDecodeError:
             yield Finding(tenant=row.tenant, place=place, text="the body is not JSON")
+
+
+def _history(entries: Iterable[tuple[str, str, int, str, str]]) -> Iterator[Finding]:
+    for tenant, entry_id, at, phase, fields in entries:
+        place = f"history {entry_id}"
+        if at < 0:
+            yield Finding(tenant=tenant, place=place, text="its time is before 1970")
+        if phase not in _PHASES:
+            yield Finding(tenant=tenant, place=place, text="its phase is none that there is")
+        if not _sound(fields):
+            yield Finding(tenant=tenant, place=place, text="the fields are not a JSON object of strings and integers")
+
+
+def _sound(fields: str) -> bool:
+    try:
+        inside = orjson.loads(fields)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(inside, dict) and all(type(value) is str or _is_whole(value) for value in inside.values())
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and abs(value) <= MAX_TOTAL

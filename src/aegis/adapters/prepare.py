@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from aegis.adapters.instants import to_micros
 from aegis.adapters.past import Asked
 from aegis.errors import StoreError
 from aegis.journal.unit import Put, Unit
@@ -75,6 +76,8 @@ def _history(unit: Unit) -> int:
         check_text("remember.tool", entry.tool)
         for name in ("agent", "run", "subject"):
             check_text(f"remember.{name}", getattr(entry, name), empty=True)
+        if to_micros(entry.at) < 0:
+            raise StoreError("`remember.at` is before 1970")
         for field, value in entry.fields.items():
             _field("remember.fields", field)
             _value("remember.fields", value)

@@ -51,6 +51,10 @@ class PostgresInspection:
         """Every row."""
         return map(columns.row, self._rows(_ROWS))
 
+    def history(self) -> Iterator[tuple[str, str, int, str, str]]:
+        """Every remembered call."""
+        return self._rows("SELECT tenant, id, at, phase, fields::text FROM history")
+
     def orphans(self) -> Iterator[tuple[str, str, str]]:
         """Payloads without their event."""
         return self._rows(_ORPHANS)

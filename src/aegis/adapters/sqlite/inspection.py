@@ -45,6 +45,10 @@ class SqliteInspection:
         text = f"SELECT {columns.ROW} FROM state s ORDER BY s.tenant, s.kind, s.id"  # noqa: S608 - constants
         return (columns.row(found) for found in self._rows(text))
 
+    def history(self) -> Iterator[tuple[str, str, int, str, str]]:
+        """Every remembered call."""
+        return self._rows("SELECT tenant, id, at, phase, fields FROM history")
+
     def orphans(self) -> Iterator[tuple[str, str, str]]:
         """Payloads without their event."""
         return self._rows(_ORPHANS)
