@@ -2,7 +2,11 @@
 
 import asyncio
 import itertools
+import os
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +14,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.store.homes import START, Home, absent, event, put
+from tests.store.racing import ASKED, TENANT, reading, reserve
 
-from aegis.journal.unit import Conflict, Unit
+from aegis.adapters import readings
+from aegis.errors import StoreError
+from aegis.journal.unit import Committed, Conflict, Existing, Unit
 from aegis.model import history
-from aegis.model.history import MAX_TOTAL, Entry, Expect, Measure, Phase, Query, Reading, ReadingKind, Settle, measure
+from aegis.model.history import (
+    MAX_DISTINCT,
+    MAX_TOTAL,
+    Entry,
+    Expect,
+    Measure,
+    Measured,
+    Phase,
+    Query,
+    Reading,
+    ReadingKind,
+    Settle,
+    measure,
+)
 
 _numbers = itertools.count()
 
@@ -191,3 +211,182 @@ def test_a_group_that_expects_and_remembers_is_as_if_each_unit_had_come_by_itsel
     assert runner.run(store.fsck()) == ()
     told = runner.run(store.stats())
     assert told["groups_committed"] < told["units_committed"], "the units never met in a group"
+
+
+def entry(
+    entry_id: str = "h1", *, phase: Phase = Phase.OPEN, minutes: float = 0, tool: str = "pay", **fields: history.Value
+) -> Entry:
+    return Entry(
+        id=entry_id, tool=tool, at=START + timedelta(minutes=minutes), phase=phase, agent="x", run="r", subject="s", fields=fields
+    )
+
+
+def about(measure: Measure = Measure.COUNT, **rest: Any) -> Query:
+    return Query(**({"tool": "pay", "phases": tuple(Phase), "since": EARLY, "measure": measure, "of": "n"} | rest))
+
+
+def at_most(limit: int, **rest: Any) -> Expect:
+    """The count, the asking call included, does not exceed `limit`."""
+    reading = Reading(kind=ReadingKind.COUNT, event=about(**rest), own=1)
+    return Expect(reading=reading, op="gt", bound=limit, truth=False)
+
+
+async def test_a_unit_whose_expectation_fails_records_nothing_and_its_neighbours_are_untouched(store):
+    await store.commit(remembering("acme", entry("h1")))
+    units = [
+        remembering("acme", entry("h2", tool="read")),
+        remembering("acme", entry("h3"), expects=(at_most(1),), writes=(put("c1"),), settle=(Settle(id="h1", phase=Phase.FAILED),)),
+        remembering("acme", entry("h4"), expects=(at_most(2),)),
+        remembering("globex", entry("h5"), expects=(at_most(1),)),
+    ]
+    answers = await asyncio.gather(*map(store.commit, units))
+    assert answers[1] == Conflict(rows=(), history=True)
+    assert all(isinstance(answer, Committed) for index, answer in enumerate(answers) if index != 1)
+    assert await store.event("acme", units[1].events[0].id) is None
+    assert await store.rows("acme", [("call", "c1")]) == {}
+    assert await store.measure("acme", [about(phases=(Phase.OPEN,)), about(tool="")]) == (Measured(number=2), Measured(number=3))
+
+
+async def test_a_conflict_tells_of_rows_and_of_history_at_once(store):
+    await store.commit(remembering("acme", entry("h1"), writes=(put("c1"),)))
+    answer = await store.commit(remembering("acme", entry("h2"), requires=(absent("c1"),), expects=(at_most(1),)))
+    assert (len(answer.rows), answer.history) == (1, True)
+    answer = await store.commit(remembering("acme", entry("h2"), requires=(absent("c1"),), expects=(at_most(2),)))
+    assert (len(answer.rows), answer.history) == (1, False)
+
+
+async def test_the_last_place_goes_to_one_of_a_group(store):
+    units = [remembering("acme", entry(f"h{n}"), expects=(at_most(5),)) for n in range(40)]
+    answers = await asyncio.gather(*map(store.commit, units))
+    assert [isinstance(answer, Committed) for answer in answers] == [True] * 5 + [False] * 35
+
+
+async def test_an_entry_that_is_remembered_again_is_the_same_one(store):
+    await store.commit(remembering("acme", entry("h1", n=1)))
+    again = [remembering("acme", entry("h1", n=n), expects=(at_most(2),)) for n in (2, 3)]
+    assert all(isinstance(answer, Committed) for answer in await asyncio.gather(*map(store.commit, again)))
+    assert await store.measure("acme", [about(), about(Measure.SUM)]) == (Measured(number=1), Measured(number=3))
+
+
+async def test_what_a_failed_call_reserved_is_free_again_within_the_same_group(store):
+    await store.commit(remembering("acme", entry("h1")))
+    free = remembering("acme", settle=(Settle(id="h1", phase=Phase.FAILED),))
+    units = [remembering("acme", entry(f"h{n}"), expects=(at_most(1, phases=history.ALLOWED),)) for n in (2, 3)]
+    answers = await asyncio.gather(*map(store.commit, [units[0], free, units[1]]))
+    assert [isinstance(answer, Committed) for answer in answers] == [False, True, True]
+
+
+async def test_a_repeated_unit_finds_its_first_answer_though_its_expectation_would_fail_now(store):
+    asked = remembering("acme", entry("h1"), expects=(at_most(1),))
+    first = await store.commit(asked)
+    assert await store.commit(asked) == Existing(events=first.events)
+
+
+async def test_settling_what_is_not_remembered_does_nothing(store):
+    assert isinstance(await store.commit(remembering("acme", settle=(Settle(id="x", phase=Phase.FAILED),))), Committed)
+    assert await store.measure("acme", [about(tool="")]) == (Measured(number=0),)
+
+
+async def test_the_history_outlives_the_process(store, home):
+    await store.commit(remembering("acme", entry("h1", n=5, s="x")))
+    await store.commit(remembering("acme", settle=(Settle(id="h1", phase=Phase.SUCCEEDED),)))
+    await store.close()
+    store = await home.open()
+    assert await store.measure("acme", [about(Measure.SUM, phases=(Phase.SUCCEEDED,))]) == (Measured(number=5),)
+
+
+async def test_a_sum_beyond_what_json_holds_is_unknown_until_it_comes_back(store):
+    await store.commit(remembering("acme", *(entry(f"h{n}", n=MAX_TOTAL) for n in range(3000))))
+    assert await store.measure("acme", [about(Measure.SUM)]) == (measure([entry(n=3000 * MAX_TOTAL)], about(Measure.SUM)),)
+    known = Expect(reading=Reading(kind=ReadingKind.SUM, event=about(Measure.SUM)), op="lte", bound=MAX_TOTAL, truth=True)
+    assert await store.commit(remembering("acme", expects=(known,))) == Conflict(rows=(), history=True)
+    await store.commit(remembering("acme", *(entry(f"g{n}", n=-MAX_TOTAL) for n in range(2999))))
+    assert isinstance(await store.commit(remembering("acme", expects=(known,))), Committed)
+    assert await store.measure("acme", [about(Measure.SUM)]) == (Measured(number=MAX_TOTAL),)
+
+
+async def test_too_many_different_values_are_unknown(store):
+    await store.commit(remembering("acme", *(entry(f"h{n}", n=n) for n in range(MAX_DISTINCT))))
+    (answer,) = await store.measure("acme", [about(Measure.DISTINCT)])
+    assert len(answer.values) == MAX_DISTINCT
+    await store.commit(remembering("acme", entry("one more", n="1")))
+    assert await store.measure("acme", [about(Measure.DISTINCT)]) == (Measured(known=False),)
+
+
+async def test_a_window_that_holds_too_many_entries_is_not_measured(store, monkeypatch):
+    monkeypatch.setattr(readings, "MAX_WINDOW", 20)
+    readings.statement.cache_clear()
+    try:
+        await store.commit(remembering("acme", *(entry(f"h{n}", minutes=n) for n in range(20)), entry("other", tool="read")))
+        asked = [about(each) for each in Measure] + [about(tool=""), about(agent="x"), about(agent="y")]
+        assert [answer.known for answer in await store.measure("acme", asked)] == [True] * 4 + [False, False, True]
+        assert isinstance(await store.commit(remembering("acme", expects=(at_most(21),))), Committed)
+        await store.commit(remembering("acme", entry("one more")))
+        assert await store.commit(remembering("acme", expects=(at_most(100),))) == Conflict(rows=(), history=True)
+        later = about(since=START + timedelta(minutes=10))
+        assert await store.measure("acme", [later]) == (Measured(number=10),)
+    finally:
+        readings.statement.cache_clear()
+
+
+async def test_what_is_older_is_forgotten_in_every_tenant(store):
+    for tenant in ("acme", "globex"):
+        await store.commit(remembering(tenant, *(entry(f"h{n}", minutes=n // 1000) for n in range(2500))))
+    assert await store.forget(START) == 0
+    assert await store.forget(START + timedelta(minutes=2)) == 4000
+    assert await store.measure("acme", [about()]) == (Measured(number=500),)
+    assert await store.forget(START + timedelta(minutes=2)) == 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        entry(n=MAX_TOTAL + 1),
+        entry(n=True),
+        entry(n=1.5),
+        entry(s="a\0"),
+        entry(s="\ud800"),
+        entry(**{'a"b': 1}),
+        entry(**{"a\\b": 1}),
+        entry(""),
+        entry("a\0"),
+        entry(tool=""),
+        entry(minutes=-60 * 24 * 365 * 60),
+    ],
+    ids=str,
+)
+async def test_what_no_store_can_hold_is_refused_before_it_waits(store, odd):
+    with pytest.raises(StoreError):
+        await store.commit(remembering("acme", odd))
+    assert await store.tenants() == ()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"of": 'a"b'}, {"agent": "\0"}, {"tests": (history.Test(field="n", op="eq", values=(2**63,)),)}], ids=str
+)
+async def test_a_question_that_no_store_can_put_is_refused(store, odd):
+    with pytest.raises(StoreError):
+        await store.measure("acme", [about(**odd)])
+    with pytest.raises(StoreError):
+        await store.commit(remembering("acme", expects=(at_most(1, **odd),)))
+
+
+async def test_racing_callers_never_pass_a_limit_and_reach_it(home):
+    limit = 20 * ASKED
+    store, second = await home.open(), await home.open()
+    command = [sys.executable, Path(__file__).with_name("racing.py"), home.kind, home.where, "child", "8", str(limit)]
+    child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    await asyncio.gather(*(reserve(each, f"{name}.{n}", limit) for name, each in (("a", store), ("b", second)) for n in range(8)))
+    assert await asyncio.to_thread(child.wait) == 0
+    # Whoever came last may have been refused for the sake of a call that then failed: what it gave back is free for the next.
+    await reserve(store, "last", limit)
+    standing = replace(reading("").event, phases=history.ALLOWED)
+    assert await store.measure(TENANT, [standing]) == (Measured(number=limit),)
+    sums, total = [], 0
+    for each in await store.events(TENANT, limit=10_000):
+        total += ASKED if ":" not in each.id else 0
+        failed = each.id.endswith(":outcome") and int(each.id.split(".")[-1].removesuffix(":outcome")) % 3 == 2
+        total -= ASKED if failed else 0
+        sums.append(total)
+    assert max(sums) == limit
+    assert await store.fsck() == ()

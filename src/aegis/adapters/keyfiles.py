@@ -106,6 +106,11 @@ def load_bundle_key(root: Path, tenant: str, *, now: datetime | None = None) -> 
     return _private_es256(_newest(root, "bundle", tenant, "", now))
 
 
+def read_bundle_key(path: Path) -> es256.PrivateKey:
+    """The private key in one file, whose name is its kid."""
+    return _private_es256(path)
+
+
 def _newest(root: Path, key_class: str, tenant: str, owner: str, now: datetime | None) -> Path:
     home = _home(root, key_class, tenant, owner)
     files = {path.name.removesuffix(".jwk.json"): path for path in _files(home)}

@@ -17,6 +17,7 @@ from aegis.identity.keyset import KeySet
 from aegis.model.contract import Contract
 from aegis.model.document import parse
 from aegis.policy.bundle.bundle import Bundle, Sources, Target, build
+from aegis.policy.bundle.library import build_library
 from aegis.policy.ir import Policy
 from aegis.policy.language import load as load_policy
 from aegis.policy.rego import module
@@ -83,6 +84,21 @@ def bundled(policy: Policy, sources: Sources, key: PrivateKey) -> bytes:
     """
     target = Target(modules=module.modules(policy), data=module.data(policy, sources.tenant_data))
     return build(tenant=policy.tenant, name=policy.name, policy_digest=policy.digest, sources=sources, target=target, key=key)
+
+
+def library(tenant: str, key: PrivateKey) -> bytes:
+    """The signed bundle of what all tenants share in an OPA, for one that verifies the scope of this tenant."""
+    return build_library(module.library(), scope=tenant, key=key)
+
+
+def owner(path: Path) -> str:
+    """The tenant that the set in a file says it is of; the language checks the rest of it."""
+    document = parse(read(path), source=str(path)).value
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    tenant = metadata.get("tenant") if isinstance(metadata, dict) else None
+    if not isinstance(tenant, str):
+        raise ConfigError(f"{path}: `metadata.tenant` says whose set it is: not found")
+    return tenant
 
 
 class PolicyDesk:
