@@ -11,10 +11,9 @@ from tests.policy.strategies import LOOSE, PATTERNS, loaded, plain_input, polici
 from aegis.policy.decide import decide
 from aegis.policy.guard import RulesGuard
 from aegis.policy.language import load
-from aegis.policy.nearmiss import few, probe, probes
+from aegis.policy.nearmiss import few, probe, probes, whole_call
 from aegis.policy.nearmiss.texts import specimens
 from aegis.policy.patterns import search
-from aegis.policy.selftest import call
 
 SETS = sorted((Path(__file__).parents[2] / "conformance/policy/sets").glob("*.yaml"))
 HEAD = {
@@ -117,7 +116,7 @@ def test_law_a_generated_call_does_what_is_said_of_it_and_keeps_to_the_contract(
                     place = place.setdefault(name, {}) if path.startswith("tenant.") else place
                 if path.startswith("tenant."):
                     place[path.split(".")[-1]] = value
-            proposal, facts = call(policy, each.given)
+            proposal, facts = whole_call(policy, each.given)
             decision = decide(proposal, facts, [RulesGuard(policy, tenant)])
             assert not any(name.endswith("#contract") for name in decision.rules)
             assert (rule.id in decision.matched + decision.shadow) is each.fires

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
+from aegis.model.stated import NAMES as STATED
 from aegis.policy.ir import Kind, Policy, Rule, ToolLine
 from aegis.policy.nearmiss.solve import Chosen, nested
 from aegis.policy.nearmiss.values import ABSENT, sample
 from aegis.policy.parsed import PORTS
-from aegis.policy.places import STATED
 from aegis.policy.pointer import tokens
 from aegis.policy.selftest import call
 
