@@ -125,6 +125,26 @@ class Rollout:
         """Who says what decides for a tenant."""
         return self._seen[name].source
 
+    async def check(self, tenant: str, pin: Pin) -> Ruling:
+        """The version, verified, compiled and tried here, without serving it; a `BundleError` or what the compiler says."""
+        return await self._loaded(tenant, pin)
+
+    async def tried(self, bundle: Bundle) -> Ruling:
+        """A bundle that was verified, compiled and tried here, without serving it."""
+        return await asyncio.to_thread(self._compiled, bundle, 0)
+
+    def activation(self, active: Active) -> Activation:
+        """The activation in a row, if its signature is trusted now.
+
+        Raises:
+            BundleError: It is not.
+        """
+        keys, now = self._desk.keys(), self._clock.now()
+        found = read_activation(active.envelope, lambda kid: keys.publisher(kid, active.tenant, now))
+        if found.tenant != active.tenant:
+            raise BundleError("tenant", f"the activation is of another tenant than `{active.tenant}`")
+        return found
+
     def _tenant(self, name: str) -> Tenant:
         found = self._snapshot.get(name)
         assert found is not None, "tenants are never taken out of a snapshot"
@@ -169,8 +189,7 @@ class Rollout:
         return ruled(tenant, enforced, shadow)
 
     async def _verified(self, tenant: str, seen: _Seen, active: Active) -> Activation:
-        keys, now = self._desk.keys(), self._clock.now()
-        found = read_activation(active.envelope, lambda kid: keys.publisher(kid, tenant, now))
+        found = self.activation(active)
         if found.tenant != tenant:
             raise BundleError("tenant", f"the activation is of another tenant than `{tenant}`")
         if found.counter <= seen.counter:
@@ -205,12 +224,15 @@ class Rollout:
         bundle = load(packed, tenant=tenant, keys=keys.bundle_keys(tenant, self._clock.now()))
         if bundle.sha256 != release.sha256:
             raise BundleError("release", "the bundle is not the one that was released")
+        return self._compiled(bundle, release.number)
+
+    def _compiled(self, bundle: Bundle, number: int) -> Ruling:
         policy, data = self._desk.compiled(bundle)
-        if policy.tenant != tenant or policy.digest != bundle.policy_digest:
+        if policy.tenant != bundle.tenant or policy.digest != bundle.policy_digest:
             raise BundleError("compile", "the set does not compile to what was signed: compare tools, contracts and versions")
         self._passes(policy, data)
-        ref = PolicyRef(name=policy.name, version=str(release.number), digest=bundle.sha256)
-        return Ruling(policy=policy, data=data, ref=ref, number=release.number, sha256=bundle.sha256)
+        ref = PolicyRef(name=policy.name, version=str(number), digest=bundle.sha256)
+        return Ruling(policy=policy, data=data, ref=ref, number=number, sha256=bundle.sha256)
 
     def _passes(self, policy: Policy, data: Mapping[str, Any]) -> None:
         failed = self._desk.failures(policy, data)
