@@ -55,12 +55,24 @@ class Rules:
         for key, value in when.items():
             if key == "not":
                 found.append(negation(self.condition(value, subject, root=root)))
+            elif key == "history":
+                found += [self.past(word, body) for word, body in value.items()]
             elif key in ("all", "any"):
                 parts = [self.condition(part, subject, root=root) for part in value]
                 found.append(conjunction(parts) if key == "all" else disjunction(parts))
             else:
                 found += [self.test(key, op, operand, subject, root=root) for op, operand in value.items()]
         return conjunction(found)
+
+    def past(self, word: str, body: dict[str, Any]) -> bool | None:
+        """What a reading, taken elsewhere, says. The oracle knows the readings by names of its own."""
+        just = body.get("immediately")
+        name = {"formerly": "just" if just else "before", "count_within": "often", "sum_within": "much", "distinct_within": "many"}[word]
+        value = self.given["history"][name]
+        if value is None or word == "formerly":
+            return value
+        compared = {op: body[op] for op in ("gt", "gte", "lt", "lte", "eq") if op in body}
+        return conjunction([self.compare("integer", op, value, operand) for op, operand in compared.items()])
 
     def test(self, path: str, op: str, operand: Any, subject: Any, *, root: bool) -> bool | None:
         value = self.value(path, subject, root=root)

@@ -5,6 +5,7 @@ below `args.body` and `args.items` are as odd as a JSON parser lets through: mis
 huge and fractional numbers, text outside ASCII, trailing newlines, nested arrays.
 """
 
+import functools
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -152,9 +153,48 @@ FIXED = {
     "run.task": "string",
     "now.time": "time",
     "now.weekday": "weekday",
+    "labels.call": "names",
+    "labels.run": "names",
+    "tool_labels.emits": "names",
+    "tool_labels.sink": "string",
+    "tool_labels.region": "string",
+    "risk.percent": "integer",
+    "budget.left_micros": "integer",
+    "history": "history",
 }
+_PAST = {"event": {"tool": "probe.other"}, "within": "1h"}
+PAST: dict[str, dict[str, Any]] = {
+    "before": {"formerly": {**_PAST, "same": ["run.id"]}},
+    "just": {"formerly": {**_PAST, "immediately": True}},
+    "often": {"count_within": {"event": {"tool": "probe.run", "phase": "failed"}, "within": "1d"}},
+    "much": {"sum_within": {"event": {"tool": "probe.run"}, "of": "args.count", "same": ["agent.id"], "within": "24h"}},
+    "many": {"distinct_within": {**_PAST, "of": "args.text"}},
+}
+"""History conditions without what they are compared with, by a name of our own."""
 _PARSED = {"url": {"host": "host", "port": "integer", "path": "string", "query": "string"}, "email": {"domain": "host"}}
 _OWN = {"object": "object", "array": "array", "url": "sized", "email": "sized"}
+
+
+@functools.cache
+def term_ids() -> dict[str, str]:
+    """The names of `PAST` to the ids of their terms."""
+    found = {}
+    for name, written in PAST.items():
+        document = json.loads(json.dumps(_BARE))
+        ((word, body),) = written.items()
+        document["spec"]["rules"][0]["when"] = {"history": {word: body if word == "formerly" else body | {"gt": 1}}}
+        (found[name],) = loaded(document).terms
+    return found
+
+
+def _past() -> st.SearchStrategy[Any]:
+    compared = st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte", "eq"]), _integer(), min_size=1, max_size=2)
+
+    def written(name: str) -> st.SearchStrategy[Any]:
+        ((word, body),) = PAST[name].items()
+        return st.just({word: body}) if word == "formerly" else compared.map(lambda ops: {word: body | ops})
+
+    return st.sampled_from(sorted(PAST)).flatmap(written)
 
 
 def _paths(args: dict[str, str]) -> dict[str, str]:
@@ -170,6 +210,8 @@ def _paths(args: dict[str, str]) -> dict[str, str]:
 
 @st.composite
 def _tests(draw: st.DrawFn, path: str, kind: str, *, loosens: bool, element: bool) -> dict[str, Any]:
+    if kind == "history":
+        return {path: draw(_past())}
     operators = _operators(kind, loosens=loosens)
     tests = {
         word: draw(operators[word])
@@ -236,14 +278,29 @@ def _rule(draw: st.DrawFn, number: int, tools: dict[str, Any]) -> dict[str, Any]
     return rule
 
 
+_LABELS = st.sampled_from([{}, {"emits": ["red", "prod-1"], "sink": "red", "region": "green"}, {"source": "untrusted"}])
+_BARE: dict[str, Any] = {
+    "apiVersion": "aegis.policy/v1",
+    "kind": "PolicySet",
+    "metadata": {"name": "bare", "tenant": "acme", "owner": "tests@acme.example"},
+    "spec": {
+        "tools": {
+            "probe.run": {"args": {"count": "integer"}, "history": ["count"]},
+            "probe.other": {"args": {"text": "string"}, "history": ["text"]},
+        },
+        "rules": [{"id": "r", "effect": "deny", "tools": ["probe.run"]}],
+    },
+}
+
+
 @st.composite
 def policies(draw: st.DrawFn, *, most: int = 6) -> dict[str, Any]:
     """A document of a policy set that loads."""
     optional = draw(st.frozensets(st.sampled_from(sorted(ARGS))))
     args = {name: kind + "?" * (name in optional) for name, kind in ARGS.items()}
     tools: dict[str, Any] = {
-        "probe.run": {"args": args},
-        "probe.other": {"args": {name: args[name] for name in ("text", "body", "url")}},
+        "probe.run": {"args": args, "history": ["count"], "labels": draw(_LABELS)},
+        "probe.other": {"args": {name: args[name] for name in ("text", "body", "url")}, "history": ["text"]},
     }
     if draw(st.booleans()):
         tools["probe.run"]["version"] = draw(st.sampled_from(RANGES[:3]))
@@ -274,7 +331,8 @@ def single(draw: st.DrawFn, effect: str) -> dict[str, Any]:
     if effect == "sanitize":
         rule |= {"stage": "response", "redact": _REDACT["response"][:1]}
     document = draw(policies(most=0))
-    document["spec"] |= {"mode": "enforce", "tools": {"probe.run": {"args": args}}, "rules": [rule]}
+    tools = {"probe.run": {"args": args, "history": ["count"]}, "probe.other": {"args": {"text": "string"}, "history": ["text"]}}
+    document["spec"] |= {"mode": "enforce", "tools": tools, "rules": [rule]}
     return document
 
 
@@ -343,7 +401,8 @@ def _arguments(draw: st.DrawFn, args: dict[str, str], *, fitting: bool) -> dict[
 @st.composite
 def calls(draw: st.DrawFn, document: dict[str, Any], *, fitting: bool = False) -> tuple[Proposal, Facts]:
     """A call to a tool of the set; inside its contract line if `fitting`."""
-    tool = draw(st.sampled_from(["probe.run", *document["spec"]["tools"]]))
+    alone = [rule["id"] for rule in document["spec"]["rules"]] == ["one"]
+    tool = "probe.run" if alone else draw(st.sampled_from(["probe.run", *document["spec"]["tools"]]))
     names = st.lists(st.sampled_from(WORDS), max_size=3).map(tuple)
     links = st.builds(Link, agent_id=st.sampled_from(["red", "green", ""]), trust=st.integers(0, 5))
     principal = Principal(
@@ -370,6 +429,14 @@ def calls(draw: st.DrawFn, document: dict[str, Any], *, fitting: bool = False) -
         now=draw(st.sampled_from(NOWS)),
         environment=draw(st.sampled_from(["", "red"])),
         stale=frozenset({"clock"}) if draw(st.integers(0, 9)) == 0 else frozenset(),
+        history={
+            term: draw(st.sampled_from([None, True, False] if name in ("before", "just") else [None, *NUMBERS]))
+            for name, term in term_ids().items()
+            if draw(st.booleans())
+        },
+        call_labels=draw(st.one_of(st.none(), names)),
+        run_labels=draw(st.one_of(st.none(), names)),
+        stated=draw(st.dictionaries(st.sampled_from(["risk.percent", "budget.left_micros"]), st.sampled_from([0, 1, 9, 100]))),
     )
     return proposal, facts
 
@@ -401,7 +468,16 @@ def plain_input(proposal: Proposal, facts: Facts, document: dict[str, Any]) -> d
         "args": proposal.arguments,
         "parsed": parsed,
         "now": {"time": clock[0], "weekday": clock[1]},
+        "labels": {"call": _listed(facts.call_labels), "run": _listed(facts.run_labels)},
+        "tool_labels": {"emits": []} | document["spec"]["tools"][proposal.tool].get("labels", {}),
+        "risk": {"percent": facts.stated.get("risk.percent")},
+        "budget": {"left_micros": facts.stated.get("budget.left_micros")},
+        "history": {name: facts.history.get(term) for name, term in term_ids().items()},
     }
+
+
+def _listed(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else list(names)
 
 
 def _parsed(arguments: dict[str, Any], args: dict[str, str]) -> dict[str, Any] | None:
