@@ -1,11 +1,21 @@
-"""Read the tests that a set carries."""
+"""Read the tests that a set carries.
+
+`input` names paths of the input and their values. What happened before is told under `past`, newest or oldest first as you like:
+
+    past: [{tool: ehr.consent_check, ago: 2h, args.mrn: "4711"}, {tool: payments.transfer, phase: allowed, args.amount_minor: 900}]
+
+An event of the past was made by the same agent in the same run for the same subject unless it says otherwise.
+"""
 
 from aegis.model.decision import Outcome
 from aegis.model.node import Node, choices, nearest
+from aegis.policy.duration import duration
 from aegis.policy.ir import CONTRACT, DEFAULT_DENY, Case, Expect, Kind, Rule, ToolLine
 from aegis.policy.operands import WEEKDAYS, is_time
+from aegis.policy.past import CALLER, PHASES
 from aegis.policy.places import FIXED
 
+PAST = "past"
 _OUTCOMES = tuple(map(str, Outcome))
 _EXPECT = ("outcome", "would_be", "rules", "not_rules", "shadow")
 _STRINGS = frozenset({Kind.STRING, Kind.VERSION, Kind.TIME, Kind.WEEKDAY})
@@ -27,12 +37,17 @@ def cases(node: Node, tools: dict[str, ToolLine], rules: tuple[Rule, ...], shape
 
 def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str]) -> dict[str, object]:
     members = node.members()
+    if PAST in members:
+        for item in members[PAST].items(empty=True):
+            _past(item, tools)
     if "tool" not in members:
         raise node.fail("the input of a test names its `tool`")
     tool = tools.get(members["tool"].text())
     known = [*FIXED, *(f"args.{name}" for name in tool.args)] if tool else [*FIXED]
-    known += [f"tenant.{path}" for path in shape]
+    known += [f"tenant.{path}" for path in shape] + [PAST]
     for path, child in members.items():
+        if path == PAST:
+            continue
         if path.startswith("args.") and path.count(".") == 1:
             continue  # a test may send an argument that the contract does not know
         if path not in known:
@@ -40,6 +55,25 @@ def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str]) -> dic
         if path in FIXED:
             _check_value(path, FIXED[path], child)
     return {path: child.value for path, child in members.items()}
+
+
+def _past(node: Node, tools: dict[str, ToolLine]) -> None:
+    """Check one event of the past; `selftest` reads it."""
+    members = node.members()
+    if "tool" not in members:
+        raise node.fail("an event of the past names its `tool`")
+    tool = tools[members["tool"].word(list(tools))]
+    known = ["tool", "ago", "phase", *CALLER, *(f"args.{name}" for name in tool.args)]
+    for key, child in members.items():
+        if key not in known:
+            raise child.fail(f"unknown key `{key}` of an event of the past; expected {choices(known)}{nearest(key, known)}")
+    if "ago" in members:
+        duration(members["ago"])
+    if "phase" in members:
+        members["phase"].word(tuple(PHASES))
+    for name in CALLER:
+        if name in members:
+            members[name].text()
 
 
 def _check_value(path: str, kind: Kind, node: Node) -> None:

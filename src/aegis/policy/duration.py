@@ -15,7 +15,12 @@ def duration(node: Node) -> timedelta:
     number, unit = node.value[:-1], node.value[-1:]
     if unit not in _UNITS or not (number.isascii() and number.isdigit()) or len(number) > 7 or number[0] == "0":
         raise node.fail(f"`{node.value}` is not a time; expected a whole number and a unit (s, m, h, d), such as `30m`")
-    found = timedelta(seconds=int(number) * _UNITS[unit])
+    found = timedelta(seconds=seconds(node.value))
     if found > LONGEST:
         raise node.fail(f"expected at most {LONGEST.days} days")
     return found
+
+
+def seconds(text: str) -> int:
+    """The seconds of a time that `duration` has read."""
+    return int(text[:-1]) * _UNITS[text[-1]]

@@ -2,7 +2,8 @@
 
 The input of a test names what matters; the rest is filled in so that the contract holds: a required argument that is not named
 gets a sample of its type (`null` says that it is absent), the version is one inside the range, the agent has trust 5 and no roles,
-there is no chain, and it is Wednesday noon in the zone of the set.
+there is no chain, it is Wednesday noon in the zone of the set, nothing has happened before, neither call nor run carry labels, and
+the token states no numbers.
 """
 
 from collections.abc import Mapping
@@ -10,15 +11,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from aegis.model import history
 from aegis.model.decision import Decision
 from aegis.model.facts import Facts
 from aegis.model.principal import Link, Principal
 from aegis.model.proposal import Proposal
+from aegis.model.stated import NAMES as STATED
 from aegis.policy.decide import decide
+from aegis.policy.duration import seconds
 from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import Case, Comparator, Kind, Policy, ToolLine
+from aegis.policy.memory import Memory
 from aegis.policy.operands import WEEKDAYS
+from aegis.policy.past import PHASES
 from aegis.policy.versions import within
 from aegis.policy.zone import zone
 
@@ -56,13 +63,14 @@ def run_tests(policy: Policy, tenant_data: Mapping[str, Any] | None = None) -> t
 
 
 def _run(policy: Policy, tenant_data: Mapping[str, Any], case: Case) -> Result:
-    guard = RulesGuard(policy, _tenant_data(tenant_data, case.given))
-    proposal, facts = call(policy, case.given)
+    data = _tenant_data(tenant_data, case.given)
+    guard = RulesGuard(policy, data)
+    proposal, facts = call(policy, case.given, data)
     decision = decide(proposal, facts, [guard], policy=policy.ref)
     return Result(name=case.name, problems=tuple(_problems(case, decision)), decision=decision, place=case.place)
 
 
-def call(policy: Policy, given: Mapping[str, Any]) -> tuple[Proposal, Facts]:
+def call(policy: Policy, given: Mapping[str, Any], tenant_data: Mapping[str, Any] | None = None) -> tuple[Proposal, Facts]:
     """A whole call around the values that a test names."""
     line = policy.tools.get(given["tool"])
     arguments = {} if line is None else {name: _SAMPLES[arg.kind] for name, arg in line.args.items() if not arg.optional}
@@ -75,7 +83,7 @@ def call(policy: Policy, given: Mapping[str, Any]) -> tuple[Proposal, Facts]:
         scopes=tuple(given.get("agent.scopes", ("*",))),
         trust=given.get("agent.trust", _FULL_TRUST),
         chain=tuple(Link(agent_id=link["id"], trust=link["trust"]) for link in given.get("chain", ())),
-        txn=given.get("run.id", ""),
+        txn=given.get("run.id", "run-1"),
         task=given.get("run.task", ""),
     )
     proposal = Proposal(
@@ -85,7 +93,41 @@ def call(policy: Policy, given: Mapping[str, Any]) -> tuple[Proposal, Facts]:
         tool_version=given.get("version", _version(line)),
         environment=given.get("environment", ""),
     )
-    return proposal, Facts(now=_now(policy, given))
+    now = _now(policy, given)
+    facts = Facts(
+        now=now,
+        history=_history(policy, tenant_data or {}, proposal, now, given),
+        call_labels=tuple(given.get("labels.call", ())),
+        run_labels=tuple(given.get("labels.run", ())),
+        stated={path: given[path] for path in STATED if path in given},
+    )
+    return proposal, facts
+
+
+def _history(
+    policy: Policy, tenant_data: Mapping[str, Any], proposal: Proposal, now: datetime, given: Mapping[str, Any]
+) -> dict[str, int | bool | None]:
+    """The readings over the past that a test tells."""
+    memory = Memory([(policy, tenant_data)], b"tests")
+    entries = [_entry(memory, proposal, number, event, now) for number, event in enumerate(given.get("past", ()))]
+    return {
+        term: history.take(reading, lambda query: history.measure(entries, query)) if reading else None
+        for term, reading in memory.readings(proposal, now).items()
+    }
+
+
+def _entry(memory: Memory, proposal: Proposal, number: int, event: Mapping[str, Any], now: datetime) -> history.Entry:
+    who = proposal.principal
+    principal = replace(
+        who,
+        agent_id=event.get("agent.id", who.agent_id),
+        txn=event.get("run.id", who.txn),
+        subject=event.get("subject.id", who.subject),
+    )
+    arguments = {key.removeprefix("args."): value for key, value in event.items() if key.startswith("args.")}
+    past = replace(proposal, principal=principal, tool=event["tool"], arguments=arguments)
+    phase = PHASES[event["phase"]][0] if "phase" in event else history.Phase.SUCCEEDED
+    return memory.entry(past, f"past-{number}", now - timedelta(seconds=seconds(event.get("ago", "1m"))), phase)
 
 
 def _now(policy: Policy, given: Mapping[str, Any]) -> datetime:
