@@ -82,7 +82,7 @@ async def answering(handler):
     """A server of our own that answers what it likes."""
     app = web.Application()
     app.router.add_post("/v1/data/aegis_acme/main/decision", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

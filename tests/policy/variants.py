@@ -20,6 +20,7 @@ from tests.policy.strategies import (
     URLS,
     VERSIONS,
     WORDS,
+    term_ids,
 )
 
 from aegis.model.facts import Facts
@@ -173,6 +174,22 @@ class Variants:
         ]
         return self.random.choice(changes)
 
+    def readings(self, proposal: Proposal, facts: Facts) -> Call:
+        """History, labels, and numbers that the issuer of the token signed."""
+        some = self.random.choice([None, tuple(self.random.sample(WORDS, self.random.randint(0, 3)))])
+        numbers = [each for each in self.pool if type(each) is int and abs(each) < 2**53]
+        names = [*term_ids().items()]
+        name, term = self.random.choice(names)
+        past = [None, True, False] if name in ("before", "just") else [None, *numbers]
+        stated = {**facts.stated, self.random.choice(["risk.percent", "budget.left_micros"]): self.random.choice(numbers)}
+        changes = [
+            replace(facts, call_labels=some),
+            replace(facts, run_labels=some),
+            replace(facts, stated=stated),
+            replace(facts, history={**facts.history, term: self.random.choice(past)}),
+        ]
+        return proposal, self.random.choice(changes)
+
 
 _EDITS = [
     Variants.argument,
@@ -182,4 +199,5 @@ _EDITS = [
     Variants.without,
     Variants.principal,
     Variants.surroundings,
+    Variants.readings,
 ]
