@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.postgres_server import Server
-from tests.store.homes import Home
+from tests.store.homes import START, Home
 from tests.store.writing import TENANTS, counted, tenant_of
 
 from aegis.errors import StoreError, StoreUncertainError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Existing
+from aegis.model.history import Measure, Measured, Phase, Query
 
 CALLERS = 6
 _CHILD = Path(__file__).with_name("writing.py")
@@ -91,6 +92,8 @@ async def check(store: Store, told: list[tuple[str, str]]) -> None:
         assert not lost, f"{len(lost)} acknowledged units are lost"
         counts = await store.find(tenant, "count", limit=10_000_000)
         assert sum(row.version for row in counts) == len(events)  # rows and events of a unit are there together
+        remembered = Query(tool="write", phases=tuple(Phase), since=START, measure=Measure.COUNT)
+        assert await store.measure(tenant, [remembered]) == (Measured(number=len(events)),)
     assert {tenant for tenant, _ in told} <= set(await store.tenants())
     assert await store.fsck() == ()
 

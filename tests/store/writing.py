@@ -1,7 +1,8 @@
 """A process that commits until it is killed: `python writing.py KIND WHERE NAME CALLERS`.
 
 Each caller prints the name of its acknowledged unit before it asks for the next one, with one write, so that whatever the parent
-reads was acknowledged. A unit holds an event, a payload and a row that counts the caller's units.
+reads was acknowledged. A unit holds an event, a payload, a row that counts the caller's units, and a remembered call; it expects
+that exactly the calls of the units before it are remembered.
 """
 
 import asyncio
@@ -11,10 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.store.homes import Home, event, put, sealed
+from tests.store.homes import START, Home, event, put, sealed
 
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Require, Unit
+from aegis.model.history import Entry, Expect, Measure, Phase, Query, Reading, ReadingKind
 
 TENANTS = 3
 
@@ -27,8 +29,12 @@ def counted(name: str, caller: int, n: int) -> Unit:
     """The caller's unit number `n`: possible only when its number `n - 1` is there."""
     event_id = f"{name}.{caller}.{n}"
     row = f"{name}.{caller}"
+    query = Query(tool="write", phases=(Phase.OPEN,), since=START, measure=Measure.COUNT, run=row)
+    before = Expect(reading=Reading(kind=ReadingKind.COUNT, event=query), op="eq", bound=n, truth=True)
     return Unit(
         tenant=tenant_of(caller),
+        expects=(before,),
+        remember=(Entry(id=event_id, tool="write", at=START, phase=Phase.OPEN, run=row),),
         events=(event(tenant_of(caller), event_id),),
         payloads=(sealed(event_id),),
         requires=(Require(kind="count", id=row, version=n),),
