@@ -3,8 +3,11 @@
 import asyncio
 import itertools
 import os
+import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from tests.store.homes import START, Home, absent, event, put
 from tests.store.racing import ASKED, TENANT, reading, reserve
 
 from aegis.adapters import readings
+from aegis.adapters.postgres import readings as postgres_readings
+from aegis.adapters.postgres.connection import connect_writer
+from aegis.adapters.sqlite import readings as sqlite_readings
 from aegis.errors import StoreError
 from aegis.journal.unit import Committed, Conflict, Existing, Unit
 from aegis.model import history
@@ -390,3 +396,42 @@ async def test_racing_callers_never_pass_a_limit_and_reach_it(home):
         sums.append(total)
     assert max(sums) == limit
     assert await store.fsck() == ()
+
+
+@pytest.mark.parametrize("measure_", list(Measure), ids=str)
+@pytest.mark.parametrize(
+    ("index", "pins"),
+    [
+        ("run", {"tool": "pay", "run": "r", "subject": "s", "agent": "x"}),
+        ("subject", {"tool": "pay", "subject": "s", "agent": "x"}),
+        ("agent", {"tool": "pay", "agent": "x"}),
+        ("tool", {"tool": "pay"}),
+        ("at", {"tool": ""}),
+    ],
+    ids=str,
+)
+async def test_a_window_is_found_by_its_index(store, home, index, pins, measure_):
+    usual = (entry(f"h{n}", minutes=n, tool=f"tool{n % 5}") for n in range(3000))
+    many = (replace(each, run=f"r{n // 10}", agent=f"x{n % 20}", subject=f"s{n % 100}") for n, each in enumerate(usual))
+    await store.commit(remembering("acme", *many))
+    home.sql("ANALYZE history")
+    plan = explained(home, about(measure_, **pins))
+    assert set(re.findall(r"history_\w+", plan)) == {f"history_{index}"}
+    assert not re.search("SCAN w|Seq Scan", plan)
+
+
+def explained(home: Home, query: Query) -> str:
+    """How the writer of this store would look for the answer."""
+    if home.kind == "postgres":
+        with connect_writer(home.where) as connection:
+            ((text, given),) = postgres_readings.texts([("acme", query)]).values()
+            return str(connection.execute(f"EXPLAIN {text}", given, binary=True).fetchall())
+    plans: list[Any] = []
+    with closing(sqlite3.connect(home.where)) as connection:
+
+        def execute(text: str, given: list[Any]) -> sqlite3.Cursor:
+            plans.extend(connection.execute(f"EXPLAIN QUERY PLAN {text}", given))
+            return connection.execute(text, given)
+
+        sqlite_readings.measured(execute, [("acme", query)])
+    return str(plans)
