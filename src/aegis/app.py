@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 
 from aegis.adapters import catalogue, directory, keyfiles, policies
 from aegis.adapters.http_upstream import HttpUpstream, credential
+from aegis.adapters.opa import OpaEngine
+from aegis.adapters.opa_bundles import BundledOpa
 from aegis.errors import AegisError, ConfigError
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import Directory
@@ -34,6 +36,7 @@ from aegis.policy.selftest import run_tests
 from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.enforce import Gate
+from aegis.runtime.judge import Engine
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.ruling import ruled
 from aegis.runtime.tenant import Ruling, Snapshot, Tenant
@@ -57,15 +60,15 @@ async def open_store(settings: Settings, clock: Clock, *, check: bool = True) ->
     return await postgres.open_store(settings.store.url, clock=clock.now, check=check)
 
 
-def load_tenants(settings: Settings) -> dict[str, Tenant]:
+def load_tenants(settings: Settings, engine: Engine | None = None) -> dict[str, Tenant]:
     """Every tenant of the working directory: directory, contracts and policy, compiled and ready to decide."""
     directories = directory.load_all(settings.tenants)
     if not directories:
         raise ConfigError(f"{settings.tenants}: no tenant found; expected TENANT/directory.yaml below it")
-    return {name: load_tenant(settings, name, found) for name, found in sorted(directories.items())}
+    return {name: load_tenant(settings, name, found, engine) for name, found in sorted(directories.items())}
 
 
-def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
+def load_tenant(settings: Settings, name: str, found: Directory, engine: Engine | None = None) -> Tenant:
     """One tenant; its guards stand in the order in which people read them, which never changes a decision."""
     home = settings.tenants / name
     contracts = catalogue.load(home / "tools", name)
@@ -85,6 +88,7 @@ def load_tenant(settings: Settings, name: str, found: Directory) -> Tenant:
         policy=PolicyRef(),
         environment=settings.gateway.environment,
         redaction_key=keyfiles.load_symmetric(settings.keys, "hash", name),
+        engine=engine,
     )
     return ruled(base, ruling_by_files(settings, name, contracts.by_digest), None)
 
@@ -95,6 +99,7 @@ def ruling_by_files(settings: Settings, name: str, contracts: Mapping[str, Contr
     if not (home / policies.FILE).exists():
         return None
     policy, data = policies.load(home, name, contracts)
+    policies.require_engine(policy, at_hand=bool(settings.policy.opa_url))
     return Ruling(policy=policy, data=data, ref=policy.ref)
 
 
@@ -110,12 +115,21 @@ def _effects(contracts: Iterable[Contract]) -> dict[str, str]:
 class App:
     """The running parts of one gateway process."""
 
-    def __init__(self, settings: Settings, gate: Gate, verifier: Verifier, upstream: HttpUpstream, rollout: Rollout) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gate: Gate,
+        verifier: Verifier,
+        upstream: HttpUpstream,
+        rollout: Rollout,
+        opa: OpaEngine | None = None,
+    ) -> None:
         self.settings = settings
         self.gate = gate
         self.rollout = rollout
         self.verifier = verifier
         self._upstream = upstream
+        self._opa = opa
         self._followers: list[asyncio.Task[None]] = []
         self._swept: str = "not swept yet"
         self._unfollowed = ""
@@ -125,6 +139,8 @@ class App:
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
         await self._upstream.start()
+        if self._opa is not None:
+            await self._opa.start()
         await self.gate.halts.refresh()
         await self._follow_revocations()
         await self.rollout.refresh()
@@ -143,6 +159,8 @@ class App:
                 await follower
         await self.gate.drain()
         await self._upstream.close()
+        if self._opa is not None:
+            await self._opa.close()
         await self.gate.store.close()
 
     async def unready(self) -> list[str]:
@@ -229,9 +247,11 @@ def instance_name(now: datetime) -> str:
 async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     """All parts of a gateway, ready for `App.start`."""
     clock = clock or Clock()
-    desk = policies.PolicyDesk(settings.tenants, settings.keys)
+    opa = opa_engine(settings)
+    engine = BundledOpa(opa, everything=settings.policy.engine == "opa") if opa else None
+    desk = policies.PolicyDesk(settings.tenants, settings.keys, engine=engine is not None)
     stamps = desk.stamps(directory.load_all(settings.tenants))
-    tenants = load_tenants(settings)
+    tenants = load_tenants(settings, engine)
     for tenant in tenants.values():
         desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
     keys = keyfiles.load_public(settings.keys)
@@ -242,7 +262,13 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     snapshot, instance = Snapshot(tenants), instance_name(clock.now())
     gate = Gate(store=store, vault=vault, clock=clock, upstream=upstream, snapshot=snapshot, instance=instance)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
-    return App(settings, gate, Verifier(keys, audience=settings.gateway.audience), upstream, rollout)
+    return App(settings, gate, Verifier(keys, audience=settings.gateway.audience), upstream, rollout, opa)
+
+
+def opa_engine(settings: Settings) -> OpaEngine | None:
+    """The OPA of the settings, if they name one; nothing is asked yet."""
+    found = settings.policy
+    return OpaEngine(found.opa_url, deadline=timedelta(milliseconds=found.opa_timeout_ms)) if found.opa_url else None
 
 
 def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) -> None:

@@ -46,6 +46,17 @@ class PathSettings(Struct, frozen=True, kw_only=True):
     keys: str = "keys"
 
 
+class PolicySettings(Struct, frozen=True, kw_only=True):
+    """Who evaluates policies: `native` (this process), or `opa`, an Open Policy Agent at `opa_url` that holds the tenants' bundles.
+
+    With `native`, an OPA at `opa_url` still decides about tools that hand-written Rego is about.
+    """
+
+    engine: str = "native"
+    opa_url: str = ""
+    opa_timeout_ms: int = 500
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     """`level` is debug, info, warning or error; `format` is json or text."""
 
@@ -60,6 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     store: StoreSettings = StoreSettings()
     paths: PathSettings = PathSettings()
+    policy: PolicySettings = PolicySettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -82,6 +94,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "gateway": GatewaySettings,
     "store": StoreSettings,
     "paths": PathSettings,
+    "policy": PolicySettings,
     "log": LogSettings,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
@@ -91,8 +104,10 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("gateway", "max_depth"): (4, 128),
     ("gateway", "body_timeout_seconds"): (1, 300),
     ("gateway", "drain_seconds"): (1, 3600),
+    ("policy", "opa_timeout_ms"): (10, 60_000),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("policy", "engine"): ("native", "opa"),
     ("log", "level"): ("debug", "info", "warning", "error"),
     ("log", "format"): ("json", "text"),
 }
@@ -119,6 +134,11 @@ def load(directory: Path, environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(root=directory.resolve(), **sections)
     if not settings.store.url.startswith(("sqlite:", "postgresql://", "postgres://")):
         raise ConfigError(f"{path}: key `store.url`: expected `sqlite:PATH` or `postgresql://...`")
+    found = settings.policy
+    if found.engine == "opa" and not found.opa_url:
+        raise ConfigError(f'{path}: key `policy.opa_url`: `engine = "opa"` needs the URL of an OPA, such as http://127.0.0.1:8181')
+    if found.opa_url and not found.opa_url.startswith(("http://", "https://")):
+        raise ConfigError(f"{path}: key `policy.opa_url`: expected a URL that starts with http:// or https://")
     return settings
 
 

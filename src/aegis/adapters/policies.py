@@ -20,7 +20,7 @@ from aegis.policy.bundle.bundle import Bundle, Sources, Target, build
 from aegis.policy.bundle.library import build_library
 from aegis.policy.ir import Policy
 from aegis.policy.language import load as load_policy
-from aegis.policy.rego import module
+from aegis.policy.rego import custom, module
 from aegis.policy.rego_lines import rego_files
 from aegis.policy.selftest import run_tests
 from aegis.policy.tenantdata import problems
@@ -104,7 +104,9 @@ def owner(path: Path) -> str:
 class PolicyDesk:
     """The policies of a working directory, as `runtime.rollout` asks for them."""
 
-    def __init__(self, tenants: Path, keys: Path) -> None:
+    def __init__(self, tenants: Path, keys: Path, *, engine: bool = False) -> None:
+        """`engine`: an OPA is at hand, which hand-written Rego needs."""
+        self._engine = engine
         self._tenants = tenants
         self._keys = keys
         self._contracts: dict[str, Mapping[str, Contract]] = {}
@@ -122,12 +124,15 @@ class PolicyDesk:
     def from_files(self, tenant: str) -> tuple[Policy, dict[str, Any]]:
         """The set of the tenant's files."""
         policy, data = load(self._tenants / tenant, tenant, self._contracts[tenant])
+        require_engine(policy, at_hand=self._engine)
         self.know(tenant, self._contracts[tenant], policy)
         return policy, data
 
     def compiled(self, bundle: Bundle) -> tuple[Policy, dict[str, Any]]:
         """The set in a bundle."""
-        return compiled(bundle, self._contracts[bundle.tenant])
+        policy, data = compiled(bundle, self._contracts[bundle.tenant])
+        require_engine(policy, at_hand=self._engine)
+        return policy, data
 
     def failures(self, policy: Policy, data: Mapping[str, Any]) -> list[str]:
         """The tests of the set that fail."""
@@ -139,6 +144,15 @@ class PolicyDesk:
 
     def _files(self, tenant: str) -> list[Path]:
         return [self._tenants / tenant / name for name in (FILE, DATA, *self._modules.get(tenant, ()))]
+
+
+def require_engine(policy: Policy, *, at_hand: bool) -> None:
+    """Refuse a set with hand-written Rego where no OPA could evaluate it, or whose modules may not be loaded."""
+    if policy.rego and not at_hand:
+        tools = ", ".join(sorted({f"`{tool}`" for each in policy.rego for tool in each.tools}))
+        raise ConfigError(f"hand-written Rego decides about {tools}, which needs an OPA: set `policy.opa_url`")
+    if wrong := custom.problems(policy):
+        raise ConfigError("; ".join(wrong))
 
 
 def _data(path: Path) -> dict[str, Any]:

@@ -27,8 +27,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     `history` maps the id of a history term to its reading. `call_labels` are labels found on the arguments of this call,
     `run_labels` those that earlier results of the run carry; `None` is unknown. `stated` are numbers at `budget.*`, `risk.*` and
-    `confidence.*` as the issuer of the token signed them. `engine` are the verdicts (`aegis.model.decision.Verdict`) of a policy
-    engine outside this process; `None` when none was asked.
+    `confidence.*` as the issuer of the token signed them. `engine` maps the digest of a policy set to the verdicts
+    (`aegis.model.decision.Verdict`) that a policy engine outside this process came to by it.
     """
 
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,4 +42,4 @@ class Facts(Struct, frozen=True, kw_only=True):
     call_labels: tuple[str, ...] | None = None
     run_labels: tuple[str, ...] | None = None
     stated: Mapping[str, int] = {}
-    engine: tuple[Any, ...] | None = None
+    engine: Mapping[str, tuple[Any, ...]] = {}

@@ -87,7 +87,7 @@ class RulesGuard:
         if violations:
             return tuple(_error(contract_rule(proposal.tool), each) for each in violations)
         if proposal.tool in self.elsewhere:
-            return facts.engine if facts.engine is not None else (_NOT_ASKED,)
+            return facts.engine.get(self.policy.digest, (_NOT_ASKED,))
         view = View(proposal, facts, parsed, self._zone, shallow.line)
         spoken = tuple([verdict for each in ready if (verdict := each.verdict_on(view)) is not None])
         return spoken + _ALLOWED_IN_SHADOW if self._shadow else spoken

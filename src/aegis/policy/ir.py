@@ -260,7 +260,10 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """A policy set that has passed every check. `tenant_shape` maps `a.b` to the type of that place in the tenant's data."""
+    """A policy set that has passed every check. `tenant_shape` maps `a.b` to the type of that place in the tenant's data.
+
+    `text` is the document that it was read from.
+    """
 
     name: str
     tenant: str
@@ -276,6 +279,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     terms: dict[str, Term] = {}
     rego: tuple[RegoModule, ...] = ()
+    text: str = ""
 
     @property
     def ref(self) -> PolicyRef:

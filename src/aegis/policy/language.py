@@ -76,6 +76,7 @@ def load(
         warnings=tuple(_warnings(spec, ground.tools, found)),
         terms=dict(sorted(ground.terms.items())),
         rego=rego,
+        text=text,
     )
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aegis.model import history
-from aegis.model.decision import Decision
+from aegis.model.decision import Decision, Outcome
 from aegis.model.facts import Facts
 from aegis.model.principal import Link, Principal
 from aegis.model.proposal import Proposal
@@ -44,12 +44,13 @@ _FULL_TRUST = 5
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What became of one test; `problems` is empty when it passed."""
+    """What became of one test; `problems` is empty when it passed. `skipped` says why it was not run at all."""
 
     name: str
     problems: tuple[str, ...]
     decision: Decision
     place: str = ""
+    skipped: str = ""
 
     @property
     def passed(self) -> bool:
@@ -58,8 +59,17 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 def run_tests(policy: Policy, tenant_data: Mapping[str, Any] | None = None) -> tuple[Result, ...]:
-    """The result of every test of the set, in its order. A test may set `tenant.<path>` for itself."""
-    return tuple(_run(policy, tenant_data or {}, case) for case in policy.tests)
+    """The result of every test of the set, in its order. A test may set `tenant.<path>` for itself.
+
+    Tests about tools that hand-written Rego decides are skipped: only a real OPA can run them.
+    """
+    rego = {tool for module in policy.rego for tool in module.tools}
+    return tuple(_skipped(case) if case.given["tool"] in rego else _run(policy, tenant_data or {}, case) for case in policy.tests)
+
+
+def _skipped(case: Case) -> Result:
+    why = "hand-written Rego decides about this tool: it needs an OPA"
+    return Result(name=case.name, problems=(), decision=Decision(outcome=Outcome.DENY), place=case.place, skipped=why)
 
 
 def _run(policy: Policy, tenant_data: Mapping[str, Any], case: Case) -> Result:

@@ -68,7 +68,7 @@ class FactSource:
             facts = replace(facts, history=values)
             expects = tenant.memory.expects(proposal.tool, readings, values)
         if tenant.judge is not None and tenant.judge.judges(proposal.tool):
-            facts = replace(facts, engine=await tenant.judge.ask(proposal, facts))
+            facts = replace(facts, engine={tenant.judge.digest: await tenant.judge.ask(proposal, facts)})
         return Gathered(facts=facts, expects=expects)
 
     async def _rows(self, tenant: Tenant, proposal: Proposal, known: Known) -> None:

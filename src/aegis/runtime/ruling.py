@@ -8,6 +8,7 @@ from aegis.model.proposal import Proposal
 from aegis.policy.beside import ShadowGuard
 from aegis.policy.guard import RulesGuard
 from aegis.policy.memory import Memory
+from aegis.runtime.judge import Engine, EngineJudge
 from aegis.runtime.tenant import Ruling, Tenant
 
 NO_POLICY = "policy#missing"
@@ -23,15 +24,27 @@ class NoPolicyGuard:
         return (Verdict(guard=self.name, effect=Outcome.DENY, rule=NO_POLICY, reason="no policy of this tenant could be loaded"),)
 
 
-def guards(enforced: Ruling | None, shadow: Ruling | None) -> tuple[Guard, ...]:
-    """What asks the policy. With nothing enforced, a set in shadow lets all pass and records; with no set, nothing passes."""
+def guards(enforced: Ruling | None, shadow: Ruling | None, *, elsewhere: bool = False) -> tuple[Guard, ...]:
+    """What asks the policy. With nothing enforced, a set in shadow lets all pass and records; with no set, nothing passes.
+
+    `elsewhere`: an engine outside this process decides by the enforced set about every tool.
+    """
     if enforced is None and shadow is None:
         return (NoPolicyGuard(),)
     if enforced is None:
         assert shadow is not None
         return (RulesGuard(replace(shadow.policy, shadow=True), shadow.data),)
-    rules = RulesGuard(enforced.policy, enforced.data)
+    rules = RulesGuard(enforced.policy, enforced.data, elsewhere=frozenset(enforced.policy.tools) if elsewhere else frozenset())
     return (rules, ShadowGuard(shadow.policy, shadow.data)) if shadow else (rules,)
+
+
+def judge(engine: Engine | None, enforced: Ruling | None) -> EngineJudge | None:
+    """Who is asked before a decision by this set; nobody when it can be evaluated here, or when there is no engine."""
+    if engine is None or enforced is None:
+        return None
+    policy = enforced.policy
+    tools = frozenset(policy.tools) if engine.everything else frozenset(tool for each in policy.rego for tool in each.tools)
+    return EngineJudge(engine, policy, tools, engine.revision(policy, enforced.data)) if tools else None
 
 
 def ruled(tenant: Tenant, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:
@@ -40,7 +53,8 @@ def ruled(tenant: Tenant, enforced: Ruling | None, shadow: Ruling | None) -> Ten
     kept = [guard for guard in tenant.guards if not isinstance(guard, RulesGuard | ShadowGuard | NoPolicyGuard)]
     return replace(
         tenant,
-        guards=(*kept, *guards(enforced, shadow)),
+        guards=(*kept, *guards(enforced, shadow, elsewhere=tenant.engine is not None and tenant.engine.everything)),
+        judge=judge(tenant.engine, enforced),
         policy=deciding.ref if deciding else PolicyRef(),
         memory=Memory([(each.policy, each.data) for each in (enforced, shadow) if each], tenant.redaction_key),
         enforced=enforced,

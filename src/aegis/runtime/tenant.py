@@ -1,28 +1,16 @@
 """Everything that one tenant's decisions read, as one immutable value: a decision sees one whole version."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
 from aegis.identity.directory import Directory
 from aegis.model.contract import Contract
-from aegis.model.decision import Guard, PolicyRef, Verdict
-from aegis.model.facts import Facts
-from aegis.model.proposal import Proposal
+from aegis.model.decision import Guard, PolicyRef
 from aegis.policy.ir import Policy
 from aegis.policy.memory import Memory
-
-
-class Judge(Protocol):
-    """A policy engine outside this process that decides about some tools."""
-
-    def judges(self, tool: str) -> bool:
-        """Whether it is asked about this tool."""
-
-    async def ask(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:
-        """Its verdicts; whatever goes wrong is an `error` verdict, never an exception."""
-
+from aegis.runtime.judge import Engine, EngineJudge
 
 _NOTHING = Memory((), b"")
 
@@ -42,7 +30,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
 
     `contracts` maps a tool to its current contract; `by_digest` also holds older versions. `redaction_key` keys the hashes that
     stand in for redacted values. `memory` says what the policy needs to know of the past; `judge` is asked before every decision
-    about its tools. `enforced` is the set that the guards were made from, `shadow` the one that is only recorded.
+    about its tools, if `engine` decides about any. `enforced` is the set that the guards were made from, `shadow` the one that is
+    only recorded.
     """
 
     name: str
@@ -54,7 +43,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     environment: str
     redaction_key: bytes
     memory: Memory = _NOTHING
-    judge: Judge | None = None
+    engine: Engine | None = None
+    judge: EngineJudge | None = None
     enforced: Ruling | None = None
     shadow: Ruling | None = None
 

@@ -65,8 +65,7 @@ def build(*, tenant: str, name: str, policy_digest: str, sources: Sources, targe
     Raises:
         BundleError: A path, the size or a value cannot stand in a bundle, or a root is not the tenant's.
     """
-    files = _source_files(sources) | {path: text.encode() for path, text in target.modules.items()}
-    files[DATA] = structured.render(target.data)
+    files = _content(sources, target)
     files[MANIFEST] = structured.render(
         {
             "revision": revision(files),
@@ -109,10 +108,21 @@ def load(packed: bytes, *, tenant: str, keys: Iterable[PublicKey]) -> Bundle:
     )
 
 
+def revision_of(sources: Sources, target: Target) -> str:
+    """The revision that the bundle of these has, whoever signs it."""
+    return revision(_content(sources, target))
+
+
 def revision(files: Mapping[str, bytes]) -> str:
     """The digest over every file but the manifest and the signature."""
     counted = {name: sha256_raw(files[name]).hex() for name in files if name not in (MANIFEST, signature.FILE)}
     return sha256(b"aegis.bundle/v1\0", structured.render(counted))
+
+
+def _content(sources: Sources, target: Target) -> dict[str, bytes]:
+    """Every file but the manifest and the signature."""
+    modules = {path: text.encode() for path, text in target.modules.items()}
+    return _source_files(sources) | modules | {DATA: structured.render(target.data)}
 
 
 def roots(tenant: str) -> tuple[str, str]:
