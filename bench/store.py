@@ -1,7 +1,8 @@
 """How many durable units a second the stores take, and how long one waits: `python -m bench.store`.
 
 A unit is what a decision commits: one event, two rows, one sealed payload of 300 bytes. `callers` wait each for their own unit
-before they send the next; `offered` units arrive at a fixed rate, whether or not earlier ones have been answered.
+before they send the next; `offered` units arrive at a fixed rate, whether or not earlier ones have been answered. A unit `with
+history` also remembers its call, and expects that a sum of its agent and a count of its run stay within their limits.
 """
 
 import asyncio
@@ -14,18 +15,22 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from aegis.adapters import postgres, sqlite
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Require, Unit
 from aegis.model.event import Event
+from aegis.model.history import ALLOWED, Entry, Expect, Measure, Phase, Query, Reading, ReadingKind, Value
 
 CALLERS = (1, 8, 64)
 TENANTS = (1, 100)
 OFFERED_PER_SECOND = 2_000
+AGENTS = 100
 _ids = itertools.count(time.time_ns())
 
 
@@ -64,7 +69,26 @@ def unit(tenant: str, key_id: str) -> Unit:
     )
 
 
-async def closed(store: Store, callers: int, tenants: list[str], seconds: float) -> dict[str, Any]:
+def remembering(tenant: str, key_id: str) -> Unit:
+    """Such a decision by one of `AGENTS` agents, each with ten calls in a run, under two limits over an hour."""
+    plain, number, now = unit(tenant, key_id), next(_ids), datetime.now(UTC)
+    call = plain.events[0].request_id
+    agent, run = f"agent:{number % AGENTS}", f"run:{number % AGENTS}:{number // AGENTS // 10}"
+    query: dict[str, Any] = {"tool": "payments.transfer", "phases": ALLOWED, "since": now - timedelta(hours=1), "excluding": call}
+    amount = Query(**query, measure=Measure.SUM, of="amount_minor", agent=agent)
+    calls = Query(**query, measure=Measure.COUNT, run=run)
+    fields: dict[str, Value] = {"amount_minor": 5000, "iban": "0" * 64}
+    entry = Entry(id=call, tool=query["tool"], at=now, phase=Phase.OPEN, agent=agent, run=run, subject="user:alice", fields=fields)
+    expects = (
+        Expect(reading=Reading(kind=ReadingKind.SUM, event=amount, own=5000), op="gt", bound=10**12, truth=False),
+        Expect(reading=Reading(kind=ReadingKind.COUNT, event=calls, own=1), op="gt", bound=1000, truth=False),
+    )
+    return replace(plain, expects=expects, remember=(entry,))
+
+
+async def closed(
+    store: Store, callers: int, tenants: list[str], seconds: float, build: Callable[[str, str], Unit] = unit
+) -> dict[str, Any]:
     """`callers` that wait for their answer before they ask again."""
     waits: list[float] = []
     turn = itertools.cycle(tenants)
@@ -72,7 +96,7 @@ async def closed(store: Store, callers: int, tenants: list[str], seconds: float)
 
     async def caller() -> None:
         while time.monotonic() < end:
-            await _timed(store, unit(next(turn), "bench"), waits)
+            await _timed(store, build(next(turn), "bench"), waits)
 
     return await _measured(lambda: asyncio.gather(*[caller() for _ in range(callers)]), waits)
 
@@ -111,6 +135,14 @@ async def _run(seconds: float) -> list[dict[str, Any]]:
                 about = {"store": name, "tenants": count}
                 found += [
                     {**about, "load": f"{callers} callers", **await closed(store, callers, tenants, seconds)} for callers in CALLERS
+                ]
+                found += [
+                    {
+                        **about,
+                        "load": f"{callers} with history",
+                        **await closed(store, callers, tenants, seconds, remembering),
+                    }
+                    for callers in CALLERS
                 ]
                 load = f"{OFFERED_PER_SECOND}/s offered"
                 found.append({**about, "load": load, **await offered(store, OFFERED_PER_SECOND, tenants, seconds)})
