@@ -115,7 +115,9 @@ class Variants:
         args = self.tools[proposal.tool]["args"]
         name = self.random.choice([*args])
         good = _GOOD.get(args[name].removesuffix("?"))
-        if good and self.random.random() < 0.9:
+        if type(good and good[0]) is int and self.random.random() < 0.1:
+            proposal.arguments[name] = float(self.random.choice(good))
+        elif good and self.random.random() < 0.9:
             proposal.arguments[name] = self.random.choice([*good, *(each for each in self.pool if type(each) is type(good[0]))])
         elif not good and self.random.random() < 0.9:
             full = args[name].startswith("object")
