@@ -138,13 +138,13 @@ class App:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
+        await self.rollout.refresh()
+        self._some_policy()
         await self._upstream.start()
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
         await self._follow_revocations()
-        await self.rollout.refresh()
-        self._some_policy()
         followers = (self._sweep(), self._follow_halts(), self._follow_policies())
         self._followers = [asyncio.create_task(follower) for follower in followers]
         gc.collect()

@@ -35,12 +35,25 @@ class Metrics:
         )
         self._in_flight = Gauge("aegis_calls_in_flight", "Calls under way in this process.", registry=self.registry)
         self._store = Gauge("aegis_store", "Numbers of the store in this process.", ["name"], registry=self.registry)
+        self._policy = Gauge(
+            "aegis_policy_version",
+            "Version of the policy by tenant and role; 0 is the files.",
+            ["tenant", "role"],
+            registry=self.registry,
+        )
+        self._refused = Gauge(
+            "aegis_policy_refused", "Policies that this process refuses to serve.", ["tenant"], registry=self.registry
+        )
         self._clock = Gauge("aegis_clock_behind_seconds", "How far the clock stands behind the journal.", registry=self.registry)
 
     async def render(self, app: "App") -> bytes:
         """All metrics in the text format of Prometheus."""
         self._in_flight.set(app.gate.in_flight)
         self._clock.set(app.gate.clock.behind.total_seconds())
+        for status in app.rollout.status():
+            self._policy.labels(status.tenant, "enforced").set(status.enforced)
+            self._policy.labels(status.tenant, "shadow").set(status.shadow)
+            self._refused.labels(status.tenant).set(len(status.refused))
         for name, value in (await app.gate.store.stats()).items():
             if isinstance(value, int | float):
                 self._store.labels(name).set(value)
