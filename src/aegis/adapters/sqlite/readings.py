@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from aegis.adapters import columns
-from aegis.adapters.past import Asked, Name, Past, asked_by, touched_by
+from aegis.adapters.past import Asked, Past, asked_by, touched_by
 from aegis.adapters.readings import Dialect, answer, by_shape, parameters, statement
 from aegis.adapters.readings import columns as parameter_columns
 from aegis.adapters.sqlite import statements
@@ -26,30 +26,36 @@ DIALECT = Dialect(
     total="json_array(sum(v >> 32), sum(v & 4294967295))",
     values="json_group_array(v)",
     last="json_array(w.at, w.id)",
-    touched="(w.tenant, w.id) NOT IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
+    touched="NOT EXISTS (SELECT 1 FROM temp.touched t WHERE t.tenant = w.tenant AND t.id = w.id)",
 )
+
+
+def prepare(execute: Execute) -> None:
+    """Make what the writer's connection needs: a table, because SQLite would build a list anew for each query of a statement."""
+    execute("CREATE TEMP TABLE touched (tenant TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tenant, id)) WITHOUT ROWID")
 
 
 def past_of(execute: Execute, units: Sequence[Unit]) -> Past:
     """The history that a group starts from, as it stands under the write lock; nothing is read unless some unit expects."""
     if not (asked := asked_by(units)):
         return Past()
-    names = touched_by(units)
     entries = {}
-    if names:
+    if names := touched_by(units):
         found = execute(statements.ENTRIES, (orjson.dumps(names).decode(),)).fetchall()
         entries = {(tenant, entry.id): entry for tenant, entry in map(columns.entry, found)}
-    return Past(measured(execute, asked, names), entries)
+    if entries:
+        execute("DELETE FROM temp.touched")
+        execute(statements.TOUCH, (orjson.dumps(list(entries)).decode(),))
+    return Past(measured(execute, asked, touching=bool(entries)), entries)
 
 
-def measured(execute: Execute, asked: Sequence[Asked], touched: Sequence[Name] = ()) -> dict[Asked, Measured]:
-    """The answers over the stored entries, but for the touched ones."""
+def measured(execute: Execute, asked: Sequence[Asked], *, touching: bool = False) -> dict[Asked, Measured]:
+    """The answers over the stored entries; `touching`: but for those in the table of touched ones."""
     answers: dict[Asked, Measured] = {}
     for shape, queries in by_shape(asked).items():
         names = [name for name, _ in parameter_columns(shape)]
-        text = (f"WITH q({', '.join(names)}) AS (VALUES ", len(names), f") {statement(DIALECT, shape, touching=bool(touched))}")
-        last = [orjson.dumps(touched).decode()] if touched else []
+        text = (f"WITH q({', '.join(names)}) AS (VALUES ", len(names), f") {statement(DIALECT, shape, touching=touching)}")
         for sql, values in statements.inserts(text, [parameters(DIALECT, *query) for query in queries]):
-            for number, found in execute(sql, values + last).fetchall():
+            for number, found in execute(sql, values).fetchall():
                 answers[asked[number]] = answer(shape.measure, found)
     return answers

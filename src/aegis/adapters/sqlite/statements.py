@@ -17,6 +17,7 @@ ROWS = f"""SELECT {ROW} FROM json_each(?) k CROSS JOIN state s
   ON s.tenant = json_extract(k.value, '$[0]') AND s.kind = json_extract(k.value, '$[1]') AND s.id = json_extract(k.value, '$[2]')"""  # noqa: S608 - as above
 ENTRIES = f"""SELECT {ENTRY} FROM json_each(?) k CROSS JOIN history w
   ON w.tenant = json_extract(k.value, '$[0]') AND w.id = json_extract(k.value, '$[1]')"""  # noqa: S608 - as above
+TOUCH = "INSERT INTO temp.touched SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
 
 PUT_EVENTS = ("INSERT INTO event (tenant, seq, id, type, time, request_id, body, digest) VALUES ", 8, "")
 PUT_PAYLOADS = ("INSERT INTO payload (tenant, event_id, name, key_id, nonce, ciphertext) VALUES ", 6, "")

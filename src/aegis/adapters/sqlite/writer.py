@@ -16,7 +16,7 @@ from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
 from aegis.adapters.sqlite import statements
 from aegis.adapters.sqlite.checkpoint import Checkpoints
 from aegis.adapters.sqlite.connection import connect, translated
-from aegis.adapters.sqlite.readings import past_of
+from aegis.adapters.sqlite.readings import past_of, prepare
 from aegis.errors import AegisError, StoreHaltedError
 from aegis.journal.unit import Receipt, Unit
 
@@ -27,6 +27,7 @@ class SqliteBackend:
     def __init__(self, path: Path, noise: NoiseBuffer, clock: Callable[[], datetime]) -> None:
         self._connection = connect(path)
         self._execute = self._connection.execute
+        prepare(self._execute)
         self._doubt = doubt_file(path)
         self._noise = noise
         self._clock = clock
