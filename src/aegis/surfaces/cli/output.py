@@ -1,6 +1,7 @@
 """What commands print: tables and sentences for people, one JSON document for programs. Results go to standard output."""
 
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -56,6 +57,12 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
+
+
+def wrapped(text: str, indent: int = 4) -> None:
+    """A sentence in lines of at most 80 columns, set in."""
+    for row in textwrap.wrap(text, 80 - indent, break_long_words=False, break_on_hyphens=False):
+        click.echo(" " * indent + row)
 
 
 def word(value: str) -> str:
