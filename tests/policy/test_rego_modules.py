@@ -208,6 +208,34 @@ def test_a_place_in_an_array_counts_as_present_only_when_it_holds_something():
             assert opa.answer(proposal, FACTS) == oracle.native(guard, proposal, FACTS), body
 
 
+def test_a_float_is_no_integer_even_beside_the_same_integer():
+    """OPA takes them for one value and remembers what a function said about the first."""
+    tools = {"a.b": {"args": {"count": "integer", "ratio": "number", "body": "object"}}}
+    rules = [
+        {"id": "all", "effect": "allow", "tools": ["*"]},
+        {"id": "low", "effect": "deny", "tools": ["a.b"], "when": {"args.body.level": {"gt": 100}}},
+        {"id": "ratio", "effect": "deny", "tools": ["a.b"], "when": {"args.ratio": {"gt": 7}}},
+        {"id": "list", "effect": "deny", "tools": ["a.b"], "when": {"args.body.tags": {"contains": 7}}},
+    ]
+    made = policy(rules, tools=tools)
+    guard = RulesGuard(made)
+    with oracle.Opa(made, {}) as opa:
+        for one, other, ratio in itertools.product([7, 7.0, 7.5], repeat=3):
+            for body in ({"level": other}, {"tags": [other], "level": one}, {"tags": [other, [one]], "level": 0}):
+                proposal = call(count=7, ratio=ratio, body=body)
+                assert opa.answer(proposal, FACTS) == oracle.native(guard, proposal, FACTS), (one, other, ratio, body)
+        for proposal in (call(count=7.0, ratio=1, body={}), call(count=1.5, ratio=1, body={})):
+            assert opa.answer(proposal, FACTS)["rules"] == ["a.b#contract"]
+
+
+def test_a_float_without_a_fraction_is_not_shown_to_hand_written_rego():
+    made = policy([{"id": "all", "effect": "allow", "tools": ["*"]}])
+    made = replace(made, rego=(RegoModule(file="x.rego", text="package aegis_acme.custom.x\n", tools=("a.b",)),))
+    with pytest.raises(CanonicalError):
+        document(call(text="t", body={"a": [1.0]}), FACTS, made)
+    assert document(call(text="t", body={"a": [1.5]}), FACTS, made)["args"]["body"] == {"a": [1.5]}
+
+
 JSON = st.recursive(
     st.one_of(
         st.none(),

@@ -2,6 +2,10 @@
 
 It holds what native evaluation sees in its view, place by place, with null for nothing; the host works out local time and the parts
 of URLs and addresses. An argument whose text has no single reading has no parts, and then the contract is violated in both engines.
+
+OPA takes `1` and `1.0` for one value (it even remembers the result of a function for both), while rules tell an integer from a
+float. So a float without a fraction is written as `0.5` wherever no argument of type `number` stands: rules can ask nothing of it
+but that it is no integer. Hand-written Rego could ask more, so such a call of its tools is refused.
 """
 
 from collections.abc import Mapping
@@ -12,11 +16,12 @@ from aegis.errors import CanonicalError
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
 from aegis.policy.hosts import Ambiguous
-from aegis.policy.ir import Labels, Policy, ToolLine
+from aegis.policy.ir import Kind, Labels, Policy, ToolLine
 from aegis.policy.parsed import READERS
 from aegis.policy.view import CLOCK
 from aegis.policy.zone import local, zone
 
+NO_INTEGER = 0.5
 Parts = Mapping[str, Mapping[str, Any]]
 
 
@@ -43,7 +48,35 @@ def document(proposal: Proposal, facts: Facts, policy: Policy, parsed: Parts | N
         "history": {name: facts.history.get(name) for name in policy.terms},
     }
     check(found)
-    return found
+    return found | {"args": _written(proposal, policy)}
+
+
+def _written(proposal: Proposal, policy: Policy) -> Any:
+    """The arguments with what stands for floats."""
+    line = policy.tools.get(proposal.tool)
+    if line is None or type(proposal.arguments) is not dict:
+        return proposal.arguments
+    numbers = {name for name, argument in line.args.items() if argument.kind is Kind.NUMBER}
+    strict = any(line.name in module.tools for module in policy.rego)
+    try:
+        return {
+            name: value if name in numbers else _apart(value, strict=strict) for name, value in proposal.arguments.items()
+        }  # fmt: skip
+    except RecursionError:
+        raise CanonicalError("nested too deeply") from None
+
+
+def _apart(value: Any, *, strict: bool) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {name: _apart(child, strict=strict) for name, child in value.items()}
+    if kind is list:
+        return [_apart(child, strict=strict) for child in value]
+    if kind is not float or not value.is_integer():
+        return value
+    if strict:
+        raise CanonicalError("a float without a fraction, which Rego takes for an integer")
+    return NO_INTEGER
 
 
 def parts(proposal: Proposal, line: ToolLine | None) -> dict[str, Mapping[str, Any]]:

@@ -103,7 +103,9 @@ class Writer:
         )  # fmt: skip
         lines = ["true"] if rule.when is None else self._lines(rule.when, want)
         places = [tokens(each.path)[1:] for each in rule.redactions if each.stage is Stage.REQUEST]
-        self._write(name, [lines + self._some_present(places)])
+        body = lines + self._some_present(places)
+        self._rules.append(f"# {term(rule.id)}")
+        self._write(name, [body])
 
     def _write(self, head: str, bodies: Sequence[Lines]) -> None:
         for body in bodies:
@@ -146,7 +148,7 @@ class Writer:
         lines, name = self._bound(self._at(when.path, want))
         arguments = [name]
         for operand in self._operands(when):
-            bind, name = self._bound(operand)
+            bind, name = self._bound(operand) if operand.startswith("lib.") else ([], operand)
             lines += bind
             arguments.append(name)
         # Certainly so, or not certainly otherwise.

@@ -4,7 +4,7 @@ Each comparison is a pair: `x_t` holds when it is certainly true, `x_f` when it 
 must fire on unknown asks `not x_f`, any other asks `x_t`, so nothing has to be decided twice. Arguments are always bound, null for
 nothing, because `not` around something undefined would be undefined itself.
 
-An integer is told from a float by its text (`1.0` is a float), as native evaluation tells them apart by type.
+A number is an integer when it has no fraction; `asked` has seen to it that `1.0` does not come here.
 """
 
 LIB_PATH = "aegis/lib.rego"
@@ -14,7 +14,7 @@ LIB = r"""package aegis.lib
 
 is_integer(v) if {
 	is_number(v)
-	regex.match(`^-?[0-9]+$`, json.marshal(v))
+	floor(v) == v
 }
 
 is_list(v) if is_array(v)

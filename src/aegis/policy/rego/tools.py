@@ -22,11 +22,14 @@ def tool_module(policy: Policy, line: ToolLine, numbered: dict[str, int]) -> str
     if policy.shadow:
         parts.append(_hit({"id": SHADOW_SET, "effect": "allow", "live": True}, "contract"))
     parts += [_custom(name_of(module, policy.tenant), policy) for module in policy.rego if line.name in module.tools]
-    return "\n".join([_head(policy, line), *parts])
+    return "\n".join([_head(policy, line, "\n".join(parts)), *parts])
 
 
-def _head(policy: Policy, line: ToolLine) -> str:
-    return f"package {tool_package(policy.tenant, line.name)}\n\nimport data.aegis.lib\nimport data.{root(policy.tenant)}.rules\n"
+def _head(policy: Policy, line: ToolLine, body: str) -> str:
+    """The package, and what `body` needs of others: OPA in strict mode refuses an import that nothing uses."""
+    imports = ["import data.aegis.lib\n"] if "lib." in body else []
+    imports += [f"import data.{root(policy.tenant)}.rules\n"] if "rules.fires_" in body else []
+    return "\n".join([f"package {tool_package(policy.tenant, line.name)}\n", "".join(imports)])
 
 
 def terms_of(terms: ApprovalTerms) -> dict[str, Any]:
