@@ -2,7 +2,9 @@
 
 import click
 
+from aegis.app import App
 from aegis.errors import AegisError
+from aegis.runtime.rollout import Source, Status
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.main import DONE, FAILED
 
@@ -39,6 +41,8 @@ def check(ctx: click.Context) -> int:
         results.append(("keys", "ok", str(settings.keys)))
     except AegisError as error:
         results.append(("keys", "failed", str(error)))
+    if tenants and len(tenants) == len(names):
+        results += _deciding(ctx)
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     bad = [row for row in results if row[1] != "ok"]
     if context.as_json(ctx):
@@ -49,3 +53,30 @@ def check(ctx: click.Context) -> int:
         output.table(("what", "state", ""), results, empty="nothing to check")
         click.echo(f"\n{len(bad)} of {len(results)} checks failed" if bad else f"\nall {len(results)} checks passed")
     return FAILED if bad else DONE
+
+
+def _deciding(ctx: click.Context) -> list[tuple[str, str, str]]:
+    """For each tenant whether its files or the registry decide, and what is refused."""
+    path = context.settings(ctx).sqlite_path
+    if path is not None and not path.exists():
+        return []  # nothing was ever stored, and a check makes no database
+
+    async def work(app: App) -> tuple[Status, ...]:
+        await app.rollout.refresh()
+        return app.rollout.status()
+
+    try:
+        found = context.with_app(ctx, work)
+    except AegisError as error:
+        return [("store", "failed", str(error))]
+    return [(f"policy {each.tenant}", "failed" if each.refused else "ok", _source(each)) for each in found]
+
+
+def _source(status: Status) -> str:
+    """Who decides, in words."""
+    if status.refused:
+        return "; ".join(status.refused)
+    beside = f", version {status.shadow} in shadow" if status.shadow else ""
+    if status.source is Source.REGISTRY:
+        return f"the registry decides: version {status.enforced} (activation {status.counter}){beside}; the files do not"
+    return f"tenants/{status.tenant}/policy.yaml decides{beside}; `aegis policy push` and `promote` hand it to the registry"
