@@ -65,7 +65,9 @@ $(VENV)/.runtime: $(VENV)/.made requirements/runtime.txt pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt requirements/opa.txt
 	@echo "installing the locked development tools (once; about a minute)"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --ignore-requires-python --no-deps --require-hashes -r requirements/opa.txt >/dev/null 2>&1 \
+		|| echo "no OPA library for this platform: the tests that compare with OPA will skip"
 	@touch $@

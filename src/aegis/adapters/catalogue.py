@@ -1,5 +1,7 @@
 """Reads the contracts of a tenant from `tools/*.yaml`."""
 
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +11,7 @@ from msgspec import Struct
 from aegis.errors import ConfigError
 from aegis.model.contract import Contract, contract
 from aegis.model.document import parse
+from aegis.model.evolution import complaint
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):
@@ -36,6 +39,7 @@ def load(directory: Path, tenant: str) -> Catalogue:
             first = found[stated.name, stated.version].source
             raise ConfigError(f"{path}: version {stated.version} of `{stated.name}` stands already in {first}")
         found[stated.name, stated.version] = stated
+    _check_evolution(found.values())
     newest: dict[str, Contract] = {}
     for stated in found.values():
         kept = newest.get(stated.name)
@@ -44,6 +48,13 @@ def load(directory: Path, tenant: str) -> Catalogue:
     return Catalogue(
         newest=MappingProxyType(newest), by_digest=MappingProxyType({stated.digest: stated for stated in found.values()})
     )
+
+
+def _check_evolution(contracts: Iterable[Contract]) -> None:
+    """Each version of a tool says by its number how it differs from the one before."""
+    for older, newer in pairwise(sorted(contracts, key=lambda each: (each.name, _order(each.version)))):
+        if older.name == newer.name and (wrong := complaint(older, newer)):
+            raise ConfigError(f"{newer.source}: {wrong}; `aegis contract check {older.source} {newer.source}` lists the changes")
 
 
 def read(path: Path) -> str:

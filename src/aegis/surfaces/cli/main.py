@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("keys:keys", "set up", "make, list, rotate and retire keys"),
     "token": ("token:token", "set up", "issue a token for an agent"),
     "tools": ("tools:tools", "set up", "list tools and show their contracts"),
+    "contract": ("contract:contract", "set up", "compare two versions of a tool's contract"),
     "policy": ("policy.group:policy", "set up", "write, test, ship and look after policy sets"),
     "call": ("call:call", "act", "call a tool through the gateway"),
     "decide": ("call:decide", "act", "ask what would be decided, and record it"),

@@ -1,0 +1,168 @@
+"""How one version of a tool's contract differs from an earlier one, and whether its version number says so.
+
+A change *breaks* when a call that fitted no longer fits, when a result may look as no caller of the old version expects, or when
+the tool does more, or can be repeated less safely, than it said. Then the major version must rise. What only adds raises the minor
+one.
+
+Schemas are compared keyword by keyword. Where that cannot show that a change is harmless (a pattern that reads otherwise, `anyOf`
+rearranged, a word with no order to it), it counts as breaking: what nobody can show to be safe is not called so.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from aegis.model.contract import Contract
+
+_EFFECTS = ("read", "write", "dangerous")
+_REPEATS = ("honours_key", "ask", "neither")
+_WORDS = frozenset({"title", "description", "default", "examples", "deprecated", "$comment", "$schema", "readOnly", "writeOnly"})
+_UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
+
+
+class Weight(StrEnum):
+    """What a change asks of the version number."""
+
+    BREAKING = "breaking"
+    ADDING = "adding"
+
+
+class Change(Struct, frozen=True, kw_only=True, order=True):
+    """One difference: where (`input.properties.amount.maximum`), and what it means for callers."""
+
+    weight: Weight
+    place: str
+    text: str
+
+
+def changes(old: Contract, new: Contract) -> tuple[Change, ...]:
+    """Every difference that a caller could notice, breaking ones first."""
+    found = [*_conduct(old, new)]
+    found += _compared("input", old.input_schema, new.input_schema, "a call that fitted no longer fits", "more calls fit")
+    if old.output_schema is not None or new.output_schema is not None:
+        before, after = _or_any(old.output_schema), _or_any(new.output_schema)
+        found += _compared("output", after, before, "results may look as they never did", "results are narrower")
+    order = list(Weight)
+    return tuple(sorted(set(found), key=lambda change: (order.index(change.weight), change.place, change.text)))
+
+
+def complaint(old: Contract, new: Contract) -> str:
+    """What is wrong with the version of `new`, which comes after `old`; empty when it says what has changed."""
+    before, after = _numbers(old), _numbers(new)
+    if after <= before:
+        return f"version {new.version} does not come after {old.version}"
+    found = changes(old, new)
+    breaking = [change for change in found if change.weight is Weight.BREAKING]
+    if breaking and after[0] == before[0]:
+        first = breaking[0]
+        more = f" (and {len(breaking) - 1} more)" if len(breaking) > 1 else ""
+        return f"`{first.place}`: {first.text}{more}; that needs version {before[0] + 1}.0.0, found {new.version}"
+    if found and not breaking and after[:2] == before[:2]:
+        return f"`{found[0].place}`: {found[0].text}; that needs version {before[0]}.{before[1] + 1}.0, found {new.version}"
+    return ""
+
+
+def _conduct(old: Contract, new: Contract) -> Iterator[Change]:
+    """What the tool does, and what becomes of an interrupted call."""
+    if old.name != new.name:
+        yield Change(weight=Weight.BREAKING, place="metadata.name", text=f"`{new.name}` is another tool than `{old.name}`")
+    for place, order, before, after in (
+        ("spec.effect", _EFFECTS, old.effect, new.effect),
+        ("spec.interrupt", _REPEATS, old.interrupt, new.interrupt),
+    ):
+        if before != after:
+            worse = order.index(after) > order.index(before)
+            text = f"was `{before}`, is `{after}`"
+            yield Change(weight=Weight.BREAKING if worse else Weight.ADDING, place=place, text=text)
+
+
+def _compared(place: str, old: Any, new: Any, breaks: str, adds: str) -> list[Change]:
+    """Where `new` refuses what `old` takes (breaking), and where it takes what `old` refuses (adding)."""
+    lost = [Change(weight=Weight.BREAKING, place=at, text=f"{text}: {breaks}") for at, text in _narrower(place, old, new)]
+    broken = {change.place for change in lost}
+    won = [Change(weight=Weight.ADDING, place=at, text=adds) for at, _ in _narrower(place, new, old) if at not in broken]
+    return lost + won
+
+
+def _narrower(place: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
+    """Where `new` may refuse a value that `old` takes."""
+    if _text(old) == _text(new) or new is True or new == {} or old is False:
+        return
+    if not isinstance(new, dict):
+        yield place, "nothing fits any more"
+        return
+    before: dict[str, Any] = old if isinstance(old, dict) else {}
+    for word in sorted(new.keys() - _WORDS):
+        if not word.startswith("x-") and (word not in before or _text(before[word]) != _text(new[word])):
+            yield from _word(f"{place}.{word}", word, before, new)
+    yield from _gone(f"{place}.properties", before, new)
+
+
+def _word(place: str, word: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Whether one keyword of `new`, which stands otherwise in `old`, refuses more."""
+    before, after = old.get(word), new[word]
+    if word in _UPPER or word in _LOWER:
+        tighter: Callable[[Any, Any], bool] = (lambda a, b: b < a) if word in _UPPER else (lambda a, b: b > a)
+        if before is None or tighter(before, after):
+            yield place, f"was {'no limit' if before is None else before}, is {after}"
+    elif word == "type":
+        if lost := _types(before) - _types(after):
+            yield place, f"takes no {', '.join(sorted(lost))} any more"
+    elif word in ("enum", "required"):
+        yield from _sets(place, word, before, after)
+    elif word == "properties":
+        for name in after:
+            yield from _narrower(f"{place}.{name}", (before or {}).get(name, _unnamed(old)), after[name])
+    elif word in ("items", "contains", "propertyNames") or (word == "additionalProperties" and after is not False):
+        yield from _narrower(place, before if before is not None else True, after)
+    elif word == "additionalProperties":
+        if before is not False:
+            yield place, "unknown members are refused"
+    elif word == "uniqueItems" and after is False:
+        return
+    else:
+        yield place, "reads otherwise, and nothing shows that it takes as much"
+
+
+def _sets(place: str, word: str, before: Any, after: Any) -> Iterator[tuple[str, str]]:
+    if word == "required":
+        if added := sorted(set(after) - set(before or ())):
+            yield place, f"`{added[0]}` is required now"
+    elif before is None or not set(map(_text, before)) <= set(map(_text, after)):
+        yield place, "fewer values are taken"
+
+
+def _gone(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Members that `old` names and a closed `new` does not."""
+    if new.get("additionalProperties", True) is False:
+        for name in sorted(old.get("properties", {}).keys() - new.get("properties", {}).keys()):
+            yield f"{place}.{name}", "is not taken any more"
+
+
+def _unnamed(schema: dict[str, Any]) -> Any:
+    """What `schema` says of a member that it does not name."""
+    return schema.get("additionalProperties", True)
+
+
+def _types(value: Any) -> frozenset[str]:
+    """The types that a `type` keyword takes; a number is taken where `number` stands, and so is an integer."""
+    found = frozenset([value] if isinstance(value, str) else value) if value is not None else _TYPES
+    return found | {"integer"} if "number" in found else found
+
+
+def _text(value: Any) -> str:
+    """A value as JSON, in which `true` is not 1."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _or_any(schema: Any) -> Any:
+    return True if schema is None else schema
+
+
+def _numbers(contract: Contract) -> tuple[int, ...]:
+    return tuple(map(int, contract.version.split(".")))
