@@ -18,6 +18,7 @@ from aegis.model.proposal import Proposal, request_hash
 from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import RegoModule
 from aegis.policy.language import load
+from aegis.policy.patterns import complaint, search
 from aegis.policy.rego import module
 from aegis.policy.rego.asked import check, document
 from aegis.policy.rego.literals import set_of, term
@@ -234,6 +235,75 @@ def test_a_float_without_a_fraction_is_not_shown_to_hand_written_rego():
     with pytest.raises(CanonicalError):
         document(call(text="t", body={"a": [1.0]}), FACTS, made)
     assert document(call(text="t", body={"a": [1.5]}), FACTS, made)["args"]["body"] == {"a": [1.5]}
+
+
+_PIECES = [
+    *"ab.*+?|)[]^$-{} _~\n",
+    *[
+        "é",
+        "\U0001f600",
+        "{2}",
+        "{1,}",
+        "{0,3}",
+        "{,2}",
+        "{1000}",
+        "(",
+        "(?:",
+        "[^",
+        "\\.",
+        "\\n",
+        "\\t",
+        "\\-",
+        "\\]",
+        "[:alpha:]",
+        "[[:digit:]]",
+    ],
+    *["[:^alpha:]", "\\v", "\\\\", "\\_", "*?", "+?", "??", "{2}?", "a-z", "z-a", "\\/"],
+]
+_TEXTS = [
+    "",
+    "a",
+    "ab",
+    "aab",
+    "é",
+    "\U0001f600",
+    "a\n",
+    "\n",
+    "\nb",
+    "0",
+    "-",
+    "]",
+    "aaa",
+    "a.b",
+    "_",
+    "{2}",
+    "^",
+    "$",
+    " ",
+    "abab",
+    "\\",
+]
+
+
+def test_every_pattern_that_the_language_takes_means_the_same_in_opa():
+    taken = 0
+    with oracle.engine_class()() as engine:
+        engine.add_policy(
+            "a.rego", "package a\n\nfound := [[regex.match(p, t) | some t in input.texts] | some p in input.patterns]\n"
+        )
+
+        @settings(max_examples=60, deadline=None)
+        @given(st.lists(st.lists(st.sampled_from(_PIECES), min_size=1, max_size=7).map("".join), min_size=30, max_size=60))
+        def run(drawn):
+            nonlocal taken
+            written = [pattern for pattern in drawn if not complaint(pattern)]
+            taken += len(written)
+            found = engine.eval_document("a.found", {"patterns": written, "texts": _TEXTS})
+            for pattern, theirs in zip(written, found, strict=True):
+                assert [search(pattern)(text) for text in _TEXTS] == theirs, pattern
+
+        run()
+    assert taken > 500
 
 
 JSON = st.recursive(

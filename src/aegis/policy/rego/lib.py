@@ -4,6 +4,8 @@ Each comparison is a pair: `x_t` holds when it is certainly true, `x_f` when it 
 must fire on unknown asks `not x_f`, any other asks `x_t`, so nothing has to be decided twice. Arguments are always bound, null for
 nothing, because `not` around something undefined would be undefined itself.
 
+Bundles of many tenants share these modules and were not built at one time. A function may be added; what one means never changes.
+
 A number is an integer when it has no fraction; `asked` has seen to it that `1.0` does not come here.
 """
 
