@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.postgres_server import Server
 from tests.store.homes import Home, put, unit
-from tests.store.kills import until
+from tests.store.kills import start_writer, until
 
 from aegis.adapters.sqlite.writer import doubt_file
 from aegis.errors import CorruptStoreError, StoreBusyError, StoreError, StoreHaltedError, StoreUncertainError
@@ -280,3 +280,17 @@ async def test_an_error_of_ours_in_the_writer_stops_it_and_tells_nobody_that_any
     with pytest.raises(StoreHaltedError):
         await store.commit(unit("acme", "e2"))
     assert await store.tenants() == ()
+
+
+async def test_a_store_opened_twice_keeps_its_log_when_another_process_comes_and_goes(file):
+    first, second = await file.open(), await file.open()  # a lock of the kernel goes when its process closes any handle of the file
+    await first.commit(unit("acme", "a1"))
+    process = start_writer(file, "visitor", "1")
+    await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0
+    for n in range(20):
+        assert isinstance(await (first, second)[n % 2].commit(unit("acme", f"b{n}")), Committed)
+    await file.close()
+    last = await file.open()
+    assert [each.id for each in await last.events("acme")] == ["a1", *(f"b{n}" for n in range(20))]
+    assert await last.fsck() == ()

@@ -1,6 +1,7 @@
 """Open a store: create or migrate it, make it durable, and check that it is sound."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -71,8 +72,13 @@ def _revision(connection: sqlite3.Connection) -> str | None:
 
 
 def _create(path: Path) -> None:
-    """An empty file that only its owner may read, in a directory that remembers it."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    """An empty file that only its owner may read, in a directory that remembers it.
+
+    A file that is there is not touched: closing a handle of it would drop every lock that this process holds on it, and another
+    process would take the log away from under the connections of a store that is open here already.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
