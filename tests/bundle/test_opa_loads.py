@@ -1,21 +1,15 @@
 """A real Open Policy Agent takes our bundles, and refuses what we refuse."""
 
-import contextlib
 import json
-import os
-import shutil
-import socket
 import subprocess
-import time
 
 import httpx
 import pytest
 
 from aegis.policy.bundle import archive, signature, structured
 from bundle.made import KEY, MODULE, OTHER, build, gzipped, signed, tar
+from opa.server import DidNotStart, Server, binary
 
-OPA = os.environ.get("AEGIS_OPA") or shutil.which("opa")
-pytestmark = pytest.mark.skipif(OPA is None, reason="no `opa` on PATH or in AEGIS_OPA")
 GOOD = build()
 FILES = archive.unpack(GOOD)
 
@@ -23,32 +17,22 @@ FILES = archive.unpack(GOOD)
 def words(tmp_path, packed, key=KEY, scope="acme"):
     (tmp_path / "bundle.tar.gz").write_bytes(packed)
     (tmp_path / "key.pem").write_text(key.public.pem)
-    verified = ["--verification-key", "key.pem", "--verification-key-id", key.kid, "--signing-alg", "ES256", "--scope", scope]
-    return ["--bundle", "bundle.tar.gz", *verified]
+    place = str(tmp_path / "key.pem")
+    return ["--verification-key", place, "--verification-key-id", key.kid, "--signing-alg", "ES256", "--scope", scope]
 
 
 def verified(tmp_path, packed, **given):
     """(taken, text) of `opa build`, which reads and verifies a bundle before anything else."""
-    told = [OPA, "build", *words(tmp_path, packed, **given), "--output", "out.tar.gz"]
+    told = [binary(), "build", *words(tmp_path, packed, **given), "--bundle", "bundle.tar.gz", "--output", "out.tar.gz"]
     found = subprocess.run(told, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     return found.returncode == 0, found.stdout + found.stderr
 
 
-def served(tmp_path, packed, **given):
-    """What a server answers that was started with the bundle; nothing when it did not start."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = [OPA, "run", "--server", "--addr", f"127.0.0.1:{port}", *words(tmp_path, packed, **given)]
-    with subprocess.Popen(told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path) as server:
-        try:
-            while server.poll() is None:
-                with contextlib.suppress(httpx.TransportError):
-                    return httpx.get(f"http://127.0.0.1:{port}/v1/data/aegis_acme/main/decision", timeout=5).json()
-                time.sleep(0.02)
-            return None
-        finally:
-            server.kill()
+def served(tmp_path, packed):
+    """What a server answers that was started with the bundle and the key to verify it."""
+    given = words(tmp_path, packed)
+    with Server(bundle=tmp_path / "bundle.tar.gz", words=given) as server:
+        return httpx.get(f"{server.url}/v1/data/aegis_acme/main/decision", timeout=30).json()
 
 
 def test_a_server_that_was_given_the_key_serves_the_bundle(tmp_path):
@@ -58,7 +42,8 @@ def test_a_server_that_was_given_the_key_serves_the_bundle(tmp_path):
 
 def test_a_server_does_not_start_with_a_tampered_bundle(tmp_path):
     files = FILES | {"aegis_acme/main.rego": MODULE.replace("deny", "allow").encode()}
-    assert served(tmp_path, gzipped(tar(sorted(files.items())))) is None
+    with pytest.raises(DidNotStart, match=r"verif|digest|mismatch"):
+        served(tmp_path, gzipped(tar(sorted(files.items()))))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +86,7 @@ def test_opa_computes_the_digests_that_we_sign(tmp_path):
             (tmp_path / "b" / name).write_bytes(content)
     (tmp_path / "hmac").write_text("test-secret")
     done = subprocess.run(
-        [OPA, "sign", "--signing-key", "test-secret", "--signing-alg", "HS256", "--bundle", "b"],
+        [binary(), "sign", "--signing-key", "test-secret", "--signing-alg", "HS256", "--bundle", "b"],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,8 +1,6 @@
 """`aegis policy build, push, promote, rollback, history, show` as people use them, against a gateway that runs."""
 
 import json
-import os
-import shutil
 import subprocess
 import tarfile
 
@@ -10,10 +8,10 @@ import pytest
 
 from cli.test_commands import aegis
 from gateway.conftest import on_sqlite, store_url, w
+from opa.server import binary
 from registry.shipped import rules, status, text, within
 
 __all__ = ["on_sqlite", "store_url", "w"]
-OPA = os.environ.get("AEGIS_OPA") or shutil.which("opa")
 ALICE = ("--as", "person:alice")
 WHY = (*ALICE, "--reason", "because")
 
@@ -120,19 +118,18 @@ def test_build_takes_a_file_and_a_key(home):
     assert aegis(home, *words[:-1], "-", "--library").returncode == 2
 
 
-@pytest.mark.skipif(OPA is None, reason="no `opa` on PATH or in AEGIS_OPA")
 def test_a_real_opa_evaluates_what_build_writes_with_the_key_that_keys_pem_prints(home):
     for words in (("-o", "acme.tar.gz"), ("--library", "-o", "lib.tar.gz")):
         assert aegis(home, "policy", "build", *words).returncode == 0
     (home / "acme.pem").write_text(aegis(home, "keys", "pem").stdout)
     verified = ["--verification-key", "acme.pem", "--signing-alg", "ES256", "--scope", "acme"]
     built = subprocess.run(
-        [OPA, "build", "-b", "acme.tar.gz", "lib.tar.gz", *verified, "-o", "out.tar.gz"],
+        [binary(), "build", "-b", "acme.tar.gz", "lib.tar.gz", *verified, "-o", "out.tar.gz"],
         capture_output=True, text=True, check=False, cwd=home,
     )  # fmt: skip
     assert built.returncode == 0, built.stdout + built.stderr
     evaluated = subprocess.run(
-        [OPA, "eval", "-b", "acme.tar.gz", "-b", "lib.tar.gz", "--format", "json", "data.aegis_acme.main.decision.outcome"],
+        [binary(), "eval", "-b", "acme.tar.gz", "-b", "lib.tar.gz", "--format", "json", "data.aegis_acme.main.decision.outcome"],
         capture_output=True, text=True, check=False, cwd=home,
     )  # fmt: skip
     assert json.loads(evaluated.stdout)["result"][0]["expressions"][0]["value"] == "deny", evaluated.stderr

@@ -232,7 +232,7 @@ class Rollout:
             raise BundleError("compile", "the set does not compile to what was signed: compare tools, contracts and versions")
         self._passes(policy, data)
         ref = PolicyRef(name=policy.name, version=str(number), digest=bundle.sha256)
-        return Ruling(policy=policy, data=data, ref=ref, number=number, sha256=bundle.sha256)
+        return Ruling(policy=policy, data=data, ref=ref, number=number, sha256=bundle.sha256, revision=bundle.revision)
 
     def _passes(self, policy: Policy, data: Mapping[str, Any]) -> None:
         failed = self._desk.failures(policy, data)

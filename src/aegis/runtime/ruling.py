@@ -44,7 +44,7 @@ def judge(engine: Engine | None, enforced: Ruling | None) -> EngineJudge | None:
         return None
     policy = enforced.policy
     tools = frozenset(policy.tools) if engine.everything else frozenset(tool for each in policy.rego for tool in each.tools)
-    return EngineJudge(engine, policy, tools, engine.revision(policy, enforced.data)) if tools else None
+    return EngineJudge(engine, policy, tools, enforced.revision or engine.revision(policy, enforced.data)) if tools else None
 
 
 def ruled(tenant: Tenant, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:

@@ -16,13 +16,17 @@ _NOTHING = Memory((), b"")
 
 
 class Ruling(Struct, frozen=True, kw_only=True):
-    """A policy set with its data, and where it came from: the version `number` of the registry, or 0 for the tenant's files."""
+    """A policy set with its data, and where it came from: the version `number` of the registry, or 0 for the tenant's files.
+
+    `revision` is that of its bundle, if it came in one.
+    """
 
     policy: Policy
     data: dict[str, Any]
     ref: PolicyRef
     number: int = 0
     sha256: str = ""
+    revision: str = ""
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
