@@ -135,7 +135,7 @@ history = Table(
     Column("run", _Text, nullable=False),
     Column("subject", _Text, nullable=False),
     Column("fields", _Json, nullable=False),
-    PrimaryKeyConstraint("tenant", "id"),
+    PrimaryKeyConstraint("id", "tenant"),
     Index("history_at", "tenant", "at"),
     Index("history_tool", "tenant", "tool", "at"),
     _pinned("agent"),

@@ -66,7 +66,10 @@ class Store(Protocol):
         """Rows of a kind in order of id, after the id `after`."""
 
     async def measure(self, tenant: str, queries: Sequence[Query]) -> tuple[Measured, ...]:
-        """The answers to `queries` over the tenant's history, in their order and in one reading."""
+        """The answers to `queries` over the tenant's history, in their order and in one reading.
+
+        A query that would have to look at very many entries is answered with `known=False`, here as in a commit.
+        """
 
     async def forget(self, before: datetime) -> int:
         """Remove entries of history older than `before`, of all tenants, a bounded number at a time; how many went."""

@@ -13,8 +13,10 @@ EVENTS = f"""SELECT {EVENT} FROM unnest(%b::text[], %b::text[]) k (tenant, id)
   JOIN event e ON e.id = k.id AND e.tenant = k.tenant"""  # noqa: S608 - built of constants
 ROWS = f"""SELECT {ROW} FROM unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
   JOIN state s ON s.tenant = k.tenant AND s.kind = k.kind AND s.id = k.id"""  # noqa: S608 - as above
+# Before a table has statistics an index that begins with the tenant looks as good as the primary key, which begins with the id: so
+# entries are found by their id, and the tenant is written so that no index is looked for.
 ENTRIES = f"""SELECT {ENTRY}::text FROM unnest(%b::text[], %b::text[]) k (tenant, id)
-  JOIN history w ON w.tenant = k.tenant AND w.id = k.id"""  # noqa: S608 - as above
+  JOIN history w ON w.id = k.id AND w.tenant || '' = k.tenant"""  # noqa: S608 - as above
 
 PUT_EVENTS = """INSERT INTO event (tenant, seq, id, type, time, request_id, body, digest)
   SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::text[])"""
@@ -32,11 +34,11 @@ PUT_ENTRIES = """INSERT INTO history (tenant, id, tool, at, phase, agent, run, s
   ON CONFLICT (tenant, id) DO UPDATE SET tool = excluded.tool, at = excluded.at, phase = excluded.phase, agent = excluded.agent,
     run = excluded.run, subject = excluded.subject, fields = excluded.fields"""
 SETTLE = """UPDATE history SET phase = k.phase FROM unnest(%b::text[], %b::text[], %b::text[]) k (tenant, id, phase)
-  WHERE history.tenant = k.tenant AND history.id = k.id"""
+  WHERE history.id = k.id AND history.tenant || '' = k.tenant"""
 # What a group is writing at this moment is left for the next time. The outer condition holds for a row that has just been replaced.
-FORGET = """DELETE FROM history USING (SELECT w.tenant, w.id FROM head h JOIN history w ON w.tenant = h.tenant
-  WHERE w.at < %(before)s LIMIT %(most)s FOR UPDATE OF w SKIP LOCKED) k
-  WHERE history.tenant = k.tenant AND history.id = k.id AND history.at < %(before)s"""
+FORGET = """DELETE FROM history USING (SELECT w.tenant, w.id FROM head h CROSS JOIN LATERAL (SELECT tenant, id FROM history
+    WHERE tenant = h.tenant AND at < %(before)s ORDER BY at LIMIT %(most)s FOR UPDATE SKIP LOCKED) w LIMIT %(most)s) k
+  WHERE history.id = k.id AND history.tenant || '' = k.tenant AND history.at + 0 < %(before)s"""
 DELETE_ROWS = """DELETE FROM state USING unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
   WHERE state.tenant = k.tenant AND state.kind = k.kind AND state.id = k.id"""
 

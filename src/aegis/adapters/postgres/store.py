@@ -73,10 +73,7 @@ class PostgresStore:
         history = texts(asked)
 
         def read(connection: Connection) -> dict[Asked, Measured]:
-            with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                found = [(shape, _execute(connection, *text).fetchall()) for shape, text in history.items()]
-            return answers(asked, found)
+            return answers(asked, zip(history, _together(connection, list(history.values())), strict=True))
 
         return answered(asked, await self._readers.read(read))
 
@@ -187,6 +184,17 @@ class PostgresStore:
 
     async def _one(self, text: str, given: Given) -> Any:
         return await self._readers.read(lambda connection: _execute(connection, text, given).fetchone())
+
+
+def _together(connection: Connection, asked: list[tuple[str, Given]]) -> list[list[Any]]:
+    """What each statement finds, all of them in one snapshot and one round trip."""
+    if len(asked) == 1:  # a statement is a snapshot by itself
+        return [_execute(connection, *asked[0]).fetchall()]
+    with connection.pipeline():
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursors = [_execute(connection, *each) for each in asked]
+        connection.execute("COMMIT")
+    return [cursor.fetchall() for cursor in cursors]
 
 
 def _execute(connection: Connection, text: str, given: Given) -> psycopg.Cursor:

@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("run", _Text, nullable=False),
         sa.Column("subject", _Text, nullable=False),
         sa.Column("fields", _Json, nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "id"),
+        sa.PrimaryKeyConstraint("id", "tenant"),
     )
     op.create_index("history_at", "history", ["tenant", "at"])
     op.create_index("history_tool", "history", ["tenant", "tool", "at"])
