@@ -289,6 +289,50 @@ def publisher_in_use(w):
     return keyfiles.load_private(w.keys, "publisher", "acme", "", now=w.hand())
 
 
+def test_a_row_that_cannot_be_read_concerns_its_tenant_only(on_sqlite):
+    w = on_sqlite
+    run(w, lambda app: tamper(app, Put(kind=ACTIVE, id="acme", body=b'{"tenant":"globex"}', state="active", lookup="acme")))
+    within(15, lambda: status(w).refused)
+    assert "envelope" in status(w).refused[0]
+    assert rules(w) == ["read.allow", "read.mask"]
+    shipped(w, text(w, 1, "globex"), "globex")
+    within(15, lambda: status(w, "globex").enforced == 1)
+
+
+def test_an_activation_that_would_enforce_nothing_any_more_is_refused(on_sqlite):
+    from aegis.runtime.registry import Signed
+
+    w = on_sqlite
+    shipped(w, text(w, 1))
+    serves(w, 1)
+
+    async def nothing(app):
+        pin = app.rollout.activation(await app.rollout.registry.active_of("acme")).enforced
+
+        def made(former, now):
+            found = Activation(
+                tenant="acme", counter=former.counter + 1, mode="shadow", enforced=None, shadow=pin, by="x", reason="", time=now
+            )
+            return Signed(found, statement.sign(found, publisher(w)))
+
+        await app.rollout.registry.activate("acme", made)
+
+    run(w, nothing)
+    within(15, lambda: status(w).refused)
+    assert rules(w) == ["read.mask", "read.v1"]
+
+
+def test_a_large_bundle_is_stored_in_parts(on_sqlite, monkeypatch):
+    from aegis.runtime import registry
+
+    monkeypatch.setattr(registry, "PART_BYTES", 100)
+    w = on_sqlite
+    shipped(w, text(w, 1))
+    serves(w, 1)
+    version = run(w, lambda app: app.rollout.registry.version("acme", 1))
+    assert version.parts == -(-version.size_bytes // 100) > 20
+
+
 def test_every_change_stands_in_the_journal_with_the_signed_statement(on_sqlite):
     w = on_sqlite
     shipped(w, text(w, 1))

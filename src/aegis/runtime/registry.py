@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from aegis.errors import BundleError, ConfigError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Put, Require, Unit
+from aegis.journal.unit import Committed, Put, Require, Row, Unit
 from aegis.model.event import SYSTEM_TENANT, Event
 from aegis.policy.bundle.archive import MAX_PACKED
 from aegis.policy.bundle.statement import Activation, Release
@@ -132,13 +132,13 @@ class Registry:
     async def active(self) -> tuple[Active, ...]:
         """The newest activation of every tenant that has one, in one reading."""
         rows = await self._store.find(SYSTEM_TENANT, ACTIVE, state="active", limit=100_000)
-        return tuple(msgspec.structs.replace(msgspec.json.decode(row.body, type=Active), version=row.version) for row in rows)
+        return tuple(_active(row) for row in rows)
 
     async def active_of(self, tenant: str) -> Active | None:
         """The newest activation of one tenant."""
         ref = (ACTIVE, tenant)
         row = (await self._store.rows(SYSTEM_TENANT, [ref])).get(ref)
-        return msgspec.structs.replace(msgspec.json.decode(row.body, type=Active), version=row.version) if row else None
+        return _active(row) if row else None
 
     async def changes(self, tenant: str) -> tuple[Active, ...]:
         """Every activation of a tenant, oldest first."""
@@ -221,6 +221,15 @@ def _activated(signed: Signed, former: Active | None, now: datetime, statement: 
             Put(kind=CHANGE, id=change, body=body, lookup=made.tenant),
         ),
     )
+
+
+def _active(row: Row) -> Active:
+    """What a row says, of the tenant that it stands under; one that cannot be read is signed by nobody."""
+    try:
+        found = msgspec.json.decode(row.body, type=Active)
+    except msgspec.DecodeError:
+        found = Active(tenant=row.id, counter=0, envelope="")
+    return msgspec.structs.replace(found, tenant=row.id, version=row.version)
 
 
 def _pin(pin: Any) -> dict[str, Any]:

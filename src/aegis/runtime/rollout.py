@@ -103,11 +103,13 @@ class Rollout:
         self._desk = desk
         self._instance = instance
         self._seen = {tenant.name: _Seen(stamps.get(tenant.name)) for tenant in snapshot}
+        self._unrecorded: list[tuple[str, str, str, str]] = []
         self._turn = asyncio.Lock()
 
     async def refresh(self) -> None:
         """One turn: what is new is served or refused when this returns."""
         async with self._turn:
+            await self._record()
             active = {found.tenant: found for found in await self.registry.active()}
             for name, seen in self._seen.items():
                 await self._follow(name, seen, active.get(name))
@@ -196,6 +198,8 @@ class Rollout:
             raise BundleError("rollback", f"expected a counter above {seen.counter}, which was seen here, found {found.counter}")
         if await self.registry.journaled(tenant, found.counter + 1):
             raise BundleError("rollback", f"counter {found.counter} is not the newest: the journal tells of a later activation")
+        if found.enforced is None and seen.source is Source.REGISTRY:
+            raise BundleError("activation", "it would enforce nothing, although a version is enforced")
         if not await self.registry.journaled(tenant, found.counter):
             raise BundleError("rollback", f"the journal tells of no activation with counter {found.counter}")
         return found
@@ -272,7 +276,14 @@ class Rollout:
         if what == "activation" and not seen.started:
             seen.source = Source.NOBODY
             self._serve(await asyncio.to_thread(ruled, self._tenant(name), None, None))
-        await self.registry.refused(name, f"{what}-{which}", reason, detail, self._instance)
+        self._unrecorded.append((name, f"{what}-{which}", reason, detail))
+        await self._record()
+
+    async def _record(self) -> None:
+        """Record what was refused; what the store does not take now is recorded at a later turn."""
+        while self._unrecorded:
+            await self.registry.refused(*self._unrecorded[0], self._instance)
+            self._unrecorded.pop(0)
 
 
 def _status(tenant: Tenant, seen: _Seen) -> Status:

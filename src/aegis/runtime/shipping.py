@@ -59,15 +59,15 @@ async def promote(
     pin = await pin_of(rollout, tenant, number)
     ruling = await rollout.check(tenant, pin)
     mode: Mode = "shadow" if shadow or ruling.policy.shadow else "enforce"
-    enforced = pin if mode == "enforce" else await enforced_now(rollout, tenant)
     counter = await _last_counter(rollout, tenant)
 
     def made(former: Active | None, now: datetime) -> Signed:
+        goes_on = rollout.activation(former).enforced if former and mode == "shadow" else None
         activation = Activation(
             tenant=tenant,
             counter=max(counter, former.counter if former else 0) + 1,
             mode=mode,
-            enforced=enforced,
+            enforced=pin if mode == "enforce" else goes_on,
             shadow=pin if mode == "shadow" else None,
             by=by,
             reason=reason,
