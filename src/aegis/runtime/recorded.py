@@ -9,7 +9,8 @@ from msgspec import Struct
 from aegis.crypto import ijson
 from aegis.errors import InputError, SealError
 from aegis.journal.store import Store
-from aegis.model.decision import Decision, Outcome, PolicyRef, Reason
+from aegis.model.decision import Decision, Outcome, PolicyRef, Reason, Redaction, Stage
+from aegis.model.event import Stored
 from aegis.model.facts import Facts
 from aegis.model.principal import Link, Parent, Principal
 from aegis.model.proposal import Proposal
@@ -24,20 +25,32 @@ class Recorded(Struct, frozen=True, kw_only=True):
     decision: Decision
 
 
+class Lost(Struct, frozen=True, kw_only=True):
+    """A decision whose arguments cannot be had: `erased` with their key, never `kept`, or `unreadable`."""
+
+    why: str
+
+
 async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | None:
     """The newest decision on a request; `None` when there is none, or when its arguments were not kept or were erased."""
     events = [event for event in await store.events(tenant, request_id=request_id, limit=100_000) if event.type == "decision"]
-    if not events:
-        return None
-    body = msgspec.json.decode(events[-1].body)
+    found = await recall(vault, events[-1]) if events else None
+    return found if isinstance(found, Recorded) else None
+
+
+async def recall(vault: Vault, event: Stored) -> Recorded | Lost:
+    """The decision of one event; or why its arguments cannot be had."""
+    body = msgspec.json.decode(event.body)
     try:
-        plain = await vault.read(tenant, events[-1].id, "arguments")
+        plain = await vault.read(event.tenant, event.id, "arguments")
         arguments = ijson.parse(plain, max_size_bytes=len(plain)) if plain is not None else None
-    except (SealError, InputError):
-        return None
+    except SealError:
+        return Lost(why="erased")
+    except InputError:
+        return Lost(why="unreadable")
     if not isinstance(arguments, dict):
-        return None
-    return Recorded(proposal=_proposal(body, tenant, arguments), facts=_facts(body), decision=_decision(body))
+        return Lost(why="not kept")
+    return Recorded(proposal=_proposal(body, event.tenant, arguments), facts=_facts(body), decision=_decision(body))
 
 
 def _proposal(body: dict[str, Any], tenant: str, arguments: dict[str, Any]) -> Proposal:
@@ -70,7 +83,15 @@ def _proposal(body: dict[str, Any], tenant: str, arguments: dict[str, Any]) -> P
 
 
 def _facts(body: dict[str, Any]) -> Facts:
-    return Facts(now=datetime.fromisoformat(body["time"]), environment=body["environment"])
+    """What rules could read then. A call that belongs to no run had no labels of a run to know."""
+    read = body.get("facts", {})
+    return Facts(
+        now=datetime.fromisoformat(body["time"]),
+        environment=body["environment"],
+        history=read.get("history", {}),
+        run_labels=tuple(read.get("run_labels", ())) if body["agent"]["txn"] else None,
+        stated=read.get("stated", {}),
+    )
 
 
 def _decision(body: dict[str, Any]) -> Decision:
@@ -82,6 +103,7 @@ def _decision(body: dict[str, Any]) -> Decision:
         reasons=tuple(
             Reason(rule=r["rule"], text=r.get("text", ""), field=r.get("field", ""), limit=r.get("limit")) for r in body["reasons"]
         ),
+        redactions=tuple(Redaction(stage=Stage(r["stage"]), path=r["path"], form=r["form"]) for r in body.get("redactions", ())),
         approval_id=body["approval_id"],
         policy=PolicyRef(name=policy["bundle"], version=policy["version"], digest=policy["digest"]),
     )

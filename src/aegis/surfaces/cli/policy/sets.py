@@ -1,6 +1,7 @@
 """Where a command finds the set that it works on: a file, or the policy of a tenant of the working directory."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from msgspec import Struct
 
 from aegis.policy.ir import Policy
 from aegis.surfaces.cli import context
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -41,6 +44,20 @@ def open_set(ctx: click.Context, file: Path | None, tenant: str | None) -> Opene
     named = rego_files(parse(text, source=str(file)).value) if "rego" in text else ()
     modules = {name: catalogue.read(home / name) for name in named}
     return Opened(policy=load(text, source=str(file), contracts=known, files=modules), tenant_data={}, path=file)
+
+
+def since_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--since`, a time such as `14d`."""
+    return click.option(
+        "--since", default="14d", show_default=True, metavar="TIME", callback=_time, help="How far back: 14d, 6h, 30m."
+    )(command)
+
+
+def _time(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    number, unit = value[:-1], value[-1:]
+    if unit not in _UNITS or not (number.isascii() and number.isdigit()) or len(number) > 6:
+        raise click.BadParameter("expected a whole number and a unit (s, m, h, d), such as 14d", ctx, param)
+    return timedelta(seconds=int(number) * _UNITS[unit])
 
 
 def set_argument(command: Callable[..., Any]) -> Callable[..., Any]:
