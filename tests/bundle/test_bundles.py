@@ -228,3 +228,63 @@ def test_json_in_another_form_is_refused_although_it_means_the_same():
     refused(consistent(FILES | {"aegis/tenant.json": b'{"a":1,"a":1}'}), "json")
     refused(consistent(FILES | {"aegis/contracts.json": b'{"a":1}'}), "json")
     refused(consistent(FILES | {"aegis/policy.yaml": b"\xff"}), "files")
+
+
+@pytest.mark.parametrize("name", ["aegis/policy.yaml", "aegis/tenant.json", "aegis/contracts.json", "data.json", ".manifest"])
+def test_a_bundle_without_a_part_that_it_must_have_is_refused_although_it_is_signed(name):
+    files = {each: content for each, content in FILES.items() if each != name}
+    refused(signed(files), "files")
+
+
+def test_a_signature_in_another_form_is_refused_although_it_verifies():
+    from aegis.crypto.jwk import encode
+
+    head, body, _ = json.loads(FILES[signature.FILE])["signatures"][0].split(".")
+    claims = json.loads(_decoded(body))
+    for changed in (
+        claims | {"iss": "somebody"},
+        claims | {"iat": 1},
+        claims | {"files": claims["files"][::-1]},
+        claims | {"files": [each | {"algorithm": "MD5"} for each in claims["files"]]},
+        claims | {"files": [*claims["files"], "x"]},
+        claims | {"files": {}},
+    ):
+        signed_text = f"{head}.{encode(structured.render(changed))}"
+        token = f"{signed_text}.{encode(KEY.sign(signed_text.encode()))}"
+        refused(gzipped(tar(sorted((FILES | {signature.FILE: structured.render({"signatures": [token]})}).items()))), "files")
+
+
+def _decoded(text):
+    from aegis.crypto.jwk import decode
+
+    return decode(text)
+
+
+@pytest.mark.parametrize(
+    "document", [{"signatures": [1]}, {"signatures": ["a.b"]}, {"signatures": "a.b.c"}, {"more": 1, "signatures": ["a.b.c"]}]
+)
+def test_a_signature_file_of_another_shape_is_refused(document):
+    refused(gzipped(tar(sorted((FILES | {signature.FILE: structured.render(document)}).items()))), "signature")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}])
+def test_what_json_cannot_hold_does_not_stand_in_a_bundle(value):
+    with pytest.raises(BundleError):
+        build(sources=bundle.Sources(policy="x", tenant_data={"a": value}))
+
+
+def test_more_than_can_be_unpacked_is_not_packed(monkeypatch):
+    monkeypatch.setattr(archive, "MAX_UNPACKED", 10_000)
+    with pytest.raises(BundleError):
+        archive.pack({"a": bytes(20_000)})
+
+
+def test_the_shared_library_is_a_bundle_of_its_own_that_no_tenant_takes_for_its_policy():
+    from aegis.policy.bundle.library import build_library
+    from aegis.policy.rego.module import library
+
+    packed = build_library(library(), scope="acme", key=KEY)
+    files = archive.unpack(packed)
+    assert signature.verify(files, "acme", (KEY.public,)) == KEY.kid
+    assert json.loads(files[".manifest"])["roots"] == ["aegis/fold", "aegis/lib"]
+    refused(packed, "files")
