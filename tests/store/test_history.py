@@ -358,6 +358,8 @@ async def test_what_is_older_is_forgotten_in_every_tenant(store):
         entry("a\0"),
         entry(tool=""),
         entry(minutes=-60 * 24 * 365 * 60),
+        replace(entry(), at=START.replace(tzinfo=None)),
+        replace(entry(), phase="open"),
     ],
     ids=str,
 )
@@ -368,13 +370,33 @@ async def test_what_no_store_can_hold_is_refused_before_it_waits(store, odd):
 
 
 @pytest.mark.parametrize(
-    "odd", [{"of": 'a"b'}, {"agent": "\0"}, {"tests": (history.Test(field="n", op="eq", values=(2**63,)),)}], ids=str
+    "odd",
+    [
+        {"of": 'a"b'},
+        {"agent": "\0"},
+        {"tests": (history.Test(field="n", op="eq", values=(2**63,)),)},
+        {"tests": (history.Test(field="n", op="like", values=(1,)),)},
+        {"since": START.replace(tzinfo=None)},
+        {"phases": ("open",)},
+        {"measure": "count"},
+    ],
+    ids=str,
 )
 async def test_a_question_that_no_store_can_put_is_refused(store, odd):
     with pytest.raises(StoreError):
         await store.measure("acme", [about(**odd)])
     with pytest.raises(StoreError):
         await store.commit(remembering("acme", expects=(at_most(1, **odd),)))
+
+
+async def test_an_unknown_operator_or_phase_of_a_unit_is_refused(store):
+    for unfit in (
+        remembering("acme", expects=(replace(at_most(1), op="like"),)),
+        remembering("acme", settle=(Settle(id="h1", phase="x"),)),
+    ):
+        with pytest.raises(StoreError):
+            await store.commit(unfit)
+    assert isinstance(await store.commit(remembering("acme", entry())), Committed)
 
 
 async def test_racing_callers_never_pass_a_limit_and_reach_it(home):

@@ -4,7 +4,8 @@ Both databases then accept the same units. What only the place in the journal de
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import orjson
 
@@ -12,7 +13,7 @@ from aegis.adapters.instants import to_micros
 from aegis.adapters.past import Asked
 from aegis.errors import StoreError
 from aegis.journal.unit import Put, Unit
-from aegis.model.history import MAX_TOTAL, Query, Value
+from aegis.model.history import COMPARISONS, MAX_TOTAL, Measure, Phase, Query, Value
 from aegis.model.history import queries as asked_of
 
 EVENT_BYTES = 1024
@@ -69,6 +70,7 @@ def askable(tenant: str, queries: Sequence[Query]) -> list[Asked]:
 
 def _history(unit: Unit) -> int:
     for expect in unit.expects:
+        _operator("expects.op", expect.op, COMPARISONS)
         for query in asked_of(expect.reading):
             _query(query)
     for entry in unit.remember:
@@ -76,23 +78,32 @@ def _history(unit: Unit) -> int:
         check_text("remember.tool", entry.tool)
         for name in ("agent", "run", "subject"):
             check_text(f"remember.{name}", getattr(entry, name), empty=True)
+        _time("remember.at", entry.at)
         if to_micros(entry.at) < 0:
             raise StoreError("`remember.at` is before 1970")
+        _phase("remember.phase", entry.phase)
         for field, value in entry.fields.items():
             _field("remember.fields", field)
             _value("remember.fields", value)
     for settle in unit.settle:
         check_text("settle.id", settle.id)
+        _phase("settle.phase", settle.phase)
     return ENTRY_BYTES * (len(unit.remember) + len(unit.expects))
 
 
 def _query(query: Query) -> None:
     for name in ("tool", "of", "agent", "run", "subject", "excluding"):
         check_text(f"query.{name}", getattr(query, name), empty=True)
+    _time("query.since", query.since)
+    if not isinstance(query.measure, Measure):
+        raise StoreError("`query.measure` is none that there is")
+    for phase in query.phases:
+        _phase("query.phases", phase)
     if query.of:
         _field("query.of", query.of)
     for test in query.tests:
         _field("query.tests", test.field)
+        _operator("query.tests", test.op, (*COMPARISONS, "in"))
         for value in test.values:
             _value("query.tests", value)
 
@@ -101,6 +112,21 @@ def _field(name: str, field: str) -> None:
     check_text(name, field)
     if _UNQUOTABLE.search(field):
         raise StoreError(f"`{name}` names a field with a quotation mark, a backslash or a control character")
+
+
+def _time(name: str, time: datetime) -> None:
+    if time.tzinfo is None:  # it could not be compared with the others, on the writer's thread
+        raise StoreError(f"`{name}` has no time zone")
+
+
+def _phase(name: str, phase: Phase) -> None:
+    if not isinstance(phase, Phase):
+        raise StoreError(f"`{name}` is none that there is")
+
+
+def _operator(name: str, op: str, known: Collection[str]) -> None:
+    if op not in known:
+        raise StoreError(f"`{name}` has an operator that there is not")
 
 
 def _value(name: str, value: Value) -> None:

@@ -231,3 +231,5 @@ _COMPARE: dict[str, Callable[..., bool]] = {
     "lt": lambda value, bound: value < bound,
     "lte": lambda value, bound: value <= bound,
 }
+COMPARISONS = tuple(_COMPARE)
+"""The operators of an `Expect`, and all of a `Test` but `in`."""
