@@ -112,3 +112,12 @@ def test_the_shadow_report_counts_and_people_mark_what_was_wrong(home):
     found, _ = told(home, "shadow-report", "--min-calls", "1", "--min-days", "0")
     assert (found["rules"][0]["false_positives"], found["rules"][0]["ready"]) == (1, False)
     assert "did not fire in shadow" in aegis(home, *mark[:4], "--rule", "notes.short", "--as", "person:alice").stderr
+
+
+def test_a_diff_lists_what_loosens_and_can_forbid_it(home, tmp_path):
+    path = edited(home, tmp_path, ("longer_than: 200", "longer_than: 400"))
+    found, text = told(home, "diff", path, "--no-loosen", code=1)
+    assert [(each["name"], each["change"]) for each in found["changes"]] == [("notes.short", "changed")]
+    assert found["loosened"] > 0
+    assert "LOOSENED" in text
+    assert told(home, "diff", path, path)[0]["flips"] == []

@@ -106,7 +106,7 @@ def percent(part: int, whole: int) -> int:
 
 def _run(policy: Policy, tenant_data: Mapping[str, Any], given: Mapping[str, Any]) -> _Tried:
     data = stated_data(tenant_data, given)
-    proposal, facts = whole_call(policy, given)
+    proposal, facts = whole_call(policy, given, data)
     decision = decide(proposal, facts, [RulesGuard(policy, data)])
     return _Tried(proposal.tool, decision, _accounts(policy, decision, proposal, facts, data))
 

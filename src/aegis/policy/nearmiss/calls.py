@@ -59,9 +59,9 @@ def assemble(chosen: Chosen, line: ToolLine) -> dict[str, Any] | None:
     )
 
 
-def whole_call(policy: Policy, given: Mapping[str, Any]) -> tuple[Proposal, Facts]:
+def whole_call(policy: Policy, given: Mapping[str, Any], tenant_data: Mapping[str, Any] | None = None) -> tuple[Proposal, Facts]:
     """A whole call around an input, with the readings that it names."""
-    proposal, facts = call(policy, {"tenant": policy.tenant, **given})
+    proposal, facts = call(policy, {"tenant": policy.tenant, **given}, tenant_data)
     labels = {part: tuple(given[f"labels.{part}"]) for part in ("call", "run") if f"labels.{part}" in given}
     readings = replace(
         facts,

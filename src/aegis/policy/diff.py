@@ -1,0 +1,196 @@
+"""What differs between two versions of a set: in the text of its rules, and in what it decides.
+
+The calls that are compared are the tests of both sets and the generated hits and near misses of the rules of both: at every edge of
+the old set and of the new one. Each call is decided by both with the same data of the tenant. A difference *loosens* when less
+stands in the way of the call than before.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aegis.model.decision import Outcome
+from aegis.policy.analysis.truth import Atom, atoms
+from aegis.policy.coverage import stated_data
+from aegis.policy.decide import decide
+from aegis.policy.guard import RulesGuard
+from aegis.policy.ir import Leaf, Policy, Rule, ToolLine
+from aegis.policy.native import limit
+from aegis.policy.nearmiss import probes, whole_call
+from aegis.policy.simulate import loosens
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One thing that was added, removed or changed; `what` is `rule`, `tool`, `list`, `tenant` or `set`."""
+
+    what: str
+    name: str
+    change: str
+    details: tuple[str, ...] = ()
+
+
+class Flip(Struct, frozen=True, kw_only=True):
+    """A call that the two sets decide differently. `source` says which test or rule the call comes from."""
+
+    given: Mapping[str, Any]
+    before: Outcome
+    after: Outcome
+    before_rules: tuple[str, ...]
+    after_rules: tuple[str, ...]
+    source: str
+    loosens: bool
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """Everything that differs; flips that loosen stand first. `compared` is the number of calls that both decided."""
+
+    changes: tuple[Change, ...]
+    flips: tuple[Flip, ...]
+    compared: int
+
+    @property
+    def loosened(self) -> int:
+        """How many of the calls have less in their way."""
+        return sum(flip.loosens for flip in self.flips)
+
+
+def diff(old: Policy, new: Policy, tenant_data: Mapping[str, Any] | None = None) -> Difference:
+    """What `new` changes."""
+    data = tenant_data or {}
+    calls = _calls(old, data, "old") | _calls(new, data, "new")
+    flips = [flip for source, given in calls.values() if (flip := _flip(old, new, data, given, source)) is not None]
+    return Difference(
+        changes=tuple(_changes(old, new)),
+        flips=tuple(sorted(flips, key=lambda flip: not flip.loosens)),
+        compared=len(calls),
+    )
+
+
+def _calls(policy: Policy, data: Mapping[str, Any], age: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The calls of one set, by what they are: equal ones count once."""
+    written = [(f"test `{case.name}` of the {age} set", case.given) for case in policy.tests]
+    made = [
+        (f"rule `{each.rule}` of the {age} set", call.given)
+        for each in probes(policy, data)
+        for call in (*each.hits, *each.misses)
+        # A reading of history has no name that another set would know.
+        if not any(path.startswith("history.") for path in call.given)
+    ]
+    return {repr(sorted(given.items(), key=lambda item: item[0])): (source, given) for source, given in [*written, *made]}
+
+
+def _flip(old: Policy, new: Policy, data: Mapping[str, Any], given: Mapping[str, Any], source: str) -> Flip | None:
+    known = old if given["tool"] in old.tools else new
+    stated = stated_data(data, given)
+    before, after = (_decided(policy, stated, given, known) for policy in (old, new))
+    if before[0] is after[0]:
+        return None
+    return Flip(
+        given=given,
+        before=before[0],
+        after=after[0],
+        before_rules=before[1],
+        after_rules=after[1],
+        source=source,
+        loosens=loosens(before[0], after[0]),
+    )
+
+
+def _decided(policy: Policy, data: Mapping[str, Any], given: Mapping[str, Any], known: Policy) -> tuple[Outcome, tuple[str, ...]]:
+    """What one set makes of a call that is filled in by the contract lines of `known`; the past is read by this set's terms."""
+    proposal, _ = whole_call(known, given, data)
+    _, facts = whole_call(policy, given, data)
+    made = decide(proposal, facts, [RulesGuard(replace(policy, tenant=proposal.principal.tenant), data)])
+    return made.outcome, made.rules
+
+
+def _changes(old: Policy, new: Policy) -> Iterable[Change]:
+    for name in ("mode", "timezone", "name", "tenant", "owner"):
+        before, after = _of_set(old, name), _of_set(new, name)
+        if before != after:
+            yield Change(what="set", name=name, change="changed", details=(f"{before} -> {after}",))
+    rules = {rule.id: rule for rule in old.rules}, {rule.id: rule for rule in new.rules}
+    yield from _named("rule", *rules, _rule_words)
+    yield from _named("tool", old.tools, new.tools, _tool_words)
+    yield from _named("list", old.lists, new.lists, _list_words)
+    yield from _named("tenant", old.tenant_shape, new.tenant_shape, lambda one, two: [f"{one} -> {two}"] if one != two else [])
+
+
+def _of_set(policy: Policy, name: str) -> str:
+    return ("shadow" if policy.shadow else "enforce") if name == "mode" else str(getattr(policy, name))
+
+
+def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any], words: Any) -> Iterable[Change]:
+    for name in sorted(old.keys() | new.keys()):
+        if name not in new:
+            yield Change(what=what, name=name, change="removed")
+        elif name not in old:
+            yield Change(what=what, name=name, change="added")
+        elif told := tuple(words(old[name], new[name])):
+            yield Change(what=what, name=name, change="changed", details=told)
+
+
+def _rule_words(one: Rule, two: Rule) -> Iterable[str]:
+    if one.effect is not two.effect:
+        yield f"effect: {one.effect} -> {two.effect}"
+    if set(one.tools) != set(two.tools):
+        yield f"tools: {', '.join(one.tools)} -> {', '.join(two.tools)}"
+    if one.shadow is not two.shadow:
+        yield f"mode: {'shadow' if one.shadow else 'enforce'} -> {'shadow' if two.shadow else 'enforce'}"
+    if one.stage is not two.stage:
+        yield f"stage: {one.stage} -> {two.stage}"
+    if _meaning(one) != _meaning(two):
+        yield from _condition_words(one, two)
+    if one.terms != two.terms:
+        yield "approval: other approvers, quorum or time"
+    if set(one.redactions) != set(two.redactions):
+        yield "redact: other places or forms"
+    if one.reason != two.reason:
+        yield "reason: other words"
+
+
+def _condition_words(one: Rule, two: Rule) -> Iterable[str]:
+    """The comparisons that came and went; or that they are joined in another way."""
+    before, after = ([_comparison(atom) for atom in atoms(rule.when)] for rule in (one, two))
+    gone = [text for text in before if text not in after]
+    come = [text for text in after if text not in before]
+    yield from (f"when: no longer {text}" for text in gone)
+    yield from (f"when: now {text}" for text in come)
+    if not gone and not come:
+        yield "when: the same comparisons, joined in another way"
+
+
+def _meaning(rule: Rule) -> str:
+    return repr(rule.when)
+
+
+def _comparison(atom: Atom) -> str:
+    if not isinstance(atom, Leaf):
+        inner = "; ".join(_comparison(each) for each in atoms(atom.condition))
+        return f"`{atom.path.text}` {atom.quantifier} of ({inner})"
+    bound = limit(atom)
+    shown = f"[{', '.join(map(str, bound))}]" if isinstance(bound, tuple) else str(bound)
+    return f"`{atom.path.text}` {atom.op} {shown}"
+
+
+def _tool_words(one: ToolLine, two: ToolLine) -> Iterable[str]:
+    if one.version_text != two.version_text:
+        yield f"version: {one.version_text or 'any'} -> {two.version_text or 'any'}"
+    if one.critical is not two.critical:
+        yield "now critical" if two.critical else "no longer critical"
+    for name in sorted(one.args.keys() | two.args.keys()):
+        before, after = one.args.get(name), two.args.get(name)
+        if before != after:
+            shown = [f"{each.kind}{'?' * each.optional}" if each else "nothing" for each in (before, after)]
+            yield f"argument {name}: {shown[0]} -> {shown[1]}"
+    if one.labels != two.labels:
+        yield "other labels"
+    if set(one.history) != set(two.history):
+        yield f"history: {', '.join(one.history) or 'nothing'} -> {', '.join(two.history) or 'nothing'}"
+
+
+def _list_words(one: tuple[Any, ...], two: tuple[Any, ...]) -> Iterable[str]:
+    yield from (f"no longer {value}" for value in one if value not in two)
+    yield from (f"now {value}" for value in two if value not in one)
