@@ -21,8 +21,10 @@ from tests.store.racing import ASKED, TENANT, reading, reserve
 
 from aegis.adapters import readings
 from aegis.adapters.postgres import readings as postgres_readings
+from aegis.adapters.postgres import statements as postgres_statements
 from aegis.adapters.postgres.connection import connect_writer
 from aegis.adapters.sqlite import readings as sqlite_readings
+from aegis.adapters.sqlite import statements as sqlite_statements
 from aegis.errors import StoreError
 from aegis.journal.unit import Committed, Conflict, Existing, Unit
 from aegis.model import history
@@ -440,6 +442,18 @@ async def test_a_window_is_found_by_its_index(store, home, index, pins, measure_
     plan = explained(home, about(measure_, **pins))
     assert set(re.findall(r"history_\w+", plan)) == {f"history_{index}"}
     assert not re.search("SCAN w|Seq Scan", plan)
+
+
+async def test_an_entry_is_found_by_its_id_before_there_are_statistics(store, home):
+    if home.kind == "postgres":
+        with connect_writer(home.where) as connection:
+            asked = (f"EXPLAIN {postgres_statements.SETTLE}", [["acme"], ["h1"], ["failed"]])
+            plan = str(connection.execute(*asked, binary=True).fetchall())
+            assert set(re.findall(r"history_\w+", plan)) == {"history_pkey"}
+    else:
+        with closing(sqlite3.connect(home.where)) as connection:
+            plan = str(connection.execute(f"EXPLAIN QUERY PLAN {sqlite_statements.SETTLE}", ("[]",)).fetchall())
+            assert "sqlite_autoindex_history_1 (id=? AND tenant=?)" in plan
 
 
 def explained(home: Home, query: Query) -> str:
