@@ -100,7 +100,7 @@ default decision := {term(_undecided(policy))}
 decision := fold.verdict(hits, {term(policy.digest)})
 
 hits := {{{_error("policy#tenant")}}} if {{
-\tobject.get(input, ["tenant"], null) != {term(tenant)}
+\tnot is_ours
 }} else := {{{_error("policy#data")}}} if {{
 \tnot has_data
 }} else := of_tool if {{
@@ -108,6 +108,11 @@ hits := {{{_error("policy#tenant")}}} if {{
 }} else := {{hit}} if {{
 \tname := lib.contract_rule(object.get(input, ["tool"], null))
 \thit := {{"id": name, "effect": "error", "live": true}}
+}}
+
+is_ours if {{
+\tis_object(input)
+\tinput.tenant == {term(tenant)}
 }}
 
 has_data if is_object({place})
