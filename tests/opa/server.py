@@ -6,7 +6,7 @@ build has a time limit and is tried once an hour at most; where there is no bina
     with Server(files={"a/main.rego": text, "data.json": {...}}) as opa:
         httpx.post(f"{opa.url}/v1/data/a/main/decision", json={"input": {...}})
 
-`bundle=` starts it with a bundle instead, `words=` adds arguments (keys to verify with, for example). `Server` raises `DidNotStart`,
+`bundles=` starts it with bundles instead, `words=` adds arguments (keys to verify with, for example). `Server` raises `DidNotStart`,
 with what OPA said, when OPA ends before it listens.
 """
 
@@ -106,13 +106,13 @@ class Server:
         self,
         files: Mapping[str, str | dict[str, Any]] | None = None,
         *,
-        bundle: Path | None = None,
+        bundles: Iterable[Path] = (),
         words: Iterable[str] = (),
     ) -> None:
         """`files` are modules (text) and documents (`data.json`) by path."""
         self._program = binary()
         self._files = files or {}
-        self._bundle = bundle
+        self._bundles = tuple(bundles)
         self._words = tuple(words)
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-opa-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -155,7 +155,9 @@ class Server:
 
     def _listens(self, folder: Path, port: int) -> str | None:
         """Nothing once the server answers, or what it said before it ended."""
-        given = ["--bundle", str(self._bundle)] if self._bundle else [str(folder / "files")] if self._files else []
+        given = [str(folder / "files")] if self._files else []
+        if self._bundles:
+            given = ["--bundle", *map(str, self._bundles)]
         told = [self._program, "run", "--server", "--addr", f"127.0.0.1:{port}", *_QUIET, *self._words, *given]
         log = folder / "log"
         with log.open("wb") as out:

@@ -15,7 +15,39 @@ from aegis.policy.rego import module
 
 SETS = Path(__file__).parents[2] / "conformance" / "policy" / "sets"
 CORE = frozenset(
-    ["and", "assign", "concat", "count", "endswith", "eq", "equal", "floor", "gt", "gte", "internal.member_2", "internal.member_3", "is_array", "is_boolean", "is_number", "is_object", "is_set", "is_string", "lt", "lte", "max", "min", "minus", "neq", "object.get", "or", "regex.match", "semver.compare", "sort", "startswith", "substring"]
+    [
+        "and",
+        "assign",
+        "concat",
+        "count",
+        "endswith",
+        "eq",
+        "equal",
+        "floor",
+        "gt",
+        "gte",
+        "internal.member_2",
+        "internal.member_3",
+        "is_array",
+        "is_boolean",
+        "is_number",
+        "is_object",
+        "is_set",
+        "is_string",
+        "lt",
+        "lte",
+        "max",
+        "min",
+        "minus",
+        "neq",
+        "object.get",
+        "or",
+        "regex.match",
+        "semver.compare",
+        "sort",
+        "startswith",
+        "substring",
+    ]
 )
 
 

@@ -66,7 +66,7 @@ class Sets:
     def rule(self, name: str, args: dict[str, str]) -> dict[str, Any]:
         """One rule, about the tool with all arguments as a rule."""
         pick = self.random
-        effect = pick.choice(["allow", "deny", "deny", "approval_needed", "sanitize"])
+        effect = pick.choice(["allow", "allow", "deny", "deny", "approval_needed", "sanitize"])
         tools = pick.choice([["probe.run"], ["probe.run"], ["probe.run"], ["*"]])
         paths = {
             path: kind for path, kind in known._paths(args).items() if tools != ["*"] or not path.startswith(("args.", "parsed."))
@@ -86,7 +86,8 @@ class Sets:
         """A condition; a leaf at depth 0."""
         pick = self.random
         if depth == 0:
-            path = pick.choice(sorted(paths))
+            loose = [path for path in sorted(paths) if paths[path] in ("any", "array")]  # where no contract has looked
+            path = pick.choice(loose if loose and pick.random() < 0.4 else sorted(paths))
             return self.leaf(path, paths[path], loosens=loosens, element=element)
         shape = pick.choice(["not", "all", "any"])
         if shape == "not":
@@ -104,7 +105,7 @@ class Sets:
             inner = _ELEMENT["chain" if kind == "chain" else "other"]
             flipped = loosens != (word == "none")
             return {path: {word: self.condition(inner, loosens=flipped, depth=pick.randint(0, 1), element=True)}}
-        like = pick.choice(["string", "integer", "array", "boolean", "version"]) if kind == "any" else kind
+        like = pick.choice(["string", "integer", "integer", "array", "boolean", "version"]) if kind == "any" else kind
         op = pick.choice([*_KINDS[like], "present"] if like != "object" else ["present"])
         return {path: {op: self.operand(op, like, loosens=loosens)}}
 
