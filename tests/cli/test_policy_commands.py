@@ -121,3 +121,22 @@ def test_a_diff_lists_what_loosens_and_can_forbid_it(home, tmp_path):
     assert found["loosened"] > 0
     assert "LOOSENED" in text
     assert told(home, "diff", path, path)[0]["flips"] == []
+
+
+def test_fmt_checks_or_replaces_a_file_and_is_settled_then(home, tmp_path):
+    path = edited(home, tmp_path, ("  mode: enforce\n", "  # how\n  mode:    enforce   # for all\n"))
+    told(None, "fmt", "--check", path, code=1)
+    assert aegis(None, "policy", "fmt", path).returncode == 0
+    assert told(None, "fmt", "--check", path)[0]["changed"] == []
+    text = (tmp_path / "candidate.yaml").read_text()
+    assert "  # how\n  mode: enforce  # for all\n" in text
+
+
+def test_generated_tests_can_be_written_down_and_then_cover_every_rule(home, tmp_path):
+    path = edited(home, tmp_path)
+    assert told(None, "coverage", path)[0]["rules_percent"] < 100
+    written = aegis(None, "--json", "policy", "test", path, "--write")
+    assert json.loads(written.stdout)["written"] > 0
+    found, _ = told(None, "test", path)
+    assert all(each["passed"] for each in found["tests"])
+    assert told(None, "coverage", path, "--min-rules", "100")[0]["ok"]
