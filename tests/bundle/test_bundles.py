@@ -288,3 +288,10 @@ def test_the_shared_library_is_a_bundle_of_its_own_that_no_tenant_takes_for_its_
     assert signature.verify(files, "acme", (KEY.public,)) == KEY.kid
     assert json.loads(files[".manifest"])["roots"] == ["aegis/fold", "aegis/lib"]
     refused(packed, "files")
+
+
+def test_padding_holds_nothing():
+    whole = tar(sorted(FILES.items()))
+    first = len(FILES[".manifest"])
+    assert first % 512
+    refused(gzipped(whole[: 512 + first] + b"x" + whole[512 + first + 1 :]), "tar")

@@ -341,3 +341,88 @@ def test_every_change_stands_in_the_journal_with_the_signed_statement(on_sqlite)
     for event, kind in ((pushed, statement.RELEASE), (activated, statement.ACTIVATION)):
         assert json.loads(event["envelope"])["payloadType"] == kind
     assert (pushed["number"], activated["enforced"]) == (1, {"number": 1, "sha256": pushed["sha256"]})
+
+
+def test_a_store_that_was_put_back_whole_does_not_take_a_running_gateway_back(on_sqlite):
+    """Rows and journal agree with each other, but this process has seen more."""
+    from aegis.app import open_store
+    from aegis.runtime.registry import Registry
+    from registry.shipped import opened
+
+    w = on_sqlite
+
+    async def restored(app):
+        for number in (1, 2):
+            await push(w, app, text(w, number))
+            await promote(w, app, number)
+            await app.rollout.refresh()
+        older = msgspec.structs.replace(w.settings, store=msgspec.structs.replace(w.settings.store, url="sqlite:data/older.db"))
+        store = await open_store(older, app.gate.clock)
+        there = Registry(store, app.gate.clock)
+        try:
+            async with opened(w) as other:
+                other.rollout.registry = there
+                await push(w, other, text(w, 1))
+                await promote(w, other, 1)
+            app.rollout.registry = there
+            await app.rollout.refresh()
+        finally:
+            await store.close()
+        return app.gate.tenant("acme").enforced.number, next(s for s in app.rollout.status() if s.tenant == "acme").refused
+
+    number, refused = run(w, restored)
+    assert number == 2
+    assert "expected a counter above 2" in refused[0]
+
+
+def test_an_older_version_in_the_place_of_a_newer_one_is_refused(on_sqlite):
+    """Release and bundle fit each other and are signed, but they are not the ones that the activation names."""
+    from aegis.runtime.registry import VERSION
+
+    w = on_sqlite
+
+    async def replaced(app):
+        for number in (1, 2):
+            await push(w, app, text(w, number))
+        refs = [(VERSION, "0000000001"), (PART, "0000000001.0000")]
+        rows = await app.gate.store.rows("acme", refs)
+        pin = Pin(number=2, sha256=(await app.rollout.registry.version("acme", 2)).release.sha256)
+        puts = [Put(kind=kind, id=name.replace("1", "2", 1), body=rows[kind, name].body) for kind, name in refs]
+        await tamper(app, *puts, tenant="acme")
+        await activate(w, app, pin)
+
+    run(w, replaced)
+    within(15, lambda: status(w).refused)
+    assert "the release is not the one" in status(w).refused[0]
+    assert rules(w) == ["read.allow", "read.mask"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"policy_digest": "sha256:00"}, {"tenant": "globex"}], ids=["another digest", "another tenant's set"]
+)
+def test_a_signed_bundle_that_does_not_compile_to_what_it_says_is_refused(on_sqlite, wrong):
+    from aegis.adapters import keyfiles
+    from aegis.policy.bundle import bundle as bundles
+    from aegis.runtime import shipping
+
+    w = on_sqlite
+    policy = text(w, 1, wrong.get("tenant", "acme"))
+
+    async def pushed(app):
+        from aegis.policy.language import load
+
+        compiled = load(policy, source="t")
+        packed = bundles.build(
+            tenant="acme",
+            name="core",
+            policy_digest=wrong.get("policy_digest", compiled.digest),
+            sources=bundles.Sources(policy=policy),
+            target=bundles.Target(modules={}, data={}),
+            key=keyfiles.load_bundle_key(w.keys, "acme"),
+        )
+        found = bundles.load(packed, tenant="acme", keys=keyfiles.load_public(w.keys).bundle_keys("acme", w.hand()))
+        await shipping.push(app.rollout, found, packed, author="x", message="m", key=publisher(w))
+
+    with pytest.raises(BundleError) as caught:
+        run(w, pushed)
+    assert caught.value.reason == "compile"
