@@ -222,5 +222,40 @@ def test_two_modules_do_not_share_a_package():
     assert any("`custom/other.rego` has the package of" in each for each in custom.problems(both))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (DENY + "Str0 := 1\n", "the name `Str0` is taken"),
+        (HEAD + "other := 1\n", "it does not define the set `hits`"),
+        (DENY + "\npackage aegis_acme.custom.fy\n", "it has more than one package"),
+        (DENY + "x := input.names[1](7)\n", "it calls something that is looked up"),
+    ],
+)
+def test_a_text_that_cannot_be_judged_is_refused(text, says):
+    assert any(says in each for each in custom.problems(policy(text)))
+
+
+def test_a_tree_with_other_imports_or_without_hits_is_refused():
+    tree = oracle.parse("package aegis_acme.custom.fx\n\nimport data.other\nimport data.aegis.lib as l\n\nx := 1\n")
+    found = custom.tree_problems(tree, "acme")
+    assert found == ("it does not define the set `hits`", "it imports `data.other`", "it imports `data.aegis.lib`")
+
+
+def test_a_module_without_a_name_can_say_nothing():
+    nameless = policy(DENY.replace("aegis_acme.custom.fx", "elsewhere"))
+    answer = {
+        "outcome": "deny",
+        "would_be": None,
+        "rules": ["fx.a"],
+        "matched": ["fx.a"],
+        "shadow": [],
+        "redactions": [],
+        "terms": None,
+    }
+    hit = {"id": "fx.a", "effect": "deny", "live": True, "custom": True}
+    said = verdicts(answer | {"custom": [hit], "revision": nameless.digest}, nameless)
+    assert [each.rule for each in said] == ["opa#answer"]
+
+
 def test_what_is_not_rego_is_refused_by_the_parser():
     assert any("OPA cannot read it" in each for each in custom.problems(policy(DENY + "x := ]\n"), oracle.parse))

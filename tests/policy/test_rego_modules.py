@@ -347,6 +347,23 @@ def _refused_by(action):
     return False
 
 
+def test_a_call_that_no_contract_describes_still_has_a_document():
+    made = policy([{"id": "all", "effect": "allow", "tools": ["*"]}])
+    guard = RulesGuard(made)
+    with oracle.Opa(made, {}) as opa:
+        for proposal in (call(tool="no.such", a=1.0), call(tool="odd name"), replace(call(), arguments=[1])):
+            assert opa.answer(proposal, FACTS) == oracle.native(guard, proposal, FACTS)
+
+
+def test_arguments_nested_beyond_reason_are_refused():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    made = policy([{"id": "all", "effect": "allow", "tools": ["*"]}])
+    with pytest.raises(CanonicalError, match="nested too deeply"):
+        document(call(text="t", body={"a": deep}), FACTS, made)
+
+
 def test_a_type_that_json_does_not_have_is_refused():
     for value in ((1,), {1}, {1: 2}, b"a"):
         with pytest.raises(CanonicalError):
