@@ -166,14 +166,14 @@ def test_native_and_opa_decide_alike(shard):
     found = Differential()
     for seed in range(shard * SETS_PER_SHARD, (shard + 1) * SETS_PER_SHARD):
         found.dense(seed)
-    assert found.compared >= 16_000 / SHARDS, f"only {found.compared} calls compared, {found.refused} refused"
+    assert found.compared >= 17_000 / SHARDS, f"only {found.compared} calls compared, {found.refused} refused"
 
 
 def test_native_and_opa_decide_alike_about_sets_of_every_shape():
     oracle.engine_class()
     found = Differential()
     settings(max_examples=DRAWN, deadline=None, suppress_health_check=list(HealthCheck))(given(st.data())(found.drawn))()
-    assert found.compared >= 4_000, f"only {found.compared} calls compared, {found.refused} refused"
+    assert found.compared >= 3_000, f"only {found.compared} calls compared, {found.refused} refused"
 
 
 @pytest.mark.campaign
