@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-BENCHES = ("decide", "identity", "store", "gateway")
+BENCHES = ("decide", "policy", "identity", "store", "gateway")
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from aegis.surfaces.cli.demo.cast import Cast
+from aegis.surfaces.cli.demo.policy_act import policy_act
 from aegis.surfaces.cli.demo.stage import Stage
 from aegis.surfaces.cli.demo.tale import Tale, Told
 
@@ -39,9 +40,11 @@ def demo(ctx: click.Context, serve: bool) -> int:
 def play(stage: Stage, cast: Cast, tale: Tale) -> None:
     """Every act, in order."""
     _payments(cast, tale)
+    _totals(cast, tale)
     _records(cast, tale)
     _deployment(stage, cast, tale)
     _strangers(cast, tale)
+    policy_act(stage, cast, tale, transfer)
     _kill(stage, cast, tale)
 
 
@@ -64,6 +67,16 @@ def _payments(cast: Cast, tale: Tale) -> None:
     tale.told("a memo with a personal number", told, want="sanitize", effect=1)
     planner = cast.agent("agent:planner")
     tale.told("the planner, who may only plan", planner.call("payments.transfer", transfer(100), key="plan-1"), want="deny")
+
+
+def _totals(cast: Cast, tale: Tale) -> None:
+    tale.act("Payments: a daily total of 20,000.00 that six racing calls cannot pass")
+    clerks = [cast.agent("agent:clerk", fresh=True) for _ in range(6)]
+    for number, clerk in enumerate(clerks):
+        clerk.send("payments.transfer", transfer(400_000), key=f"race-{number}")
+    told = sorted((clerk.receive() for clerk in clerks), key=lambda answer: answer["ended"] != "done")
+    for number, answer in enumerate(told, 1):
+        tale.told(f"4,000.00 EUR, racing ({number} of 6)", answer, want="allow" if number < 6 else "deny", effect=int(number < 6))
 
 
 def _records(cast: Cast, tale: Tale) -> None:

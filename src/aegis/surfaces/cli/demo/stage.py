@@ -127,7 +127,15 @@ class Stage:
             text=True,
             timeout=60,
             check=False,
+            env={**os.environ, "COLUMNS": "74"},  # it is shown indented
         )
+
+    def ruling(self) -> dict[str, int]:
+        """Which versions of the policy rule in the gateway: `enforced` and `shadow`; 0 is the files, or none."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:  # noqa: S310 - our own URL
+            lines = answer.read().decode().splitlines()
+        found = [line for line in lines if line.startswith("aegis_policy_version{") and f'tenant="{TENANT}"' in line]
+        return {role: int(float(line.split()[-1])) for line in found for role in ("enforced", "shadow") if f'"{role}"' in line}
 
     def access_log(self, kind: str) -> list[dict[str, Any]]:
         """What a tool wrote down about every request that reached it."""

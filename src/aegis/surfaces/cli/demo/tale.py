@@ -105,7 +105,7 @@ def _ended(answer: dict[str, Any]) -> str:
 
 
 def _tool_of(title: str) -> str:
-    words = {"Payments": "payments", "Patient": "records", "Deployments": "deploy"}
+    words = {"Payments": "payments", "Patient": "records", "Deployments": "deploy", "Policy": "payments"}
     return words.get(title.split(":", maxsplit=1)[0].split(" ", maxsplit=1)[0], "")
 
 
