@@ -1,6 +1,9 @@
 """Rules that can never fire, that always fire, or that another rule covers; each only when it is certain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
 
 from aegis.model.decision import Outcome, Stage
 from aegis.policy.analysis.domains import Place, critical
@@ -9,6 +12,18 @@ from aegis.policy.analysis.truth import Ground, place
 from aegis.policy.ir import ANY_TOOL, Leaf, Policy, Quantified, Quantifier, Rule, ToolLine
 from aegis.policy.native import limit
 from aegis.policy.versions import within
+
+
+class Scene(Struct, frozen=True, kw_only=True):
+    """Calls of one tool, of which some places may be known.
+
+    `prefix` stands before the names of places inside an element, which are none of the places of a call.
+    """
+
+    line: ToolLine
+    ground: Ground
+    known: Mapping[str, Any] = {}
+    prefix: str = ""
 
 
 def dead_rules(policy: Policy) -> tuple[tuple[str, str, str], ...]:
@@ -21,8 +36,8 @@ def always_fires(rule: Rule, policy: Policy) -> bool:
     """Whether a rule has a condition that every call inside the contracts meets."""
     if rule.when is None or _edits(rule):
         return False
-    silent = _silence(rule)
-    return all(_contradiction(silent, line, policy) is not None for line in lines(rule, policy) if callable_(line))
+    silent = silence(rule)
+    return all(contradiction(silent, _scene(line, policy)) is not None for line in lines(rule, policy) if callable_(line))
 
 
 def covered_by(rule: Rule, other: Rule, policy: Policy) -> bool:
@@ -32,8 +47,8 @@ def covered_by(rule: Rule, other: Rule, policy: Policy) -> bool:
         return False
     if other.when is None:
         return True
-    wanted = both(_speech(rule), _silence(other))
-    return all(_contradiction(wanted, line, policy) is not None for line in about if callable_(line))
+    wanted = both(speech(rule), silence(other))
+    return all(contradiction(wanted, _scene(line, policy)) is not None for line in about if callable_(line))
 
 
 def lines(rule: Rule, policy: Policy) -> list[ToolLine]:
@@ -54,22 +69,26 @@ def _why_dead(rule: Rule, policy: Policy) -> str:
         return f"no version of `{about[0].name}` is inside its range `{about[0].version_text}`"
     if rule.when is None:
         return ""
-    wanted = _speech(rule)
-    reasons = [_contradiction(wanted, line, policy) for line in able]
+    wanted = speech(rule)
+    reasons = [contradiction(wanted, _scene(line, policy)) for line in able]
     found = [reason for reason in reasons if reason is not None]
     return found[0] if found and len(found) == len(reasons) else ""
 
 
-def _speech(rule: Rule) -> Alternatives | None:
+def speech(rule: Rule) -> Alternatives | None:
     """The ways in which the rule fires."""
     demand = Demand.TRUE if rule.effect is Outcome.ALLOW else Demand.NOT_FALSE
     return alternatives(rule.when, demand, quiet=rule.effect is Outcome.SANITIZE)
 
 
-def _silence(rule: Rule) -> Alternatives | None:
+def silence(rule: Rule) -> Alternatives | None:
     """The ways in which it does not."""
     demand = Demand.NOT_TRUE if rule.effect is Outcome.ALLOW else Demand.FALSE
     return alternatives(rule.when, demand, quiet=rule.effect is Outcome.SANITIZE)
+
+
+def _scene(line: ToolLine, policy: Policy) -> Scene:
+    return Scene(line=line, ground=Ground(policy=policy))
 
 
 def _edits(rule: Rule) -> bool:
@@ -77,37 +96,33 @@ def _edits(rule: Rule) -> bool:
     return any(each.stage is Stage.REQUEST for each in rule.redactions)
 
 
-def _contradiction(wanted: Alternatives | None, line: ToolLine, policy: Policy, within_: str = "") -> str | None:
-    """Why none of the alternatives is possible, in the words of the first; nothing when one may be.
-
-    `within_` stands before the names of places inside an element, which are none of the places of a call.
-    """
+def contradiction(wanted: Alternatives | None, scene: Scene) -> str | None:
+    """Why none of the alternatives is possible, in the words of the first; nothing when one may be."""
     if wanted is None:
         return None
     first = ""
     for each in wanted:
-        reason = _impossible(each, line, policy, within_)
+        reason = _impossible(each, scene)
         if reason is None:
             return None
         first = first or reason
     return first or "nothing is left that it could say"
 
 
-def _impossible(wanted: Sequence[Wanted], line: ToolLine, policy: Policy, within_: str) -> str | None:
+def _impossible(wanted: Sequence[Wanted], scene: Scene) -> str | None:
     """Which place cannot be as demanded; nothing when each can by itself."""
-    ground = Ground(policy=policy)
     places: dict[str, list[Wanted]] = {}
     for each in wanted:
-        places.setdefault(within_ + place(each.atom.path), []).append(each)
-        if isinstance(each.atom, Quantified) and _hollow(each, policy):
+        places.setdefault(scene.prefix + place(each.atom.path), []).append(each)
+        if isinstance(each.atom, Quantified) and _hollow(each, scene):
             return f"no element of `{each.atom.path.text}` can meet the condition on elements"
     for name, found in places.items():
-        if not Place(name, found, line, ground).possible():
+        if not Place(name, found, scene.line, scene.ground, scene.known).possible():
             return _told(found)
     return None
 
 
-def _hollow(wanted: Wanted, policy: Policy) -> bool:
+def _hollow(wanted: Wanted, scene: Scene) -> bool:
     """Whether an element is demanded that cannot be. Elements may lack anything, so only what must be true is looked at."""
     atom = wanted.atom
     assert isinstance(atom, Quantified), "asked of quantified conditions only"
@@ -115,8 +130,8 @@ def _hollow(wanted: Wanted, policy: Policy) -> bool:
         return False
     inner = alternatives(atom.condition, Demand.TRUE)
     # Any tool will do: elements are not part of a contract line.
-    anything = ToolLine(name="", args={})
-    return _contradiction(inner, anything, policy, "[].") is not None
+    anything = Scene(line=ToolLine(name="", args={}), ground=scene.ground, prefix="[].")
+    return contradiction(inner, anything) is not None
 
 
 def _told(wanted: Sequence[Wanted]) -> str:

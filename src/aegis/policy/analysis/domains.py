@@ -5,14 +5,16 @@ every other text. One value of each class is tried. Where a class is not uniform
 count as met, unless they contradict each other openly.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+
+from msgspec.structs import replace
 
 from aegis.model.node import MAX_INTEGER
 from aegis.policy.analysis.normal import Wanted
 from aegis.policy.analysis.truth import Ask, Ground, asker, resolve
-from aegis.policy.ir import Comparator, Kind, Leaf, Op, TenantRef, ToolLine
+from aegis.policy.ir import Comparator, Kind, Leaf, Op, Quantified, TenantRef, ToolLine
 from aegis.policy.operands import WEEKDAYS
 from aegis.policy.versions import MAX_DIGITS, parse_range, parse_version, within
 
@@ -23,20 +25,25 @@ _LAST = 10**MAX_DIGITS - 1
 
 
 class Place:
-    """Demands on the value of one place, in calls of one tool."""
+    """Demands on the value of one place, in calls of one tool. `known` are places whose values are given."""
 
-    def __init__(self, name: str, wanted: Sequence[Wanted], line: ToolLine, ground: Ground) -> None:
+    def __init__(self, name: str, wanted: Sequence[Wanted], line: ToolLine, ground: Ground, known: Mapping[str, Any]) -> None:
         self._name = name
         self._line = line
         self._ground = ground
+        self._known = known
         self._kind = wanted[0].atom.path.kind
-        leaves = [(each, each.atom) for each in wanted if isinstance(each.atom, Leaf)]
-        # What depends on the tenant's data, or looks into elements, is left out: fewer demands can only be easier to meet.
+        self._quantified = [(each, self._asker(each)) for each in wanted if isinstance(each.atom, Quantified) and name in known]
+        # What depends on data that may change, or looks into elements, is left out: fewer demands can only be easier to meet.
         self._leaves = [
-            (each, leaf, asker(leaf, Ground(policy=ground.policy, tenant_data=ground.tenant_data, quiet=each.quiet)))
-            for each, leaf in leaves
-            if not any(isinstance(operand, TenantRef) for operand in leaf.operands)
+            (each, each.atom, self._asker(each)) for each in wanted if isinstance(each.atom, Leaf) and self._decidable(each.atom)
         ]
+
+    def _asker(self, wanted: Wanted) -> Ask:
+        return asker(wanted.atom, replace(self._ground, quiet=wanted.quiet))
+
+    def _decidable(self, leaf: Leaf) -> bool:
+        return self._ground.settled or not any(isinstance(operand, TenantRef) for operand in leaf.operands)
 
     def possible(self) -> bool:
         """Whether some value meets every demand, as far as is known."""
@@ -58,6 +65,8 @@ class Place:
             "tool_labels.region": [labels.region or None],
             "tool_labels.emits": [list(labels.emits)],
         }
+        if self._name in self._known:
+            return [self._known[self._name]]
         if self._name in fixed:
             return list(fixed[self._name])
         if self._name == "now.time":
@@ -76,7 +85,8 @@ class Place:
         return self._name not in _ALWAYS_THERE
 
     def _met(self, value: Any) -> bool:
-        return all(ask(value) in each.demand.value for each, _, ask in self._leaves)
+        quantified = all(ask(value) in each.demand.value for each, ask in self._quantified)
+        return quantified and all(ask(value) in each.demand.value for each, _, ask in self._leaves)
 
     def _values(self) -> list[Any]:
         """One value of every class, apart from texts and arrays that are no constants."""
@@ -130,14 +140,14 @@ class Place:
         least, most = self._sizes(yes, no)
         if not text:
             return least > most
-        heads, tails = _operands(yes, Op.STARTS_WITH), _operands(yes, Op.ENDS_WITH)
+        heads, tails = self._limits(yes, Op.STARTS_WITH), self._limits(yes, Op.ENDS_WITH)
         least = max([least, *map(len, heads), *map(len, tails)])
         return (
             least > most
             or any(not (a.startswith(b) or b.startswith(a)) for a in heads for b in heads)
             or any(not (a.endswith(b) or b.endswith(a)) for a in tails for b in tails)
-            or any(head.startswith(cut) for head in heads for cut in _operands(no, Op.STARTS_WITH))
-            or any(tail.endswith(cut) for tail in tails for cut in _operands(no, Op.ENDS_WITH))
+            or any(head.startswith(cut) for head in heads for cut in self._limits(no, Op.STARTS_WITH))
+            or any(tail.endswith(cut) for tail in tails for cut in self._limits(no, Op.ENDS_WITH))
         )
 
     def _definite(self, leaf: Leaf) -> bool:
@@ -147,9 +157,14 @@ class Place:
 
     def _sizes(self, yes: Sequence[Leaf], no: Sequence[Leaf]) -> tuple[int, float]:
         """(least, most) code points or elements."""
-        least = [limit + 1 for limit in _operands(yes, Op.LONGER_THAN)] + [*_operands(no, Op.SHORTER_THAN)]
-        most = [limit - 1 for limit in _operands(yes, Op.SHORTER_THAN)] + [*_operands(no, Op.LONGER_THAN)]
+        least = [limit + 1 for limit in self._limits(yes, Op.LONGER_THAN)] + self._limits(no, Op.SHORTER_THAN)
+        most = [limit - 1 for limit in self._limits(yes, Op.SHORTER_THAN)] + self._limits(no, Op.LONGER_THAN)
         return max([0, *least]), min([float("inf"), *most])
+
+    def _limits(self, leaves: Iterable[Leaf], op: Op) -> list[Any]:
+        """What the comparisons with this operator compare with, as far as it is at hand."""
+        found = [resolve(leaf.operands[0], self._ground) for leaf in leaves if leaf.op is op]
+        return [limit for limit in found if limit is not None]
 
     def _versions(self) -> list[Any]:
         """Versions at and beside every bound that the contract line accepts."""
@@ -198,10 +213,6 @@ def _between(limits: Sequence[float]) -> list[float]:
     """The limits, and a number below, between and above them."""
     middle = [(low + high) / 2 for low, high in pairwise(limits)]
     return [*limits, *middle, limits[0] - 1, limits[-1] + 1] if limits else [0]
-
-
-def _operands(leaves: Iterable[Leaf], op: Op) -> list[Any]:
-    return [leaf.operands[0].value for leaf in leaves if leaf.op is op]  # type: ignore[union-attr]  # references were left out
 
 
 __all__ = ["Ask", "Place", "critical"]

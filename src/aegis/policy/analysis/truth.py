@@ -18,11 +18,15 @@ _SUBJECT = "v"
 
 
 class Ground(Struct, frozen=True, kw_only=True):
-    """What comparisons are evaluated with. `quiet` holds in sanitize rules, where an absent optional argument answers no."""
+    """What comparisons are evaluated with. `quiet` holds in sanitize rules, where an absent optional argument answers no.
+
+    `settled` says that the tenant's data is what it is; otherwise what depends on it is left open.
+    """
 
     policy: Policy
     tenant_data: Mapping[str, Any] = {}
     quiet: bool = False
+    settled: bool = False
 
 
 def atoms(condition: Condition | None) -> list[Atom]:

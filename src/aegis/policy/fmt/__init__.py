@@ -1,6 +1,6 @@
 """The one usual layout of a policy file.
 
-The outline stands in blocks, one entry a line; an entry that fits into a line of 132 characters is written as one, others are opened
+The outline stands in blocks, one entry a line; an entry that fits into 132 characters is written as one line, others are opened
 as far as needed. Keys that the language knows stand in its order; what an author ordered (conditions, lists) stays. Text is plain
 where it cannot be read as anything else, and in double quotes otherwise. Comments stay beside what they stood beside, single blank
 lines stay between entries. What the document says never changes: it is read again and compared before it is given out.

@@ -36,7 +36,7 @@ def lay_out(value: Any, said: Remarks) -> str:
 
 def _block(value: Any, path: Path, indent: int, said: Remarks) -> Iterator[str]:
     """The entries of a mapping or list, one below the other."""
-    entries = [(key, value[key]) for key in _ordered(value, path)] if isinstance(value, dict) else list(enumerate(value))
+    entries = _entries(value, path)
     for key, inner in entries:
         here = (*path, key)
         lead = f"{scalar(key)}:" if isinstance(value, dict) else "-"
@@ -44,6 +44,11 @@ def _block(value: Any, path: Path, indent: int, said: Remarks) -> Iterator[str]:
             _raise_remarks(inner, here, said)
         yield from _above(here, indent, said)
         yield from _entry(lead, inner, here, indent, said)
+
+
+def _entries(value: Any, path: Path) -> list[tuple[str | int, Any]]:
+    """The entries in the order in which they are written."""
+    return [(key, value[key]) for key in _ordered(value, path)] if isinstance(value, dict) else list(enumerate(value))
 
 
 def _above(path: Path, indent: int, said: Remarks) -> Iterator[str]:
@@ -74,8 +79,9 @@ def _raise_remarks(value: Any, element: Path, said: Remarks) -> None:
     """Move remarks of what will stand on the line of the dash above the dash, where they will be found the next time."""
     path = element
     while isinstance(value, dict | list) and value:
-        key = _ordered(value, path)[0] if isinstance(value, dict) else 0
-        path, is_key, value = (*path, key), isinstance(value, dict), value[key]
+        is_key = isinstance(value, dict)
+        key, value = next(iter(_entries(value, path)))
+        path = (*path, key)
         moved = [*said.above.pop(path, []), *([said.behind.pop(path)] if path in said.behind else [])]
         if moved:
             said.above.setdefault(element, []).extend(moved)
