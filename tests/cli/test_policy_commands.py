@@ -140,3 +140,18 @@ def test_generated_tests_can_be_written_down_and_then_cover_every_rule(home, tmp
     found, _ = told(None, "test", path)
     assert all(each["passed"] for each in found["tests"])
     assert told(None, "coverage", path, "--min-rules", "100")[0]["ok"]
+
+
+def test_a_plan_is_checked_before_anything_is_done(home, tmp_path):
+    steps = [
+        ("fine", "{title: Milk, text: short}"),
+        ("open", "{title: {unknown: true}, text: short}"),
+        ("never", f"{{title: x, text: {'x' * 250}}}"),
+    ]
+    lines = [f"  - {{id: {name}, tool: notes.add, args: {args}}}" for name, args in steps]
+    path = tmp_path / "plan.yaml"
+    path.write_text("\n".join(["apiVersion: aegis.plan/v1", "kind: Plan", "context: {agent.roles: [writer]}", "steps:", *lines]))
+    found, text = told(home, "check-plan", str(path), code=1)
+    assert [each["outcome"] for each in found["steps"]] == ["allow", "depends", "deny"]
+    assert "depends on args.title" in text
+    assert "notes.short at `args.text` against 200" in text

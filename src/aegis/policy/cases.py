@@ -53,7 +53,7 @@ def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str]) -> dic
         if path not in known:
             raise child.fail(f"no such path `{path}` in the input of a test; expected {choices(known)}{nearest(path, known)}")
         if path in FIXED:
-            _check_value(path, FIXED[path], child)
+            check_value(path, FIXED[path], child)
     return {path: child.value for path, child in members.items()}
 
 
@@ -76,7 +76,8 @@ def _past(node: Node, tools: dict[str, ToolLine]) -> None:
             members[name].text()
 
 
-def _check_value(path: str, kind: Kind, node: Node) -> None:
+def check_value(path: str, kind: Kind, node: Node) -> None:
+    """Refuse a value that cannot stand at one of the places of `places.FIXED`."""
     if kind in _STRINGS and not isinstance(node.value, str):
         raise node.fail(f"`{path}` is a string")
     if kind is Kind.INTEGER and type(node.value) is not int:
