@@ -6,7 +6,7 @@ there is no chain, it is Wednesday noon in the zone of the set, nothing has happ
 the token states no numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aegis.model import history
-from aegis.model.decision import Decision, Outcome
+from aegis.model.decision import Decision, Outcome, Verdict
 from aegis.model.facts import Facts
 from aegis.model.principal import Link, Principal
 from aegis.model.proposal import Proposal
@@ -29,6 +29,8 @@ from aegis.policy.past import PHASES
 from aegis.policy.versions import within
 from aegis.policy.zone import zone
 
+Judged = Callable[[Proposal, Facts, Mapping[str, Any]], tuple[Verdict, ...]]
+"""What a policy engine says about a call, with this data of the tenant."""
 _SAMPLES: Mapping[Kind, Any] = {
     Kind.STRING: "sample",
     Kind.INTEGER: 1,
@@ -58,13 +60,16 @@ class Result(Struct, frozen=True, kw_only=True):
         return not self.problems
 
 
-def run_tests(policy: Policy, tenant_data: Mapping[str, Any] | None = None) -> tuple[Result, ...]:
+def run_tests(policy: Policy, tenant_data: Mapping[str, Any] | None = None, *, judged: Judged | None = None) -> tuple[Result, ...]:
     """The result of every test of the set, in its order. A test may set `tenant.<path>` for itself.
 
-    Tests about tools that hand-written Rego decides are skipped: only a real OPA can run them.
+    `judged` asks a policy engine outside this process, which then decides every test. Without one, tests about tools that
+    hand-written Rego decides are skipped: only a real OPA can run them.
     """
-    rego = {tool for module in policy.rego for tool in module.tools}
-    return tuple(_skipped(case) if case.given["tool"] in rego else _run(policy, tenant_data or {}, case) for case in policy.tests)
+    rego = frozenset() if judged else frozenset(tool for module in policy.rego for tool in module.tools)
+    return tuple(
+        _skipped(case) if case.given["tool"] in rego else _run(policy, tenant_data or {}, case, judged) for case in policy.tests
+    )
 
 
 def _skipped(case: Case) -> Result:
@@ -72,10 +77,12 @@ def _skipped(case: Case) -> Result:
     return Result(name=case.name, problems=(), decision=Decision(outcome=Outcome.DENY), place=case.place, skipped=why)
 
 
-def _run(policy: Policy, tenant_data: Mapping[str, Any], case: Case) -> Result:
+def _run(policy: Policy, tenant_data: Mapping[str, Any], case: Case, judged: Judged | None) -> Result:
     data = _tenant_data(tenant_data, case.given)
-    guard = RulesGuard(policy, data)
+    guard = RulesGuard(policy, data, elsewhere=frozenset(policy.tools) if judged else frozenset())
     proposal, facts = call(policy, case.given, data)
+    if judged is not None:
+        facts = replace(facts, engine={policy.digest: judged(proposal, facts, data)})
     decision = decide(proposal, facts, [guard], policy=policy.ref)
     return Result(name=case.name, problems=tuple(_problems(case, decision)), decision=decision, place=case.place)
 

@@ -17,17 +17,22 @@ from aegis.surfaces.cli.policy.sets import Opened, open_set, set_argument
 @click.command()
 @set_argument
 @click.option("--write", is_flag=True, help="Append the generated tests to the file, for rules that its own tests do not cover.")
+@click.option(
+    "--opa", is_flag=False, flag_value="opa", metavar="[PROGRAM]", help="Run them in a real OPA: `opa` on PATH, or PROGRAM."
+)
 @click.pass_context
-def test(ctx: click.Context, file: Path | None, tenant: str | None, write: bool) -> int:
+def test(ctx: click.Context, file: Path | None, tenant: str | None, write: bool, opa: str | None) -> int:
     """Run the tests that a set carries, and generate a hit and near misses of every rule.
 
     Generated calls lie at the edge of each comparison: the limit, one below, one above; a prefix and the prefix cut; a host, its
     apex, a look-alike. They show what the set does there; whether that is meant, only a person can say.
 
+    With --opa the set's own tests are decided by Open Policy Agent, those about hand-written Rego included.
+
     Exit code 1 when a test fails.
     """
     opened = open_set(ctx, file, tenant)
-    own = run_tests(opened.policy, opened.tenant_data)
+    own = _own(opened, opa)
     made = probes(opened.policy, opened.tenant_data)
     failed = [result for result in own if not result.passed]
     written = _write(opened, made) if write and not failed else 0
@@ -39,6 +44,16 @@ def test(ctx: click.Context, file: Path | None, tenant: str | None, write: bool)
             told = f"{written} tests added to {opened.path}" if not failed else "nothing was written: mend the failing tests first"
             click.echo(told)
     return FAILED if failed else DONE
+
+
+def _own(opened: Opened, opa: str | None) -> tuple[Result, ...]:
+    """The set's own tests, natively or in an OPA."""
+    if opa is None:
+        return run_tests(opened.policy, opened.tenant_data)
+    from aegis.adapters.opa_process import OpaProcess
+
+    with OpaProcess(opened.policy, opa) as process:
+        return run_tests(opened.policy, opened.tenant_data, judged=process.verdicts)
 
 
 def _write(opened: Opened, made: Sequence[Probes]) -> int:
@@ -65,7 +80,14 @@ def _document(own: Sequence[Result], made: Sequence[Probes], written: int) -> di
     return {
         "ok": all(result.passed for result in own),
         "tests": [
-            {"name": result.name, "passed": result.passed, "problems": result.problems, "place": result.place} for result in own
+            {
+                "name": result.name,
+                "passed": result.passed,
+                "problems": result.problems,
+                "place": result.place,
+                "skipped": result.skipped,
+            }
+            for result in own
         ],
         "generated": [_generated(each) for each in made],
         "written": written,
@@ -78,7 +100,10 @@ def _generated(each: Probes) -> dict[str, Any]:
 
 def _print(policy: Policy, own: Sequence[Result], made: Sequence[Probes]) -> None:
     for result in own:
-        click.echo(f"{output.word('ok' if result.passed else 'failed'):<6}  {result.name}")
+        state = "skipped" if result.skipped else "ok" if result.passed else "failed"
+        click.echo(f"{output.word(state):<6}  {result.name}")
+        if result.skipped:
+            output.wrapped(f"{result.skipped}: aegis policy test --opa")
         for problem in result.problems:
             output.wrapped(problem)
         if not result.passed:
