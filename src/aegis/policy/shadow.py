@@ -1,7 +1,8 @@
 """What rules in shadow would have done, counted from decisions, and which of them are ready to be enforced.
 
 A rule in shadow *fires* on a call when its id is in the decision's `shadow`; it *would have blocked* when with all rules live the
-call would have been refused or held, and was not. A rule is ready when it has been watched long enough, over enough calls, and
+call would have been refused or held, and was not. Rules that allow stop nothing and are left out; where a call would have been
+refused because nothing allowed it any more, that is counted as `default-deny`. A rule is ready when it has been watched long enough, over enough calls, and
 people have found no more false positives than are tolerated. That nobody has looked is told beside the verdict, not hidden in it.
 """
 
@@ -12,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aegis.model.decision import Outcome
-from aegis.policy.ir import ANY_TOOL, SHADOW_REVISION, SHADOW_SET, Policy
+from aegis.policy.ir import ANY_TOOL, DEFAULT_DENY, SHADOW_REVISION, SHADOW_SET, Policy
 
 EXAMPLES = 5
 _STRICT = {Outcome.DENY: 2, Outcome.APPROVAL_NEEDED: 1}
@@ -81,8 +82,13 @@ class Report:
     """Counts decisions one by one; what it holds grows with rules, agents and tools, not with calls."""
 
     def __init__(self, policy: Policy | None = None, marked: Iterable[tuple[str, str]] = ()) -> None:
+        """`policy` is the set whose rules are in shadow, if it is at hand: rules that never fired are then told too."""
         self._marked = frozenset(marked)
-        self._tools = {rule.id: rule.tools for rule in policy.rules if rule.shadow or policy.shadow} if policy else {}
+        rules = policy.rules if policy else ()
+        self._allows = frozenset(rule.id for rule in rules if rule.effect is Outcome.ALLOW)
+        self._tools = {
+            rule.id: rule.tools for rule in rules if policy and (rule.shadow or policy.shadow) and rule.id not in self._allows
+        }
         self._lines: dict[tuple[str, str, str], Line] = {}
         self._calls: dict[tuple[str, str], int] = {}
         self._span: dict[str, tuple[datetime, datetime]] = {}
@@ -93,9 +99,9 @@ class Report:
         self._calls[key] = self._calls.get(key, 0) + 1
         first, last = self._span.get(seen.tool, (seen.time, seen.time))
         self._span[seen.tool] = min(first, seen.time), max(last, seen.time)
-        for rule in seen.shadow:
-            if rule not in _MARKERS:
-                self._fired(rule, seen)
+        speaking = [rule for rule in seen.shadow if rule not in _MARKERS | self._allows]
+        for rule in speaking or ([DEFAULT_DENY] if seen.blocked else []):
+            self._fired(rule, seen)
 
     def lines(self) -> tuple[Line, ...]:
         """Every rule, agent and tool, the most blocking first."""

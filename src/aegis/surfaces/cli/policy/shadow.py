@@ -4,9 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from aegis.app import App
-from aegis.errors import AegisError, ConfigError
+from aegis.errors import ConfigError
 from aegis.policy.ir import Policy
 from aegis.policy.shadow import Criteria, Line, Readiness, Report
 from aegis.runtime.marks import Mark, decisions, mark, marks
@@ -58,7 +59,7 @@ def shadow_report(
 
     async def work(app: App) -> Report:
         said = await marks(app.gate.store, name)
-        report = Report(_policy(ctx, name), [(each.request_id, each.rule) for each in said])
+        report = Report(await _policy(app, name), [(each.request_id, each.rule) for each in said])
         async for seen in decisions(app.gate.store, name, app.gate.clock.now() - since):
             report.take(seen)
         return report
@@ -75,14 +76,13 @@ def shadow_report(
     return FAILED if bad else DONE
 
 
-def _policy(ctx: click.Context, tenant: str) -> Policy | None:
-    """The tenant's set, so that rules that never fired are told too; the report does without when it cannot be read."""
-    from aegis.adapters import policies
-
-    try:
-        return policies.load(context.settings(ctx).tenants / tenant, tenant)[0]
-    except AegisError:
-        return None
+async def _policy(app: App, tenant: str) -> Policy | None:
+    """The set whose rules are in shadow: a whole version, or the set that decides; none when it cannot be served."""
+    await app.rollout.refresh()
+    found = app.gate.tenant(tenant)
+    if found.shadow is not None:
+        return replace(found.shadow.policy, shadow=True)
+    return found.enforced.policy if found.enforced else None
 
 
 def _mark(ctx: click.Context, tenant: str, request_id: str, rule: str | None, person: str | None, note: str) -> int:
