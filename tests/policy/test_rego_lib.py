@@ -14,7 +14,7 @@ MOST = 2**53 - 1
 VALUES = [
     *[None, True, False, 0, 1, -1, 7, 10, MOST, -MOST, 2**53, -(2**53), 2**70, 0.5, -0.5, 99.5, 1e-9, "", "7", "red", "Red", "red\n", "prod-1", "röd", "\U0001f600"],
     *["08:00", "17:59", "23:59", "1.2.0", "1.10.0", "v1.2.0", "1.2", "01.2.0", "1.2.0\n", "1.2.1234567890", "api.good.example", ".good.example"],
-    *["good.example", "x.good.example", "xgood.example", "192.0.2.7", "*.good.example", [], ["red"], [7], [True], [None], [[7]], [0.5], ["7", None], {}],
+    *["good.example", "x.good.example", "xgood.example", "zpi.good.example", "192.0.2.7", "*.good.example", [], ["red"], [7], [True], [None], [[7]], [0.5], ["7", None], {}],
     *[{"red": 7}, ["red", "red"], [7, {}]],
 ]  # fmt: skip
 WORDS = ["", "red", "7", "prod-", "d", None]
