@@ -31,7 +31,7 @@ def verified(tmp_path, packed, **given):
 def served(tmp_path, packed):
     """What a server answers that was started with the bundle and the key to verify it."""
     given = words(tmp_path, packed)
-    with Server(bundle=tmp_path / "bundle.tar.gz", words=given) as server:
+    with Server(bundles=[tmp_path / "bundle.tar.gz"], words=given) as server:
         return httpx.get(f"{server.url}/v1/data/aegis_acme/main/decision", timeout=30).json()
 
 

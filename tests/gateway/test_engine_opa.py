@@ -35,8 +35,8 @@ def judged(w, engine="opa"):
     bundle, library = packed(w)
     pem = w.root / "acme.pem"
     pem.write_text(keyfiles.load_bundle_key(w.keys, "acme").public.pem)
-    words = ("--bundle", str(library), "--verification-key", str(pem), "--signing-alg", "ES256", "--scope", "acme")
-    with Server(bundle=bundle, words=words) as opa:
+    words = ("--verification-key", str(pem), "--signing-alg", "ES256", "--scope", "acme")
+    with Server(bundles=(bundle, library), words=words) as opa:
         w.stop()
         w.settings = replace(w.settings, policy=PolicySettings(engine=engine, opa_url=opa.url, opa_timeout_ms=2000))
         w.start()
