@@ -2,8 +2,9 @@
 
 A rule in shadow *fires* on a call when its id is in the decision's `shadow`; it *would have blocked* when with all rules live the
 call would have been refused or held, and was not. Rules that allow stop nothing and are left out; where a call would have been
-refused because nothing allowed it any more, that is counted as `default-deny`. A rule is ready when it has been watched long enough, over enough calls, and
-people have found no more false positives than are tolerated. That nobody has looked is told beside the verdict, not hidden in it.
+refused because nothing allowed it any more, that is counted as `default-deny`. A rule is ready when it has been watched long
+enough, over enough calls, and people have found no more false positives than are tolerated. That nobody has looked is told beside
+the verdict, not hidden in it.
 """
 
 from collections.abc import Iterable

@@ -35,7 +35,7 @@ def policy_act(stage: Stage, cast: Cast, tale: Tale, transfer: Transfer) -> None
     _run(stage, tale, "policy", "promote", "2", "--shadow", *WHO, "--reason", "trial")
     _until(stage, shadow=2)
     shadowed = pay("3,000.00 while version 2 is in shadow", "trial-1", want="allow")
-    _run(stage, tale, "policy", "shadow-report", "--min-calls", "1", "--min-days", "0")
+    _run(stage, tale, "policy", "shadow-report", "--rule", "pay.ceiling", "--min-calls", "1", "--min-days", "0")
     _reported(stage, tale, str(shadowed.get("request_id", "")))
     _run(stage, tale, "policy", "promote", "2", *WHO, "--reason", "no false positives")
     _until(stage, enforced=2)

@@ -122,6 +122,6 @@ def _print(lines: list[Line], verdicts: list[Readiness]) -> None:
         return
     click.echo()
     for verdict in verdicts:
-        told = "ready" if verdict.ready else "not ready: " + "; ".join(verdict.missing)
-        click.echo(f"{verdict.rule}:")
-        output.wrapped(told)
+        click.echo(f"{verdict.rule}: {'ready' if verdict.ready else 'not ready'}")
+        if verdict.missing:
+            output.wrapped("; ".join(verdict.missing))
