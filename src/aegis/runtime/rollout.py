@@ -110,9 +110,10 @@ class Rollout:
         """One turn: what is new is served or refused when this returns."""
         async with self._turn:
             await self._record()
-            active = {found.tenant: found for found in await self.registry.active()}
+            marks = await self.registry.marks()
             for name, seen in self._seen.items():
-                await self._follow(name, seen, active.get(name))
+                if not seen.started or marks.get(name, 0) != seen.version:
+                    await self._follow(name, seen)
             watched = [name for name, seen in self._seen.items() if seen.source is Source.FILES]
             stamps = await asyncio.to_thread(self._desk.stamps, watched)
             for name in watched:
@@ -152,10 +153,11 @@ class Rollout:
         assert found is not None, "tenants are never taken out of a snapshot"
         return found
 
-    async def _follow(self, name: str, seen: _Seen, active: Active | None) -> None:
+    async def _follow(self, name: str, seen: _Seen) -> None:
+        active = await self.registry.active_of(name)
         if active is not None and active.version != seen.version:
             await self._try_activation(name, seen, active)
-        elif active is None and (seen.version or (not seen.started and await self.registry.journaled(name, 1))):
+        elif active is None and (seen.version or await self.registry.journaled(name, 1)):
             await self._refuse(
                 name, seen, "activation", "gone", BundleError("rollback", "the activation is gone from the registry")
             )
