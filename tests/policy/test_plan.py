@@ -92,7 +92,7 @@ def test_an_agent_that_no_rule_allows_is_told_so():
     ],
 )
 def test_a_broken_plan_is_refused_at_its_place(old, new, words):
-    with pytest.raises(DocumentError, match="plan.yaml:") as told:
+    with pytest.raises(DocumentError, match=r"plan\.yaml:") as told:
         read((PLAN % ("pay", "{n: 1}")).replace(old, new), source="plan.yaml")
     assert words in str(told.value)
 
