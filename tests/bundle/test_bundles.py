@@ -290,6 +290,13 @@ def test_the_shared_library_is_a_bundle_of_its_own_that_no_tenant_takes_for_its_
     refused(packed, "files")
 
 
+def test_a_module_with_a_long_name_stands_under_a_digest():
+    long = {f"aegis_acme/tools/t_{'x' * 90}{each}.rego": f"package aegis_acme.tools.t{each}\n" for each in "ab"}
+    found = load(build(target=bundle.Target(modules={**TARGET.modules, **long}, data=TARGET.data)))
+    texts = {content.decode() for name, content in found.files.items() if name.startswith("aegis_acme/tools/")}
+    assert texts == set(long.values())
+
+
 def test_padding_holds_nothing():
     whole = tar(sorted(FILES.items()))
     first = len(FILES[".manifest"])

@@ -121,8 +121,14 @@ def revision(files: Mapping[str, bytes]) -> str:
 
 def _content(sources: Sources, target: Target) -> dict[str, bytes]:
     """Every file but the manifest and the signature."""
-    modules = {path: text.encode() for path, text in target.modules.items()}
+    modules = {_short(path): text.encode() for path, text in target.modules.items()}
     return _source_files(sources) | modules | {DATA: structured.render(target.data)}
+
+
+def _short(path: str) -> str:
+    """The path of a module, or one with a digest for its name where that is too long; to OPA the package counts, not the path."""
+    folder, _, name = path.rpartition("/")
+    return path if len(path) <= archive.MAX_NAME else f"{folder}/{sha256(name.encode()).removeprefix('sha256:')[:32]}.rego"
 
 
 def roots(tenant: str) -> tuple[str, str]:
