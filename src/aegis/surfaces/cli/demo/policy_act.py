@@ -1,6 +1,7 @@
 """The act in which a rule changes: simulated on what was recorded, tried in shadow, put in force, and rolled back."""
 
 import json
+import textwrap
 import time
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +57,9 @@ def _run(stage: Stage, tale: Tale, *words: str, last: int = 12) -> None:
     shown = " ".join(f'"{word}"' if " " in word else word for word in words if not word.startswith("/"))
     tale.say(f"$ aegis {shown}")
     for line in (told.stdout or told.stderr).strip().splitlines()[-last:]:
-        tale.say(f"  {line[:74]}")
+        indent = " " * (len(line) - len(line.lstrip()))
+        for piece in textwrap.wrap(line, 74, subsequent_indent=indent) or [""]:
+            tale.say(f"  {piece}")
     if told.returncode:
         tale.expect(f"aegis {words[0]} {words[1]} went well", told.returncode == 0)
 
