@@ -21,6 +21,7 @@ from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
 from aegis.policy.decide import decide
 from aegis.policy.guard import RulesGuard
+from aegis.policy.ir import RegoModule
 from aegis.policy.rego import custom, module
 from aegis.policy.rego.asked import document
 
@@ -130,6 +131,20 @@ async def test_a_real_server_decides_hundreds_of_calls_as_native_evaluation_does
 
 
 _FIND = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+async def test_a_real_server_asks_hand_written_modules_too():
+    text = (
+        'package aegis_acme.custom.fx\n\nhits contains {"id": "fx.no", "effect": "deny", "live": true} if input.agent.id == "a"\n'
+    )
+    mixed = replace(SET, rego=(RegoModule(file="custom/fx.rego", text=text, tools=("probe.run",)),))
+    with Server(files(mixed)) as server:
+        async with engine(server.url) as opa:
+            said = await opa.ask(mixed, document(CALL, FACTS, mixed), revision=mixed.digest)
+            other = replace(CALL, principal=replace(CALL.principal, agent_id="b"))
+            unsaid = await opa.ask(mixed, document(other, FACTS, mixed), revision=mixed.digest)
+    assert [(each.rule, str(each.effect)) for each in said] == [("all", "allow"), ("fx.no", "deny")]
+    assert [each.rule for each in unsaid] == ["all"]
 
 
 async def test_another_revision_denies():
