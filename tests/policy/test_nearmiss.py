@@ -92,6 +92,16 @@ def test_what_cannot_be_generated_is_said_with_why():
     assert "fire" in calls.why
 
 
+def test_rules_over_history_get_the_events_that_make_them_fire_and_one_fewer():
+    (source,) = [path for path in SETS if path.stem == "remembering"]
+    policy = load(source.read_text(), source=source.name)
+    found = {each.rule: each for each in probes(policy)}
+    assert all(call.writable for each in found.values() for call in few(each))
+    payee = found["pay.same-payee"]
+    assert len(payee.hits[0].given["past"]) == 2  # and the call itself
+    assert {len(call.given["past"]) for call in payee.misses} == {0, 1}
+
+
 @pytest.mark.parametrize(
     "pattern",
     [*PATTERNS, *LOOSE, "[0-9]{3}-[0-9]{2}-[0-9]{4}", r"^a\.b\\c$", "^[[:alpha:]]+$", "^(?:a|(?:b|c)d)?e{2,}$", "^[^a-z]$", "[]x]"],

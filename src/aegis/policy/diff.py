@@ -75,8 +75,7 @@ def _calls(policy: Policy, data: Mapping[str, Any], age: str) -> dict[str, tuple
         (f"rule `{each.rule}` of the {age} set", call.given)
         for each in probes(policy, data)
         for call in (*each.hits, *each.misses)
-        # A reading of history has no name that another set would know.
-        if not any(path.startswith("history.") for path in call.given)
+        if call.writable  # a bare reading of history has no name that another set would know
     ]
     return {repr(sorted(given.items(), key=lambda item: item[0])): (source, given) for source, given in [*written, *made]}
 

@@ -10,8 +10,10 @@ from aegis.model.decision import Outcome
 from aegis.policy.analysis.truth import Atom, Ground, atoms, place
 from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import ANY_TOOL, Leaf, Op, Operand, Policy, Quantified, Rule, TenantRef, ToolLine
+from aegis.policy.nearmiss.before import told
 from aegis.policy.nearmiss.calls import assemble, edited, given_already, whole_call
 from aegis.policy.nearmiss.solve import pools, solutions
+from aegis.policy.past import ROOT
 from aegis.policy.tenantdata import lookup
 
 _INVENTED: Mapping[str, Any] = {
@@ -33,6 +35,11 @@ class Probe(Struct, frozen=True, kw_only=True):
     fires: bool
     given: Mapping[str, Any]
     about: str = ""
+
+    @property
+    def writable(self) -> bool:
+        """Whether a test can say it: a reading that no events were found for has no words there."""
+        return not any(path.startswith(f"{ROOT}.") for path in self.given)
 
 
 class Probes(Struct, frozen=True, kw_only=True):
@@ -69,7 +76,7 @@ def few(found: Probes) -> tuple[Probe, ...]:
     nearest: dict[str, Probe] = {}
     for each in found.misses:
         nearest.setdefault(each.about, each)
-    return (*found.hits[:1], *nearest.values())
+    return tuple(each for each in (*found.hits[:1], *nearest.values()) if each.writable)
 
 
 def as_case(each: Probe, *, shadow: bool, number: int) -> dict[str, Any]:
@@ -127,7 +134,14 @@ class _Asked:
         fires = None if given is None else self._asked(given)
         if given is not None and fires is not None:
             shown = next((atom.path.text for atom in atoms(self._rule.when) if place(atom.path) == about), about)
-            yield Probe(rule=self._rule.id, fires=fires, given={**given, **self._stated}, about=shown)
+            yield Probe(rule=self._rule.id, fires=fires, given={**self._with_past(given, fires), **self._stated}, about=shown)
+
+    def _with_past(self, given: dict[str, Any], fires: bool) -> dict[str, Any]:
+        """The input with events of the past in place of readings, where they make the rule do the same."""
+        if not any(path.startswith(f"{ROOT}.") for path in given):
+            return given
+        found = told(self._policy, given, self._data)
+        return found if found is not None and self._asked(found) is fires else given
 
     def _fires(self, chosen: Mapping[str, Any]) -> bool:
         given = assemble({**self._edited, **chosen}, self._line)
@@ -135,7 +149,7 @@ class _Asked:
 
     def _asked(self, given: Mapping[str, Any]) -> bool | None:
         """Whether the rule fires; nothing when the call breaks the contract."""
-        verdicts = self._guard(*whole_call(self._policy, given))
+        verdicts = self._guard(*whole_call(self._policy, given, self._data))
         if any(verdict.effect == "error" for verdict in verdicts):
             return None
         return any(verdict.rule == self._rule.id for verdict in verdicts)
