@@ -23,6 +23,7 @@ from aegis.policy.parsed import READERS
 from aegis.policy.past import ROOT
 from aegis.policy.tenantdata import lookup
 
+_TASK = "run.task"
 _DOMAIN = b"aegis-history-v1\0"
 _MEASURES = {ReadingKind.COUNT: Measure.COUNT, ReadingKind.SUM: Measure.SUM, ReadingKind.DISTINCT: Measure.DISTINCT}
 
@@ -107,7 +108,7 @@ class Memory:
 
     def fields(self, proposal: Proposal) -> dict[str, Value]:
         """The remembered fields of a call; a missing one, or one of another type, is left out."""
-        found: dict[str, Value] = {}
+        found: dict[str, Value] = {_TASK: self._hashed(proposal.principal.task)} if proposal.principal.task else {}
         for line in self._lines.get(proposal.tool, ()):
             for path in line.history:
                 value = _at(path, line, proposal.arguments)

@@ -28,7 +28,7 @@ from aegis.policy.places import Scope
 from aegis.policy.remembered import kind_of
 
 ROOT = "history"
-CALLER = ("agent.id", "run.id", "subject.id")
+CALLER = ("agent.id", "run.id", "run.task", "subject.id")
 PHASES: dict[str, tuple[Phase, ...]] = {
     "allowed": ALLOWED,
     "succeeded": (Phase.SUCCEEDED,),

@@ -139,6 +139,7 @@ def _entry(memory: Memory, proposal: Proposal, number: int, event: Mapping[str, 
         who,
         agent_id=event.get("agent.id", who.agent_id),
         txn=event.get("run.id", who.txn),
+        task=event.get("run.task", who.task),
         subject=event.get("subject.id", who.subject),
     )
     arguments = {key.removeprefix("args."): value for key, value in event.items() if key.startswith("args.")}
