@@ -45,6 +45,8 @@ from aegis.settings import Settings
 
 log = logging.getLogger("aegis.app")
 SWEEP_SECONDS = 2.0
+FORGET_SECONDS = 3600.0
+REMEMBERED = timedelta(days=31)  # the longest window, and a day for clocks that differ
 OVERRIDE_TTL = timedelta(seconds=60)
 
 
@@ -145,7 +147,7 @@ class App:
             await self._opa.start()
         await self.gate.halts.refresh()
         await self._follow_revocations()
-        followers = (self._sweep(), self._follow_halts(), self._follow_policies())
+        followers = (self._sweep(), self._follow_halts(), self._follow_policies(), self._forget())
         self._followers = [asyncio.create_task(follower) for follower in followers]
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
@@ -177,6 +179,8 @@ class App:
             why.append(f"recovery: {self._swept}")
         if self._unfollowed:
             why.append(f"policies: {self._unfollowed}")
+        if self._opa is not None and self.settings.policy.engine == "opa" and not await self._opa.reachable():
+            why.append("policy engine: no answer from `policy.opa_url`; until then every call is denied")
         return why
 
     def override_token(self, held: Approval, who: Principal) -> str:
@@ -221,6 +225,15 @@ class App:
             except Exception as error:  # what serves goes on serving; that nothing newer can be seen is told
                 self._unfollowed = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
                 log.exception("policies")
+
+    async def _forget(self) -> None:
+        """Remove what no window of history can reach any more."""
+        while True:
+            try:
+                await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
+            except Exception:  # old entries only take space; the next turn tries again
+                log.exception("forget")
+            await asyncio.sleep(FORGET_SECONDS)
 
     def _some_policy(self) -> None:
         for tenant in self.gate.snapshot:

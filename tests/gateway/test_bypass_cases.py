@@ -24,6 +24,7 @@ from gateway.test_engine_opa import judged
 from gateway.test_hostile_http import message, raw
 from gateway.world import World
 from opa.server import binary
+from registry.shipped import status, within
 
 SSN = "[0-9]{3}-[0-9]{2}-[0-9]{4}"
 TOOLS = {
@@ -34,8 +35,16 @@ TOOLS = {
     "pay.untyped": "{body: {type: object}}",
     "http.post": "{url: {type: string, format: uri}}",
     "ops.act": "{env: {type: string}, level: {type: integer}, note: {type: string}}",
+    "ops.dev": "{env: {type: string}}",
 }
-REQUIRED = {"db.run": "verb", "db.free": "verb", "db.nested": "statement", "pay.typed": "amount", "pay.untyped": "body"}
+REQUIRED = {
+    "db.run": "verb",
+    "db.free": "verb",
+    "db.nested": "statement",
+    "pay.typed": "amount",
+    "pay.untyped": "body",
+    "ops.dev": "env",
+}
 POLICY = """
 apiVersion: aegis.policy/v1
 kind: PolicySet
@@ -50,6 +59,7 @@ spec:
     pay.untyped: {args: {body: object}}
     http.post:   {args: {url: url}}
     ops.act:     {args: {env: "string?", level: "integer?", note: "string?"}}
+    ops.dev:     {args: {env: string}}
   rules:
     - {id: everything, effect: allow, tools: ["*"]}
     - {id: db.no-drop, effect: deny, tools: [db.run, db.free], when: {args.verb: {in: [drop, truncate]}}}
@@ -60,7 +70,7 @@ spec:
     - {id: pay.memo, effect: sanitize, tools: [pay.typed], when: {args.memo: {matches: "SSN"}}, redact: [{path: /args/memo, with: "regex:SSN"}]}
     - {id: egress.known, effect: deny, tools: [http.post], when: {not: {parsed.url.host: {host_in: [api.good.example]}}}}
     - {id: ops.either, effect: deny, tools: [ops.act], when: {all: [{any: [{args.env: {eq: prod}}, {args.env: {eq: staging}}]}, {args.level: {present: true, gt: 3}}]}}
-    - {id: ops.not-dev, effect: deny, tools: [ops.act], when: {args.env: {present: true}, not: {args.env: {in: [dev, prod, staging]}}}}
+    - {id: ops.not-dev, effect: deny, tools: [ops.dev], when: {not: {args.env: {eq: dev}}}}
     - {id: ops.seven, effect: deny, tools: [ops.act], when: {args.level: {present: true, eq: 7}}}
     - {id: ops.literal, effect: deny, tools: [ops.act], when: {args.note: {present: true, eq: "fish or chips and peas"}}}
 """.replace("SSN", SSN)
@@ -181,18 +191,27 @@ AMOUNTS = {
     "twice, in another case": ({"amount": 1, "Amount": 50000}, CONTRACT_CODE),
 }
 CONDITIONS = {
-    "(a or b) and c by a": ({"env": "prod", "level": 4}, "ops.either"),
-    "(a or b) and c by b": ({"env": "staging", "level": 4}, "ops.either"),
-    "not one of": ({"env": "test"}, "ops.not-dev"),
-    "equality with a number": ({"env": "dev", "level": 7}, "ops.seven"),
-    "a literal with or and and": ({"env": "dev", "note": "fish or chips and peas"}, "ops.literal"),
+    "(a or b) and c by a": ("ops.act", {"env": "prod", "level": 4}, "ops.either"),
+    "(a or b) and c by b": ("ops.act", {"env": "staging", "level": 4}, "ops.either"),
+    "not a == b": ("ops.dev", {"env": "prod"}, "ops.not-dev"),
+    "not a == b in another case": ("ops.dev", {"env": "DEV"}, "ops.not-dev"),
+    "not a == b with a space": ("ops.dev", {"env": "dev "}, "ops.not-dev"),
+    "equality with a number": ("ops.act", {"env": "dev", "level": 7}, "ops.seven"),
+    "a literal with or and and": ("ops.act", {"env": "dev", "note": "fish or chips and peas"}, "ops.literal"),
 }
 CLEAR = {
-    "neither a nor b": {"env": "dev", "level": 4},
-    "a without c": {"env": "prod", "level": 3},
-    "another number": {"env": "dev", "level": 8},
-    "the first words of the literal": {"env": "dev", "note": "fish"},
-    "the last words of the literal": {"env": "dev", "note": "chips and peas"},
+    "neither a nor b": ("ops.act", {"env": "dev", "level": 4}),
+    "a without c": ("ops.act", {"env": "prod", "level": 3}),
+    "not a == b": ("ops.dev", {"env": "dev"}),
+    "another number": ("ops.act", {"env": "dev", "level": 8}),
+    "the first words of the literal": ("ops.act", {"env": "dev", "note": "fish"}),
+    "the last words of the literal": ("ops.act", {"env": "dev", "note": "chips and peas"}),
+    "a permitted verb": ("db.run", {"verb": "select"}),
+    "a permitted verb, no enumeration": ("db.free", {"verb": "insert"}),
+    "a permitted verb inside an object": ("db.nested", {"statement": {"type": "select"}}),
+    "the limit": ("pay.typed", {"amount": 5000}),
+    "the limit inside an object": ("pay.untyped", {"body": {"amount": 5000}}),
+    "the host in upper case": ("http.post", {"url": "HTTPS://API.GOOD.EXAMPLE/x"}),
 }
 HOSTS = {
     "user information": ("https://api.good.example:x@evil.example/", CONTRACT_CODE),
@@ -246,8 +265,8 @@ def test_an_amount_that_stands_there_twice_is_no_message(shared):
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
 def test_a_condition_means_all_of_what_it_says(shared, name):
-    arguments, rule = CONDITIONS[name]
-    refused(shared, attempt(shared, "ops.act", arguments), RULE, rule)
+    tool, arguments, rule = CONDITIONS[name]
+    refused(shared, attempt(shared, tool, arguments), RULE, rule)
 
 
 @pytest.mark.parametrize("name", list(HOSTS))
@@ -291,13 +310,9 @@ def test_the_same_limit_stands_at_every_door(shared):
 
 def test_the_controls_go_through(b):
     b.start()
-    clear = [("ops.act", arguments) for arguments in CLEAR.values()]
-    clear += [("db.run", {"verb": "select"}), ("db.free", {"verb": "insert"}), ("db.nested", {"statement": {"type": "select"}})]
-    clear += [("pay.typed", {"amount": 5000}), ("pay.untyped", {"body": {"amount": 5000}})]
-    clear += [("http.post", {"url": "HTTPS://API.GOOD.EXAMPLE/x"})]
-    told = [attempt(b, tool, arguments, f"k{number}") for number, (tool, arguments) in enumerate(clear)]
-    assert [(each.status_code, each.text) for each in told if each.status_code != 200] == []
-    assert len(b.tool.done) == len(clear)
+    told = {name: attempt(b, tool, arguments, f"k{number}") for number, (name, (tool, arguments)) in enumerate(CLEAR.items())}
+    assert {name: each.text for name, each in told.items() if each.status_code != 200} == {}
+    assert len(b.tool.done) == len(CLEAR)
 
 
 def test_every_secret_in_a_text_is_covered_before_the_tool_sees_it(b):
@@ -350,6 +365,8 @@ def test_an_engine_that_is_not_there_denies_with_its_own_reason(b):
     b.settings = replace(b.settings, policy=PolicySettings(engine="opa", opa_url="http://127.0.0.1:9", opa_timeout_ms=300))
     b.start()
     refused(b, attempt(b, "pay.typed", {"amount": 1}), RULE, "opa#unavailable")
+    ready = b.get("/readyz")
+    assert (ready.status_code, "policy engine" in ready.text) == (503, True)
 
 
 REGO = """package aegis_acme.custom.limit
@@ -440,8 +457,8 @@ def test_a_running_gateway_keeps_the_rules_that_it_understood(b):
     b.start()
     path = b.root / "tenants/acme/policy.yaml"
     path.write_text(POLICY.replace(CEILING, "when: {args.amount: {above: 5000}}"))
-    for number in range(3):
-        refused(b, attempt(b, "pay.typed", {"amount": 5001}, f"k{number}"), RULE, "pay.ceiling")
+    within(15, lambda: status(b).refused)
+    refused(b, attempt(b, "pay.typed", {"amount": 5001}), RULE, "pay.ceiling")
     b.stop()
     assert "unknown operator `above`" in not_started(b)
 

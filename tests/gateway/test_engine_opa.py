@@ -64,7 +64,9 @@ def test_the_four_outcomes_are_the_same_when_opa_decides(w):
 
 def test_nothing_is_done_while_opa_is_gone_and_the_reason_is_recorded(w):
     with judged(w) as opa:
+        assert w.get("/readyz").status_code == 200
         opa.stop()
+        assert w.get("/readyz").status_code == 503
         told = w.call("pay.honours", {"amount": 5}, "a")
         assert (told.status_code, told.json()["rule"]) == (403, "opa#unavailable")
         (event,) = [e for e in w.events(told.json()["request_id"]) if e["type"] == "decision"]

@@ -60,6 +60,16 @@ class OpaEngine:
             await self._session.close()
             self._session = None
 
+    async def reachable(self) -> bool:
+        """Whether OPA answers at all before the deadline; what it holds is found out by asking."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                assert self._session is not None, "the engine has started"
+                async with self._session.get(f"{self._url}/health", allow_redirects=False) as response:
+                    return response.status == 200
+        except (TimeoutError, aiohttp.ClientError):
+            return False
+
     async def ask(self, policy: Policy, document: Mapping[str, Any], *, revision: str) -> tuple[Verdict, ...]:
         """What OPA says about the call in `document`; it raises nothing but cancellation.
 
