@@ -10,7 +10,7 @@ from aegis.journal.unit import Put, Unit
 from aegis.model.event import SYSTEM_TENANT, Event
 from aegis.policy.bundle import statement
 from aegis.policy.bundle.statement import Activation, Pin
-from aegis.runtime.registry import ACTIVE, PART, Active
+from aegis.runtime.registry_rows import ACTIVE, PART, Active
 from aegis.runtime.rollout import Source
 from registry.shipped import newest, promote, publisher, push, rollback, rules, run, shipped, status, text, within
 
@@ -113,15 +113,43 @@ def test_a_set_that_says_shadow_itself_is_promoted_in_shadow(on_sqlite):
     assert (status(w).enforced, rules(w)) == (1, ["read.mask", "read.v1"])
 
 
-def test_with_nothing_enforced_and_no_files_a_set_in_shadow_lets_pass_and_records(on_sqlite):
+@pytest.mark.parametrize(("own", "decision", "would_be"), [(True, "allow", "deny"), (False, "deny", "sanitize")])
+def test_with_nothing_enforced_and_no_files_only_a_set_that_is_in_shadow_by_itself_lets_pass(on_sqlite, own, decision, would_be):
     w = on_sqlite
     denies = text(w, 1, **{"effect: allow, tools: [records_read]": "effect: deny, tools: [records.read]"})
-    shipped(w, denies, shadow=True)
+    shipped(w, denies.replace("timezone: UTC", "timezone: UTC\n  mode: shadow") if own else text(w, 1), shadow=True)
     w.stop()
     (w.root / "tenants/acme/policy.yaml").unlink()
     w.start()
-    assert rules(w) == ["shadow-set"]
-    assert newest(w)["shadow"]["would_be"] == "deny"
+    assert rules(w) == (["shadow-set"] if own else ["policy#missing"])
+    assert (newest(w)["decision"], newest(w)["shadow"]["would_be"]) == (decision, would_be)
+
+
+def test_a_tenant_that_was_denied_gets_its_files_back_with_a_good_revision_in_shadow(on_sqlite):
+    w = on_sqlite
+    shipped(w, text(w, 1), shadow=True)
+    row = run(w, lambda app: app.rollout.registry.active_of("acme"))
+    run(w, lambda app: tamper(app, active_row(msgspec.structs.replace(row, envelope=""))))
+    w.stop()
+    w.start()
+    assert w.call("records.read", {"id": "r1"}).json()["rule"] == "policy#missing"
+    run(w, lambda app: promote_over(w, app))
+    within(15, lambda: status(w).shadow == 1)
+    assert rules(w) == ["read.allow", "read.mask"]
+    assert status(w).source is Source.FILES
+
+
+async def promote_over(w, app):
+    """A revision in shadow beside nothing, whatever the damaged row says."""
+    from aegis.runtime.registry_rows import Signed
+
+    pin = Pin(number=1, sha256=(await app.rollout.registry.version("acme", 1)).release.sha256)
+
+    def made(_, now):
+        found = Activation(tenant="acme", counter=2, mode="shadow", enforced=None, shadow=pin, by="x", reason="", time=now)
+        return Signed(found, statement.sign(found, publisher(w)))
+
+    await app.rollout.registry.activate("acme", made)
 
 
 def test_a_tenant_without_files_and_without_versions_stops_the_start(on_sqlite):
@@ -180,7 +208,7 @@ def test_an_activation_or_bundle_of_another_tenant_never_loads(w):
         found = await registry.active_of("globex")
         await tamper(app, active_row(msgspec.structs.replace(found, tenant="acme")))
         await until_refused("acme")
-        pin = app.rollout.activation(found).enforced
+        pin = app.rollout.candidates.activation(found).enforced
         forged = Activation(
             tenant="acme", counter=9, mode="enforce", enforced=pin, shadow=None, by="x", reason="", time=app.gate.clock.now()
         )
@@ -230,7 +258,7 @@ def test_a_bundle_that_was_changed_in_the_store_is_refused_and_the_old_one_goes_
 
 async def activate(w, app, pin):
     """An activation that nobody tried before."""
-    from aegis.runtime.registry import Signed
+    from aegis.runtime.registry_rows import Signed
 
     def made(former, now):
         counter = (former.counter if former else 0) + 1
@@ -300,14 +328,14 @@ def test_a_row_that_cannot_be_read_concerns_its_tenant_only(on_sqlite):
 
 
 def test_an_activation_that_would_enforce_nothing_any_more_is_refused(on_sqlite):
-    from aegis.runtime.registry import Signed
+    from aegis.runtime.registry_rows import Signed
 
     w = on_sqlite
     shipped(w, text(w, 1))
     serves(w, 1)
 
     async def nothing(app):
-        pin = app.rollout.activation(await app.rollout.registry.active_of("acme")).enforced
+        pin = app.rollout.candidates.activation(await app.rollout.registry.active_of("acme")).enforced
 
         def made(former, now):
             found = Activation(
@@ -323,9 +351,9 @@ def test_an_activation_that_would_enforce_nothing_any_more_is_refused(on_sqlite)
 
 
 def test_a_large_bundle_is_stored_in_parts(on_sqlite, monkeypatch):
-    from aegis.runtime import registry
+    from aegis.runtime import registry_rows
 
-    monkeypatch.setattr(registry, "PART_BYTES", 100)
+    monkeypatch.setattr(registry_rows, "PART_BYTES", 100)
     w = on_sqlite
     shipped(w, text(w, 1))
     serves(w, 1)
@@ -377,7 +405,7 @@ def test_a_store_that_was_put_back_whole_does_not_take_a_running_gateway_back(on
 
 def test_an_older_version_in_the_place_of_a_newer_one_is_refused(on_sqlite):
     """Release and bundle fit each other and are signed, but they are not the ones that the activation names."""
-    from aegis.runtime.registry import VERSION
+    from aegis.runtime.registry_rows import VERSION
 
     w = on_sqlite
 

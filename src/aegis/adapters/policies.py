@@ -122,6 +122,10 @@ class PolicyDesk:
         """For each tenant something that changes when its files do: inode, size and time of each."""
         return {tenant: tuple(_stamp(file) for file in self._files(tenant)) for tenant in tenants}
 
+    def has_files(self, tenant: str) -> bool:
+        """Whether the tenant has a set in files."""
+        return (self._tenants / tenant / FILE).exists()
+
     def from_files(self, tenant: str) -> tuple[Policy, dict[str, Any]]:
         """The set of the tenant's files."""
         policy, data = load(self._tenants / tenant, tenant, self._contracts[tenant])

@@ -1,62 +1,41 @@
 """The registry of policy bundles: immutable signed versions of each tenant, and which of them decides.
 
-    tenant's rows    policy-head     the number of the newest version
-                     policy          a version: its signed release             id: the number
-                     policy-part     the bundle, in parts                      id: number and part
-    system rows      policy-active   the newest signed activation of a tenant  id: the tenant
-                     policy-change   every activation                          id: tenant and counter
-
 A version is written once. What decides is a row of the system tenant, so that one reading tells a process about all tenants. Each
 change stands in the journal; the event of an activation bears its counter in its id, so that a row which somebody put back to an
-older state contradicts the journal. Nothing here is believed: whoever reads verifies the envelopes (`runtime.rollout`).
+older state contradicts the journal. Nothing here is believed: whoever reads verifies the envelopes (`runtime.candidates`).
 """
 
 import base64
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from aegis.errors import BundleError, ConfigError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Put, Require, Row, Unit
+from aegis.journal.unit import Committed, Row, Unit
 from aegis.model.event import SYSTEM_TENANT, Event
 from aegis.policy.bundle.archive import MAX_PACKED
 from aegis.policy.bundle.statement import Activation, Release
 from aegis.runtime.clock import Clock
 from aegis.runtime.record import text
+from aegis.runtime.registry_rows import (
+    ACTIVE,
+    CHANGE,
+    HEAD,
+    PART,
+    VERSION,
+    Active,
+    Signed,
+    Version,
+    activated,
+    event_id,
+    ordinal,
+    part_id,
+    pushed,
+)
 
-HEAD, VERSION, PART, ACTIVE, CHANGE = "policy-head", "policy", "policy-part", "policy-active", "policy-change"
-PART_BYTES = 256 * 1024
 ATTEMPTS = 8
-_SEPARATOR = "\x1f"
-
-
-class Version(Struct, frozen=True, kw_only=True):
-    """A version as it is stored: the envelope of its release, and what the release said when it was pushed."""
-
-    envelope: str
-    release: Release
-    size_bytes: int
-    parts: int
-
-
-class Active(Struct, frozen=True, kw_only=True):
-    """An activation as it is stored; `version` is that of the row, which every change raises."""
-
-    tenant: str
-    counter: int
-    envelope: str
-    version: int = 0
-
-
-class Signed(Struct, frozen=True):
-    """A statement and its envelope."""
-
-    statement: Any
-    envelope: str
 
 
 class Registry:
@@ -78,7 +57,7 @@ class Registry:
         for _ in range(ATTEMPTS):
             number, now = await self.last(tenant) + 1, self._clock.now()
             signed = made(number, now)
-            if isinstance(await self._store.commit(_pushed(signed, packed, now, statement)), Committed):
+            if isinstance(await self._store.commit(pushed(signed, packed, now, statement)), Committed):
                 found: Release = signed.statement
                 return found
         raise ConfigError(f"others are pushing versions of tenant `{tenant}` at this moment: try again")
@@ -90,12 +69,12 @@ class Registry:
 
     async def versions(self, tenant: str, *, after: int = 0, limit: int = 1000) -> tuple[Version, ...]:
         """Versions in order of their number, after the number `after`."""
-        rows = await self._store.find(tenant, VERSION, after=_number(after), limit=limit)
+        rows = await self._store.find(tenant, VERSION, after=ordinal(after), limit=limit)
         return tuple(msgspec.json.decode(row.body, type=Version) for row in rows)
 
     async def version(self, tenant: str, number: int) -> Version | None:
         """One version."""
-        ref = (VERSION, _number(number))
+        ref = (VERSION, ordinal(number))
         row = (await self._store.rows(tenant, [ref])).get(ref)
         return msgspec.json.decode(row.body, type=Version) if row else None
 
@@ -106,7 +85,7 @@ class Registry:
             BundleError: `missing`.
         """
         found = await self.version(tenant, number)
-        refs = [(PART, _part(number, index)) for index in range(found.parts if found else 0)]
+        refs = [(PART, part_id(number, index)) for index in range(found.parts if found else 0)]
         rows = await self._store.rows(tenant, refs)
         if found is None or len(rows) != len(refs):
             raise BundleError("missing", f"version {number} of tenant `{tenant}` is not in the registry, or not whole")
@@ -124,7 +103,7 @@ class Registry:
         for _ in range(ATTEMPTS):
             former, now = await self.active_of(tenant), self._clock.now()
             signed = made(former, now)
-            if isinstance(await self._store.commit(_activated(signed, former, now, statement)), Committed):
+            if isinstance(await self._store.commit(activated(signed, former, now, statement)), Committed):
                 found: Activation = signed.statement
                 return found
         raise ConfigError(f"others are changing what is active for tenant `{tenant}` at this moment: look at it and try again")
@@ -147,7 +126,7 @@ class Registry:
 
     async def journaled(self, tenant: str, counter: int) -> bool:
         """Whether the journal tells of an activation with this counter."""
-        return await self._store.event(SYSTEM_TENANT, _event_id(tenant, counter)) is not None
+        return await self._store.event(SYSTEM_TENANT, event_id(tenant, counter)) is not None
 
     async def refused(self, tenant: str, what: str, reason: str, detail: str, instance: str) -> None:
         """Record, once for each process, that it refuses to serve `what` (an activation or the files)."""
@@ -159,70 +138,6 @@ class Registry:
         await self._store.commit(Unit(tenant=SYSTEM_TENANT, events=(event,)))
 
 
-def _pushed(signed: Signed, packed: bytes, now: datetime, statement: str) -> Unit:
-    release: Release = signed.statement
-    parts = [packed[at : at + PART_BYTES] for at in range(0, len(packed), PART_BYTES)]
-    version = Version(envelope=signed.envelope, release=release, size_bytes=len(packed), parts=len(parts))
-    number = _number(release.number)
-    data = {
-        "number": release.number,
-        "sha256": release.sha256,
-        "revision": release.revision,
-        "policy": {"name": release.name, "digest": release.policy},
-        "author": release.author,
-        "message": text(release.message),
-        "size_bytes": len(packed),
-        "envelope": signed.envelope,
-        "statement": statement,
-    }
-    event = Event(id=f"policy-pushed:{number}", type="policy_pushed", tenant=release.tenant, time=now, data=data)
-    puts = [Put(kind=PART, id=_part(release.number, index), body=_encoded(part)) for index, part in enumerate(parts)]
-    return Unit(
-        tenant=release.tenant,
-        events=(event,),
-        requires=(
-            Require(kind=HEAD, id=HEAD, version=release.number - 1),
-            Require(kind=VERSION, id=number, version=0),
-            *(Require(kind=PART, id=put.id, version=0) for put in puts),
-        ),
-        writes=(
-            Put(kind=HEAD, id=HEAD, body=msgspec.json.encode(release.number)),
-            Put(kind=VERSION, id=number, body=msgspec.json.encode(version), state="stored", lookup=release.sha256),
-            *puts,
-        ),
-    )
-
-
-def _activated(signed: Signed, former: Active | None, now: datetime, statement: str) -> Unit:
-    made: Activation = signed.statement
-    body = msgspec.json.encode(Active(tenant=made.tenant, counter=made.counter, envelope=signed.envelope))
-    change = f"{made.tenant}{_SEPARATOR}{_number(made.counter)}"
-    data = {
-        "on_tenant": made.tenant,
-        "counter": made.counter,
-        "mode": made.mode,
-        "enforced": _pin(made.enforced),
-        "shadow": _pin(made.shadow),
-        "by": made.by,
-        "reason": text(made.reason),
-        "envelope": signed.envelope,
-        "statement": statement,
-    }
-    event = Event(id=_event_id(made.tenant, made.counter), type="policy_activated", tenant=SYSTEM_TENANT, time=now, data=data)
-    return Unit(
-        tenant=SYSTEM_TENANT,
-        events=(event,),
-        requires=(
-            Require(kind=ACTIVE, id=made.tenant, version=former.version if former else 0),
-            Require(kind=CHANGE, id=change, version=0),
-        ),
-        writes=(
-            Put(kind=ACTIVE, id=made.tenant, body=body, state="active", lookup=made.tenant),
-            Put(kind=CHANGE, id=change, body=body, lookup=made.tenant),
-        ),
-    )
-
-
 def _active(row: Row) -> Active:
     """What a row says, of the tenant that it stands under; one that cannot be read is signed by nobody."""
     try:
@@ -230,23 +145,3 @@ def _active(row: Row) -> Active:
     except msgspec.DecodeError:
         found = Active(tenant=row.id, counter=0, envelope="")
     return msgspec.structs.replace(found, tenant=row.id, version=row.version)
-
-
-def _pin(pin: Any) -> dict[str, Any]:
-    return msgspec.to_builtins(pin) if pin is not None else {}
-
-
-def _event_id(tenant: str, counter: int) -> str:
-    return f"policy-activated:{tenant}:{_number(counter)}"
-
-
-def _number(number: int) -> str:
-    return f"{number:010d}"
-
-
-def _part(number: int, index: int) -> str:
-    return f"{_number(number)}.{index:04d}"
-
-
-def _encoded(part: bytes) -> bytes:
-    return msgspec.json.encode(base64.b64encode(part).decode("ascii"))

@@ -1,10 +1,9 @@
 """Brings what is active to this process: verify, compile, try, then swap one reference.
 
-Each turn reads the activations of all tenants at once. One that is new is taken only if all of this holds: a publisher of the
-tenant signed it; its counter is not below one that was seen here, and the journal tells of no later one; the release and the bundle
-that it names are signed, whole and of this tenant; the set compiles to what was signed, with the contracts that are at hand; its
-tests pass. Otherwise it is refused: that is recorded and shown, and what served goes on serving. If nothing served (a start),
-everything of the tenant is denied.
+Each turn looks at the activations of all tenants at once. One that is new is taken only if a publisher of the tenant signed it, its
+counter is above the one that was seen here, the journal tells of it and of no later one, and the versions that it names are good
+(`runtime.candidates`). Otherwise it is refused: that is recorded and shown, and what served goes on serving. If nothing served
+(a start), everything of the tenant is denied.
 
 A tenant without any activation is ruled by its files, which are watched: a change that loads is served within a second, one that
 does not is refused in the same way. From the first enforced activation on the registry decides and the files do not.
@@ -14,47 +13,25 @@ Compiling happens in a thread. The last three generations of a tenant are kept, 
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from enum import StrEnum
-from typing import Any, Protocol
 
 from msgspec import Struct
 
 from aegis.crypto.digest import sha256
 from aegis.errors import AegisError, BundleError, StoreError
-from aegis.identity.keyset import KeySet
 from aegis.journal.store import Store
-from aegis.model.decision import PolicyRef
-from aegis.policy.bundle.bundle import Bundle, load
-from aegis.policy.bundle.statement import Activation, Pin, Release, read_activation, read_release
-from aegis.policy.ir import Policy
+from aegis.policy.bundle.statement import Activation, Pin
+from aegis.runtime.candidates import Candidates, Desk
 from aegis.runtime.clock import Clock
-from aegis.runtime.registry import Active, Registry
+from aegis.runtime.registry import Registry
+from aegis.runtime.registry_rows import Active
 from aegis.runtime.ruling import ruled
 from aegis.runtime.tenant import Ruling, Snapshot, Tenant
 
 log = logging.getLogger("aegis.policy")
 EVERY_SECONDS = 0.25
 GENERATIONS = 3
-
-
-class Desk(Protocol):
-    """What the host knows about policies: its files, its contracts, its keys, and how a set is tried."""
-
-    def stamps(self, tenants: Iterable[str]) -> dict[str, Hashable]:
-        """For each tenant something that changes when its files do."""
-
-    def from_files(self, tenant: str) -> tuple[Policy, dict[str, Any]]:
-        """The set of the tenant's files; raises an `AegisError` when it is wrong."""
-
-    def compiled(self, bundle: Bundle) -> tuple[Policy, dict[str, Any]]:
-        """The set in a bundle; raises an `AegisError` when it does not compile."""
-
-    def failures(self, policy: Policy, data: Mapping[str, Any]) -> list[str]:
-        """The tests of the set that fail."""
-
-    def keys(self) -> KeySet:
-        """The public keys, as they are now."""
 
 
 class Source(StrEnum):
@@ -98,7 +75,7 @@ class Rollout:
         self, *, store: Store, clock: Clock, snapshot: Snapshot, desk: Desk, instance: str, stamps: Mapping[str, Hashable]
     ) -> None:
         self.registry = Registry(store, clock)
-        self._clock = clock
+        self.candidates = Candidates(self.registry, clock, desk)
         self._snapshot = snapshot
         self._desk = desk
         self._instance = instance
@@ -128,26 +105,6 @@ class Rollout:
         """Who says what decides for a tenant."""
         return self._seen[name].source
 
-    async def check(self, tenant: str, pin: Pin) -> Ruling:
-        """The version, verified, compiled and tried here, without serving it; a `BundleError` or what the compiler says."""
-        return await self._loaded(tenant, pin)
-
-    async def tried(self, bundle: Bundle) -> Ruling:
-        """A bundle that was verified, compiled and tried here, without serving it."""
-        return await asyncio.to_thread(self._compiled, bundle, 0)
-
-    def activation(self, active: Active) -> Activation:
-        """The activation in a row, if its signature is trusted now.
-
-        Raises:
-            BundleError: It is not.
-        """
-        keys, now = self._desk.keys(), self._clock.now()
-        found = read_activation(active.envelope, lambda kid: keys.publisher(kid, active.tenant, now))
-        if found.tenant != active.tenant:
-            raise BundleError("tenant", f"the activation is of another tenant than `{active.tenant}`")
-        return found
-
     def _tenant(self, name: str) -> Tenant:
         found = self._snapshot.get(name)
         assert found is not None, "tenants are never taken out of a snapshot"
@@ -167,7 +124,7 @@ class Rollout:
         try:
             activation = await self._verified(name, seen, active)
             rulings = [await self._ruling(name, seen, pin) for pin in (activation.enforced, activation.shadow)]
-            made = await asyncio.to_thread(self._made, name, seen, *rulings)
+            made = await asyncio.to_thread(self._made, name, *rulings)
         except StoreError:
             raise  # the store may answer at the next turn: nothing is held against the activation
         except Exception as error:
@@ -185,17 +142,15 @@ class Rollout:
         self._serve(made)
         log.info("policy activated", extra={"tenant": name, "counter": activation.counter, "mode": activation.mode})
 
-    def _made(self, name: str, seen: _Seen, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:
+    def _made(self, name: str, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:
         """The tenant under these sets. Where the registry enforces none, the files go on deciding, if there are any."""
         tenant = self._tenant(name)
-        if enforced is None and seen.source is Source.FILES:
-            enforced = tenant.enforced
+        if enforced is None:
+            enforced = tenant.enforced or (self.candidates.files(name) if self._desk.has_files(name) else None)
         return ruled(tenant, enforced, shadow)
 
     async def _verified(self, tenant: str, seen: _Seen, active: Active) -> Activation:
-        found = self.activation(active)
-        if found.tenant != tenant:
-            raise BundleError("tenant", f"the activation is of another tenant than `{tenant}`")
+        found = self.candidates.activation(active)
         if found.counter <= seen.counter:
             raise BundleError("rollback", f"expected a counter above {seen.counter}, which was seen here, found {found.counter}")
         if await self.registry.journaled(tenant, found.counter + 1):
@@ -209,46 +164,16 @@ class Rollout:
     async def _ruling(self, tenant: str, seen: _Seen, pin: Pin | None) -> Ruling | None:
         if pin is None:
             return None
-        found = seen.generations.pop(pin, None) or await self._loaded(tenant, pin)
+        found = seen.generations.pop(pin, None) or await self.candidates.version(tenant, pin)
         seen.generations[pin] = found  # the newest last
         while len(seen.generations) > GENERATIONS:
             del seen.generations[next(iter(seen.generations))]
         return found
 
-    async def _loaded(self, tenant: str, pin: Pin) -> Ruling:
-        version = await self.registry.version(tenant, pin.number)
-        packed = await self.registry.packed(tenant, pin.number)
-        keys, now = self._desk.keys(), self._clock.now()
-        if version is None:
-            raise BundleError("missing", f"version {pin.number} of tenant `{tenant}` is not in the registry")
-        release = read_release(version.envelope, lambda kid: keys.publisher(kid, tenant, now))
-        if (release.tenant, release.number, release.sha256) != (tenant, pin.number, pin.sha256):
-            raise BundleError("release", "the release is not the one that the activation names")
-        return await asyncio.to_thread(self._tried, tenant, packed, release, keys)
-
-    def _tried(self, tenant: str, packed: bytes, release: Release, keys: KeySet) -> Ruling:
-        bundle = load(packed, tenant=tenant, keys=keys.bundle_keys(tenant, self._clock.now()))
-        if bundle.sha256 != release.sha256:
-            raise BundleError("release", "the bundle is not the one that was released")
-        return self._compiled(bundle, release.number)
-
-    def _compiled(self, bundle: Bundle, number: int) -> Ruling:
-        policy, data = self._desk.compiled(bundle)
-        if policy.tenant != bundle.tenant or policy.digest != bundle.policy_digest:
-            raise BundleError("compile", "the set does not compile to what was signed: compare tools, contracts and versions")
-        self._passes(policy, data)
-        ref = PolicyRef(name=policy.name, version=str(number), digest=bundle.sha256)
-        return Ruling(policy=policy, data=data, ref=ref, number=number, sha256=bundle.sha256, revision=bundle.revision)
-
-    def _passes(self, policy: Policy, data: Mapping[str, Any]) -> None:
-        failed = self._desk.failures(policy, data)
-        if failed:
-            raise BundleError("tests", f"{len(failed)} of its own tests fail: {failed[0]}")
-
     async def _try_files(self, name: str, seen: _Seen, stamp: Hashable) -> None:
         seen.stamp = stamp
         try:
-            found = await asyncio.to_thread(self._from_files, name)
+            found = await asyncio.to_thread(self.candidates.files, name)
             made = await asyncio.to_thread(ruled, self._tenant(name), found, self._tenant(name).shadow)
         except Exception as error:
             await self._refuse(name, seen, "files", sha256(repr(stamp).encode())[7:23], error)
@@ -258,11 +183,6 @@ class Rollout:
         if served is None or (served.ref, served.data) != (found.ref, found.data):
             self._serve(made)
             log.info("policy files changed", extra={"tenant": name, "digest": found.ref.digest})
-
-    def _from_files(self, tenant: str) -> Ruling:
-        policy, data = self._desk.from_files(tenant)
-        self._passes(policy, data)
-        return Ruling(policy=policy, data=data, ref=policy.ref)
 
     def _serve(self, made: Tenant) -> None:
         self._snapshot.swap({**{tenant.name: tenant for tenant in self._snapshot}, made.name: made})

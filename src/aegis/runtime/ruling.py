@@ -6,7 +6,7 @@ from aegis.model.decision import Guard, Outcome, PolicyRef, Verdict
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
 from aegis.policy.beside import ShadowGuard
-from aegis.policy.guard import RulesGuard
+from aegis.policy.guard import NAME, RulesGuard
 from aegis.policy.memory import Memory
 from aegis.runtime.judge import Engine, EngineJudge
 from aegis.runtime.tenant import Ruling, Tenant
@@ -17,7 +17,7 @@ NO_POLICY = "policy#missing"
 class NoPolicyGuard:
     """Denies everything: there is no policy that could be trusted."""
 
-    name = "policy"
+    name = NAME
 
     def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
         """One deny."""
@@ -25,15 +25,18 @@ class NoPolicyGuard:
 
 
 def guards(enforced: Ruling | None, shadow: Ruling | None, *, elsewhere: bool = False) -> tuple[Guard, ...]:
-    """What asks the policy. With nothing enforced, a set in shadow lets all pass and records; with no set, nothing passes.
+    """What asks the policy.
 
+    With nothing enforced, a set that says `mode: shadow` itself lets everything pass and records it; beside any other, and with no
+    set at all, nothing passes.
     `elsewhere`: an engine outside this process decides by the enforced set about every tool.
     """
     if enforced is None and shadow is None:
         return (NoPolicyGuard(),)
     if enforced is None:
         assert shadow is not None
-        return (RulesGuard(replace(shadow.policy, shadow=True), shadow.data),)
+        alone = shadow.policy.shadow
+        return (RulesGuard(shadow.policy, shadow.data),) if alone else (NoPolicyGuard(), ShadowGuard(shadow.policy, shadow.data))
     rules = RulesGuard(enforced.policy, enforced.data, elsewhere=frozenset(enforced.policy.tools) if elsewhere else frozenset())
     return (rules, ShadowGuard(shadow.policy, shadow.data)) if shadow else (rules,)
 

@@ -16,7 +16,7 @@ from aegis.crypto.jwk import PrivateKey
 from aegis.errors import BundleError, ConfigError
 from aegis.policy.bundle.bundle import Bundle
 from aegis.policy.bundle.statement import Activation, Mode, Pin, Release, sign
-from aegis.runtime.registry import Active, Signed
+from aegis.runtime.registry_rows import Active, Signed
 from aegis.runtime.rollout import Rollout
 
 
@@ -28,7 +28,7 @@ async def push(
     Raises:
         BundleError: It does not.
     """
-    await rollout.tried(bundle)
+    await rollout.candidates.bundle(bundle)
 
     def made(number: int, now: datetime) -> Signed:
         release = Release(
@@ -57,12 +57,12 @@ async def promote(
         BundleError: It cannot be trusted, does not compile here, or fails its own tests.
     """
     pin = await pin_of(rollout, tenant, number)
-    ruling = await rollout.check(tenant, pin)
+    ruling = await rollout.candidates.version(tenant, pin)
     mode: Mode = "shadow" if shadow or ruling.policy.shadow else "enforce"
     counter = await _last_counter(rollout, tenant)
 
     def made(former: Active | None, now: datetime) -> Signed:
-        goes_on = rollout.activation(former).enforced if former and mode == "shadow" else None
+        goes_on = rollout.candidates.activation(former).enforced if former and mode == "shadow" else None
         activation = Activation(
             tenant=tenant,
             counter=max(counter, former.counter if former else 0) + 1,
@@ -113,7 +113,7 @@ async def pin_of(rollout: Rollout, tenant: str, number: int) -> Pin:
 async def enforced_now(rollout: Rollout, tenant: str) -> Pin | None:
     """The version that the newest activation enforces."""
     active = await rollout.registry.active_of(tenant)
-    return rollout.activation(active).enforced if active else None
+    return rollout.candidates.activation(active).enforced if active else None
 
 
 async def _before(rollout: Rollout, tenant: str, present: Pin) -> int:
@@ -151,7 +151,7 @@ async def told(rollout: Rollout, tenant: str) -> dict[str, Any]:
 
 def _trusted(rollout: Rollout, active: Active) -> Activation | None:
     try:
-        return rollout.activation(active)
+        return rollout.candidates.activation(active)
     except BundleError:
         return None
 

@@ -40,7 +40,8 @@ def push(ctx: click.Context, bundle: Path | None, person: str, message: str, ten
         output.document("release", release)
         return
     click.echo(
-        f"version {release.number} of {name}: {release.sha256}\nnext: aegis policy promote {release.number} --as {person} --reason ..."
+        f"version {release.number} of {name}: {release.sha256}\n"
+        f"next: aegis policy promote {release.number} --as {person} --reason ..."
     )
 
 
@@ -152,7 +153,7 @@ async def _shown(app: App, tenant: str, number: int) -> dict[str, Any]:
     assert version is not None, "it was there a moment ago"
     refused, rules = "", []
     try:
-        ruling = await app.rollout.check(tenant, pin)
+        ruling = await app.rollout.candidates.version(tenant, pin)
         rules = [{"id": rule.id, "effect": str(rule.effect), "shadow": rule.shadow} for rule in ruling.policy.rules]
     except AegisError as error:
         refused = f"refused: {error}"
