@@ -61,6 +61,6 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
         limit = f", limit {reason['limit']}" if "limit" in reason else ""
         click.echo(f"  - {reason['rule']}{place}{limit}" + (f": {reason['text']}" if reason.get("text") else ""))
     if story["rules"]:
-        click.echo("\nrule by rule, as the policy stands now (observed values are never shown):")
+        click.echo("\nrule by rule, by the version that decided (observed values are never shown):")
         for line in story["rules"]:
             click.echo(f"  {line}")
