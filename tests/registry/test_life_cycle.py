@@ -227,7 +227,7 @@ def test_an_activation_or_bundle_of_another_tenant_never_loads(w):
     assert rules(w, "globex") == ["read.mask", "read.v1"]
 
 
-def test_a_bundle_that_was_changed_in_the_store_is_refused_and_the_old_one_goes_on(w):
+def test_a_bundle_that_was_changed_in_the_store_is_refused_and_the_old_one_goes_on(w, caplog):
     shipped(w, text(w, 1))
     serves(w, 1)
 
@@ -246,6 +246,7 @@ def test_a_bundle_that_was_changed_in_the_store_is_refused_and_the_old_one_goes_
     run(w, swapped)
     within(15, lambda: status(w).refused)
     assert "release" in status(w).refused[0]
+    assert "policy refused: activation 2: release: the bundle is not the one that was released" in caplog.messages
     assert rules(w) == ["read.mask", "read.v1"]
     refused = journal(w, "policy_refused")
     assert [(e["on_tenant"], e["what"], e["reason"]) for e in refused] == [("acme", "activation-2", "release")]
@@ -454,3 +455,18 @@ def test_a_signed_bundle_that_does_not_compile_to_what_it_says_is_refused(on_sql
     with pytest.raises(BundleError) as caught:
         run(w, pushed)
     assert caught.value.reason == "compile"
+
+
+def test_people_who_promote_at_the_same_moment_get_counters_one_after_the_other(w):
+    import asyncio
+
+    async def race(app):
+        for number in (1, 2, 3):
+            await push(w, app, text(w, number))
+        made = await asyncio.gather(*(promote(w, app, number) for number in (1, 2, 3, 1, 2)))
+        return sorted(each.counter for each in made), max(made, key=lambda each: each.counter).enforced.number
+
+    counters, last = run(w, race)
+    assert counters == [1, 2, 3, 4, 5]
+    serves(w, last)
+    assert status(w).refused == ()

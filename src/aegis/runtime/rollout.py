@@ -140,7 +140,7 @@ class Rollout:
         elif seen.source is not Source.REGISTRY:
             seen.source = Source.FILES
         self._serve(made)
-        log.info("policy activated", extra={"tenant": name, "counter": activation.counter, "mode": activation.mode})
+        log.info("policy activated: %s", _told(activation), extra={"tenant": name})
 
     def _made(self, name: str, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:
         """The tenant under these sets. Where the registry enforces none, the files go on deciding, if there are any."""
@@ -182,7 +182,7 @@ class Rollout:
         served = self._tenant(name).enforced
         if served is None or (served.ref, served.data) != (found.ref, found.data):
             self._serve(made)
-            log.info("policy files changed", extra={"tenant": name, "digest": found.ref.digest})
+            log.info("policy files changed: %s", found.ref.digest, extra={"tenant": name})
 
     def _serve(self, made: Tenant) -> None:
         self._snapshot.swap({**{tenant.name: tenant for tenant in self._snapshot}, made.name: made})
@@ -191,10 +191,11 @@ class Rollout:
         """What serves goes on serving. A tenant that starts with an activation that nobody can trust is denied everything."""
         reason = str(error.reason) if isinstance(error, BundleError) else str(getattr(error, "code", type(error).__name__))
         detail = str(error) if isinstance(error, AegisError) else type(error).__name__
-        if seen.refused.get(what) == f"{what} {which}: {reason}: {detail}":
+        told = f"{what} {which}: {reason}: {detail}"
+        if seen.refused.get(what) == told:
             return
-        seen.refused[what] = f"{what} {which}: {reason}: {detail}"
-        log.error("policy refused", extra={"tenant": name, "what": f"{what} {which}", "reason": reason, "detail": detail})
+        seen.refused[what] = told
+        log.error("policy refused: %s", told, extra={"tenant": name, "code": reason})
         if what == "activation" and not seen.started:
             seen.source = Source.NOBODY
             self._serve(await asyncio.to_thread(ruled, self._tenant(name), None, None))
@@ -206,6 +207,11 @@ class Rollout:
         while self._unrecorded:
             await self.registry.refused(*self._unrecorded[0], self._instance)
             self._unrecorded.pop(0)
+
+
+def _told(made: Activation) -> str:
+    named = ((name, pin) for name, pin in (("enforced", made.enforced), ("in shadow", made.shadow)) if pin)
+    return ", ".join([f"activation {made.counter}", *(f"version {pin.number} {name}" for name, pin in named)])
 
 
 def _status(tenant: Tenant, seen: _Seen) -> Status:
