@@ -124,6 +124,8 @@ def test_law_what_is_said_of_a_step_holds_for_the_call_that_it_becomes(data):
         context["chain"] = [{"id": link.agent_id, "trust": link.trust} for link in who.chain]
     known = data.draw(st.frozensets(st.sampled_from(sorted(context))))
     args = {name: holed(data, value) for name, value in proposal.arguments.items()}
+    for name in document["spec"]["tools"][proposal.tool]["args"].keys() - args.keys():
+        args |= {name: Unknown()} if data.draw(st.booleans()) else {}  # what is not known yet may turn out to be absent
     step = Step(id="a", tool=proposal.tool, args=args, context={name: context[name] for name in context.keys() & known})
     (found,) = check(Plan(steps=(step,)), policy, tenant)
     event(found.outcome)
