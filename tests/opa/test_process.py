@@ -1,13 +1,13 @@
 """The tests of a set, run by an OPA that is started for them."""
 
 import pytest
+from tests.policy.test_history_conditions import SET, TEXT
 
 from aegis.adapters.opa_process import OpaProcess
 from aegis.errors import ConfigError
 from aegis.policy.language import load
 from aegis.policy.selftest import run_tests
 from opa.server import binary
-from tests.policy.test_history_conditions import SET, TEXT
 
 REGO = """package aegis_acme.custom.ids
 

@@ -76,7 +76,7 @@ def test_a_demand_turns_on_the_comparison_and_not_on_the_exact_reading():
     proposal, facts = call(SET, {"tool": "payments.transfer", "args.amount_minor": 7})
     readings = memory.readings(proposal, facts.now)
     (total,) = [name for name, reading in readings.items() if reading.kind is ReadingKind.SUM]
-    values = {name: 0 for name in readings} | {total: 7}
+    values = dict.fromkeys(readings, 0) | {total: 7}
     (expect,) = [each for each in memory.expects("payments.transfer", readings, values) if each.reading.kind is ReadingKind.SUM]
     assert (expect.op, expect.bound, expect.truth) == ("gt", 10, False)
 
