@@ -294,7 +294,12 @@ def test_versions_are_immutable_and_numbered_without_gaps_however_many_push(w):
 
 
 def test_only_a_publishers_key_that_is_in_use_activates(on_sqlite):
+    from datetime import timedelta
+
     from aegis.adapters import keyfiles
+    from aegis.policy.bundle.bundle import load
+    from aegis.runtime import shipping
+    from registry.shipped import WHO, bundle
 
     w = on_sqlite
     shipped(w, text(w, 1))
@@ -310,6 +315,17 @@ def test_only_a_publishers_key_that_is_in_use_activates(on_sqlite):
         publisher_in_use(w)
     run(w, signed_by_the_old_key)
     assert rules(w) == ["read.mask", "read.v1"]  # a process that has verified it goes on
+    keyfiles.rotate(w.keys, "publisher", "acme", "", now=w.hand(), overlap=timedelta(0))
+
+    async def signed_by_a_new_key(app):
+        key = publisher_in_use(w)
+        packed = bundle(w, app, text(w, 2))
+        found = load(packed, tenant="acme", keys=keyfiles.load_public(w.keys).bundle_keys("acme", w.hand()))
+        made = await shipping.push(app.rollout, found, packed, author="person:alice", message="m", key=key)
+        await shipping.promote(app.rollout, "acme", made.number, shadow=False, key=key, **WHO)
+
+    run(w, signed_by_a_new_key)
+    serves(w, 2)
 
 
 def publisher_in_use(w):
