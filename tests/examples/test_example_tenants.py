@@ -14,6 +14,7 @@ from aegis.adapters import catalogue, directory, policies
 from aegis.identity.directory import parse_directory
 from aegis.model.document import parse
 from aegis.policy.coverage import cover, stated_data
+from aegis.policy.fmt import fmt
 from aegis.policy.guard import RulesGuard
 from aegis.policy.lint import ERROR, WARNING, lint
 from aegis.policy.selftest import call, run_tests
@@ -37,6 +38,12 @@ def test_an_example_loads_without_warnings_and_lint_finds_nothing(home):
     policy, data = _loaded(home)
     assert policy.warnings == ()
     assert [each for each in lint(policy, data) if each.severity in (ERROR, WARNING)] == []
+
+
+@every_tenant
+def test_an_example_is_laid_out_in_the_usual_way(home):
+    text = (home / policies.FILE).read_text()
+    assert fmt(text, source=policies.FILE) == text
 
 
 @every_tenant
