@@ -62,7 +62,7 @@ def test_the_life_of_a_version(w, policy):
 
 def test_a_bundle_of_one_tenant_is_never_pushed_for_another(w, policy):
     policy("build", "-o", str(w.root / "acme.tar.gz"))
-    told = policy("push", str(w.root / "acme.tar.gz"), "-m", "x", *ALICE, tenant="globex", code=5)
+    told = policy("push", str(w.root / "acme.tar.gz"), "-m", "x", *ALICE, tenant="globex", code=1)
     assert "not by a key that is trusted with bundles of this tenant" in told
     assert policy("history", tenant="globex", js=True)["versions"] == []
 
@@ -106,6 +106,18 @@ def test_build_writes_the_same_bytes_each_time(home):
     assert (home / "one.tar.gz").read_bytes() == (home / "two.tar.gz").read_bytes()
     with tarfile.open(home / "one.tar.gz") as found:
         assert {".manifest", ".signatures.json", "data.json", "aegis/policy.yaml", "aegis_acme/main.rego"} <= set(found.getnames())
+
+
+def test_a_place_where_nothing_can_be_written_is_named(home):
+    done = aegis(home, "policy", "build", "-o", str(home / "none/x.tar.gz"))
+    assert (done.returncode, done.stderr) == (2, f"aegis: {home}/none/x.tar.gz: cannot be written: FileNotFoundError\n")
+
+
+def test_what_is_no_bundle_is_not_pushed(home):
+    (home / "junk").write_bytes(b"junk")
+    done = aegis(home, "policy", "push", str(home / "junk"), "-m", "x", "--as", "person:alice")
+    assert done.returncode == 1
+    assert "not a bundle" in done.stderr
 
 
 def test_build_takes_a_file_and_a_key(home):

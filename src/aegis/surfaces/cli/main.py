@@ -87,6 +87,7 @@ def _failed(error: Exception) -> int:
         errors.StoreError: UNREACHABLE,
         errors.ConfigError: USAGE,
         errors.IdentityError: DENIED,
+        errors.BundleError: FAILED,
     }
     if not isinstance(error, errors.AegisError):
         raise error

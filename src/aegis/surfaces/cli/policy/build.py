@@ -42,7 +42,10 @@ def build(ctx: click.Context, file: Path | None, out: Path, key_file: Path | Non
         revision = ""
     else:
         name, packed, revision = _of_set(ctx, file, key_file, tenant)
-    wholefile.write(out.absolute(), packed, wholefile.PUBLIC)
+    try:
+        wholefile.write(out.absolute(), packed, wholefile.PUBLIC)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {type(error).__name__}") from None
     made = {"file": str(out), "tenant": name, "sha256": sha256(packed), "revision": revision, "size_bytes": len(packed)}
     if context.as_json(ctx):
         output.document("bundle", made)
