@@ -49,6 +49,8 @@ class Memory:
             for name, line in policy.tools.items():
                 self._lines.setdefault(name, []).append(line)
                 self._compared.setdefault(name, []).extend(_compared(policy, data, name))
+            if any(term.kind is ReadingKind.IMMEDIATELY for term in policy.terms.values()):
+                named |= policy.tools.keys()  # the preceding call can be one of any tool
             for match in (each for term in policy.terms.values() for each in (term.event, term.other) if each):
                 named.add(match.tool)
                 self._denied |= {match.tool} if Phase.DENIED in match.phases else set()

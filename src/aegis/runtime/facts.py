@@ -98,6 +98,11 @@ def entry_id(proposal: Proposal) -> str:
     return claims[0][1] if claims else proposal.request_id
 
 
+def refusal_id(event_id: str) -> str:
+    """Under which id history keeps a refusal: no request can have it, nor an idempotency key of any agent."""
+    return f"\x1fdenied\x1f{event_id}"
+
+
 def approval_of(known: Known, proposal: Proposal, directory: Directory) -> Approval | None:
     """The approval of this request as today's directory sees it: who is gone or disabled has said nothing, roles are today's."""
     row = known.rows.get((APPROVAL, proposal.request_hash))

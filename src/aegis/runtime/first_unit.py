@@ -17,7 +17,7 @@ from aegis.model.history import Entry, Phase
 from aegis.model.proposal import Proposal
 from aegis.runtime import record
 from aegis.runtime.approvals import put_approval
-from aegis.runtime.facts import Gathered, RunLabels, entry_id
+from aegis.runtime.facts import Gathered, RunLabels, entry_id, refusal_id
 from aegis.runtime.known import APPROVAL, CALL, CLAIM, RUN, Known, claim_ref
 from aegis.runtime.tenant import Tenant
 
@@ -123,7 +123,7 @@ def _entries(made: Decided) -> tuple[Entry, ...]:
     if decision.permits and memory.keeps(tool):
         return (memory.entry(made.proposal, made.call.remembered, made.event.time, Phase.OPEN),)
     if decision.outcome is Outcome.DENY and memory.keeps(tool, denied=True):
-        return (memory.entry(made.proposal, f"denied:{made.event.id}", made.event.time, Phase.DENIED),)
+        return (memory.entry(made.proposal, refusal_id(made.event.id), made.event.time, Phase.DENIED),)
     return ()
 
 

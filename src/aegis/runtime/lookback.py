@@ -11,7 +11,7 @@ from aegis.model.decision import Outcome
 from aegis.model.history import Entry, Measured, Phase, Query
 from aegis.policy.ir import Policy
 from aegis.policy.memory import Memory
-from aegis.runtime.facts import entry_id
+from aegis.runtime.facts import entry_id, refusal_id
 from aegis.runtime.recorded import Recorded
 
 KEY = b"simulation"
@@ -53,7 +53,7 @@ class Lookback:
             self._run_labels[run] = self._run_labels.get(run, frozenset()) | frozenset(emitted)
         if made.outcome is Outcome.APPROVAL_NEEDED or not self._memory.keeps(proposal.tool, denied=not permitted):
             return
-        name = entry_id(proposal) if permitted else f"denied:{event_id}"
+        name = entry_id(proposal) if permitted else refusal_id(event_id)
         self._entries.put(self._memory.entry(proposal, name, now, Phase.OPEN if permitted else Phase.DENIED))
         self._by_event[event_id] = name
         self._entries.forget(now - self.reach)

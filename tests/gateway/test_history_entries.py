@@ -1,0 +1,45 @@
+"""What stands in history is what happened: no request can write over another one's entry, and none goes unseen where it counts."""
+
+import pytest
+
+from gateway.world import POLICY
+
+LOCKED = """
+    - {id: h.secret, effect: deny, tools: [records.read], when: {args.id: {starts_with: secret}}}
+    - {id: h.locked, effect: deny, tools: [records.read], when: {history: {count_within: {event: {tool: records.read, phase: denied}, same: [agent.id], within: 1h, gte: 2}}}}
+"""
+JUST_PAID = """
+    - {id: h.just, effect: deny, tools: [pay.ask], when: {not: {history: {formerly: {event: {tool: pay.honours}, same: [run.id], within: 1h, immediately: true}}}}}
+"""
+
+
+@pytest.fixture
+def ruled(on_sqlite):
+    """A function that puts the tenant under more rules."""
+
+    def put(rules):
+        w = on_sqlite
+        (w.root / "tenants/acme/policy.yaml").write_text(POLICY.format(tenant="acme").rstrip() + rules)
+        w.stop()
+        w.start()
+        return w
+
+    return put
+
+
+def test_a_request_id_never_takes_the_place_of_a_refusal_that_is_remembered(ruled):
+    w = ruled(LOCKED)
+    for request_id in ("one", "two"):
+        assert w.call("records.read", {"id": "secret-1"}, aegis_request_id=request_id).json()["rule"] == "h.secret"
+    told = w.call("records.read", {"id": "r1"}, aegis_request_id="denied:decision:one:0")
+    assert (told.status_code, told.json().get("rule")) == (403, "h.locked")
+
+
+def test_the_preceding_call_is_the_preceding_one_of_any_tool(ruled):
+    w = ruled(JUST_PAID)
+    token = w.token(txn="run-1")
+    assert w.call("pay.honours", {"amount": 1}, "a", token).status_code == 200
+    assert w.call("pay.ask", {"amount": 1}, "b", token).status_code == 200
+    assert w.call("pay.honours", {"amount": 1}, "c", token).status_code == 200
+    assert w.call("records.read", {"id": "r1"}, token=token).status_code == 200
+    assert w.call("pay.ask", {"amount": 1}, "d", token).json()["rule"] == "h.just"
