@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from aegis.adapters.opa import parser
 from aegis.crypto.canonical import canon_numbers
 from aegis.errors import CanonicalError, ConfigError
 from aegis.model.decision import Verdict
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
 from aegis.policy.ir import Policy
-from aegis.policy.rego import module
+from aegis.policy.rego import custom, module
 from aegis.policy.rego.answer import ANSWER, Reader, refusal
 from aegis.policy.rego.asked import document
 from aegis.policy.rego.names import entry_point
@@ -53,6 +54,8 @@ class OpaProcess:
 
     def __enter__(self) -> Self:
         try:
+            if wrong := custom.problems(self._policy, parser(self._program)):
+                raise ConfigError("; ".join(wrong))
             home = Path(self._folder.name) / "files"
             for name, text in {**module.library(), **module.modules(self._policy)}.items():
                 path = home / name
