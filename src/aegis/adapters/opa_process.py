@@ -54,14 +54,8 @@ class OpaProcess:
 
     def __enter__(self) -> Self:
         try:
-            if wrong := custom.problems(self._policy, parser(self._program)):
-                raise ConfigError("; ".join(wrong))
-            home = Path(self._folder.name) / "files"
-            for name, text in {**module.library(), **module.modules(self._policy)}.items():
-                path = home / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, "utf-8")
-            self._start(home)
+            self._check()
+            self._start(self._written())
         except BaseException:
             self.__exit__()
             raise
@@ -84,6 +78,20 @@ class OpaProcess:
         answer = self._send("POST", f"/v1/data/{path}?strict-builtin-errors=true", {"input": asked})
         result = answer.get("result") if isinstance(answer, dict) else None
         return self._reader.verdicts(result) if result is not None else (refusal(ANSWER, "the policy engine has no answer"),)
+
+    def _check(self) -> None:
+        """Refuse hand-written modules that OPA's own parser reads as something that may not be loaded."""
+        if wrong := custom.problems(self._policy, parser(self._program)):
+            raise ConfigError("; ".join(wrong))
+
+    def _written(self) -> Path:
+        """The directory of the set's modules."""
+        home = Path(self._folder.name) / "files"
+        for name, text in {**module.library(), **module.modules(self._policy)}.items():
+            path = home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        return home
 
     def _give(self, tenant_data: Mapping[str, Any]) -> None:
         """Replace the tenant's data if it is other data than before."""
