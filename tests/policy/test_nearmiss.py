@@ -103,6 +103,34 @@ def test_rules_over_history_get_the_events_that_make_them_fire_and_one_fewer():
 
 
 @pytest.mark.parametrize(
+    "when",
+    [
+        {"args.a": {"every": {"code": {"matches": "^LAB-[0-9]{4}$"}}, "none": {"kind": {"eq": "research"}}}},
+        {"not": {"version": {"version": ">=1.5.0 <2.0.0"}}},
+        {"parsed.u.host_kind": {"eq": "name"}},
+        {"args.s": {"longer_than": {"ref": "tenant.most"}}},
+        {"args.s": {"in": {"ref": "tenant.names"}}},
+        {"args.b.x.y": {"present": True}},
+    ],
+    ids=str,
+)
+def test_harder_conditions_get_both_as_well(when):
+    tools = {"t": {"version": ">=1.4.0 <3.0.0", "args": {"s": "string", "a": "array", "b": "object", "u": "url"}}}
+    rule = {"id": "one", "effect": "deny", "tools": ["t"], "when": when}
+    shape = {"most": "integer", "names": "string[]"}
+    policy = loaded(HEAD | {"spec": {"tools": tools, "rules": [rule], "tenant": shape}})
+    calls = probe(policy, policy.rules[0], {"most": 5000, "names": []})
+    assert calls.why == ""
+
+
+def test_a_place_above_what_a_rule_edits_can_be_absent():
+    redact = [{"path": "/args/b/x/name", "with": "mask"}]
+    rule = {"id": "one", "effect": "sanitize", "tools": ["t"], "when": {"args.b.x": {"present": True}}, "redact": redact}
+    policy = loaded(HEAD | {"spec": {"tools": {"t": {"args": {"b": "object"}}}, "rules": [rule]}})
+    assert probe(policy, policy.rules[0]).why == ""
+
+
+@pytest.mark.parametrize(
     "pattern",
     [*PATTERNS, *LOOSE, "[0-9]{3}-[0-9]{2}-[0-9]{4}", r"^a\.b\\c$", "^[[:alpha:]]+$", "^(?:a|(?:b|c)d)?e{2,}$", "^[^a-z]$", "[]x]"],
 )

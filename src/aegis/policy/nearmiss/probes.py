@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from aegis.model.decision import Outcome
 from aegis.policy.analysis.truth import Atom, Ground, atoms, place
 from aegis.policy.guard import RulesGuard
-from aegis.policy.ir import ANY_TOOL, Leaf, Op, Operand, Policy, Quantified, Rule, TenantRef, ToolLine
+from aegis.policy.ir import ANY_TOOL, Leaf, Op, Policy, Quantified, Rule, TenantRef, ToolLine
 from aegis.policy.nearmiss.before import told
 from aegis.policy.nearmiss.calls import assemble, edited, given_already, whole_call
 from aegis.policy.nearmiss.solve import pools, solutions
+from aegis.policy.nearmiss.values import ABSENT
 from aegis.policy.past import ROOT
 from aegis.policy.tenantdata import lookup
 
@@ -24,6 +25,9 @@ _INVENTED: Mapping[str, Any] = {
     "string[]": ["sample", "listed.example"],
     "integer[]": [100, 200],
 }
+LONG = 200
+READABLE = 2000
+"""A longer text or input is not something that a person would read in a file."""
 _CONTEXTS = 8
 """How many different hits are varied to look for misses."""
 
@@ -38,8 +42,9 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     @property
     def writable(self) -> bool:
-        """Whether a test can say it: a reading that no events were found for has no words there."""
-        return not any(path.startswith(f"{ROOT}.") for path in self.given)
+        """Whether a test can say it in few words; a reading that no events were found for has none."""
+        short = len(repr(self.given)) <= READABLE
+        return short and not any(path.startswith(f"{ROOT}.") for path in self.given)
 
 
 class Probes(Struct, frozen=True, kw_only=True):
@@ -130,7 +135,7 @@ class _Asked:
                     yield chosen
 
     def _tried(self, chosen: Mapping[str, Any], about: str) -> Iterator[Probe]:
-        given = assemble({**self._edited, **chosen}, self._line)
+        given = self._assembled(chosen)
         fires = None if given is None else self._asked(given)
         if given is not None and fires is not None:
             shown = next((atom.path.text for atom in atoms(self._rule.when) if place(atom.path) == about), about)
@@ -143,8 +148,14 @@ class _Asked:
         found = told(self._policy, given, self._data)
         return found if found is not None and self._asked(found) is fires else given
 
+    def _assembled(self, chosen: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The input with these values; what the rule would edit stands there too, unless a place above it shall be absent."""
+        gone = tuple(f"{name}." for name, value in chosen.items() if value is ABSENT)
+        edited = {name: value for name, value in self._edited.items() if not name.startswith(gone)}
+        return assemble({**edited, **chosen}, self._line)
+
     def _fires(self, chosen: Mapping[str, Any]) -> bool:
-        given = assemble({**self._edited, **chosen}, self._line)
+        given = self._assembled(chosen)
         return given is not None and self._asked(given) is True
 
     def _asked(self, given: Mapping[str, Any]) -> bool | None:
@@ -165,24 +176,29 @@ def _tenant(rule: Rule, policy: Policy, data: Mapping[str, Any]) -> tuple[Mappin
     """(tenant's data with what is missing for this rule, the `tenant.*` part of the input)."""
     stated: dict[str, Any] = {}
     whole: dict[str, Any] = {}
-    for ref in _refs(atoms(rule.when)):
+    for ref, op in _refs(atoms(rule.when)):
         shape = policy.tenant_shape[".".join(ref.parts)]
         value = lookup(data, ref.parts, shape)
-        value = _INVENTED[shape] if value is None else value
+        value = _INVENTED[shape] if value is None or _unfit(value, op) else value
         stated[ref.text] = value
-        place_ = whole
+        inner = whole
         for name in ref.parts[:-1]:
-            place_ = place_.setdefault(name, {})
-        place_[ref.parts[-1]] = value
+            inner = inner.setdefault(name, {})
+        inner[ref.parts[-1]] = value
     return whole, stated
 
 
-def _refs(found: Iterable[Atom]) -> Iterator[TenantRef]:
+def _unfit(value: Any, op: Op) -> bool:
+    """Whether no short call could lie on both sides: an empty list, a great length."""
+    return value in ([], ()) or (op in (Op.LONGER_THAN, Op.SHORTER_THAN) and value > LONG)
+
+
+def _refs(found: Iterable[Atom]) -> Iterator[tuple[TenantRef, Op]]:
     for atom in found:
-        operands: tuple[Operand, ...] = atom.operands if isinstance(atom, Leaf) else ()
-        yield from (operand for operand in operands if isinstance(operand, TenantRef))
         if isinstance(atom, Quantified):
             yield from _refs(atoms(atom.condition))
+        else:
+            yield from ((operand, atom.op) for operand in atom.operands if isinstance(operand, TenantRef))
 
 
 def _why(rule: Rule, hits: tuple[Probe, ...], misses: tuple[Probe, ...]) -> str:

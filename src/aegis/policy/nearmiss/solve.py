@@ -6,6 +6,7 @@ spent, so its cost is bounded whatever the condition.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from msgspec import Struct
@@ -50,6 +51,8 @@ def pools(condition: Condition, ground: Ground) -> dict[str, list[Any]]:
         pool += [value for value in fresh if not any(_same(value, other) for other in pool)]
         if (atom.path.argument or len(atom.path.parts) > 2) and not any(value is ABSENT for value in pool):
             pool.append(ABSENT)
+    for name, group in _together(read).items():
+        found[name] += [[each] for each in _joint(group, ground)]
     for name, pool in found.items():
         if len([atom for atom in read if place(atom.path) == name and isinstance(atom, Leaf) and atom.op in _OF_TEXT]) > 1:
             pool.extend(_joined(pool))
@@ -140,6 +143,23 @@ def _elements(atom: Quantified, ground: Ground, sized: Iterable[Any]) -> list[An
     filler = (good if atom.quantifier is Quantifier.EVERY else bad) or good or bad
     sizes = {len(value) for value in sized if isinstance(value, list)}
     return [*found, *(each + filler[:1] * (size - len(each)) for each in found for size in sizes if size > len(each) and filler)]
+
+
+def _together(read: Iterable[Atom]) -> dict[str, list[Quantified]]:
+    """Quantified conditions over the same array, where there are several."""
+    found: dict[str, list[Quantified]] = {}
+    for atom in read:
+        if isinstance(atom, Quantified):
+            found.setdefault(place(atom.path), []).append(atom)
+    return {name: group for name, group in found.items() if 1 < len(group) <= 3}
+
+
+def _joint(group: Sequence[Quantified], ground: Ground) -> Iterator[dict[str, Any]]:
+    """Elements that meet each of several conditions, or do not, in every combination."""
+    start = LINK if group[0].path.text == CHAIN else {}
+    for wanted in product((True, False), repeat=len(group)):
+        parts = tuple(atom.condition if want else Not(atom.condition) for atom, want in zip(group, wanted, strict=True))
+        yield from (nested(each, start) for each in solutions(AllOf(parts), ground)[:1])
 
 
 def _objects(atom: Quantified, ground: Ground, *, want: bool) -> list[dict[str, Any]]:

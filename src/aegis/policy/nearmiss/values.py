@@ -7,16 +7,18 @@ of a list and a text that resembles it. Which side a value falls on is not decid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from aegis.policy.analysis.domains import critical
 from aegis.policy.ir import Kind, Leaf, Op
 from aegis.policy.nearmiss.texts import specimens
 from aegis.policy.operands import WEEKDAYS
 from aegis.policy.versions import parse_range
 
+HOST_KINDS = ("name", "ipv4", "ipv6")
 ABSENT = None
 """Nothing stands at the place."""
 MEMBERS = 4
 """How many members of a list are tried."""
-LONGEST = 2000
+LONGEST = 20_000
 _OF_KIND: dict[Kind, tuple[Any, ...]] = {
     Kind.STRING: ("sample",),
     Kind.INTEGER: (1,),
@@ -47,7 +49,8 @@ def edges(leaf: Leaf, operands: Sequence[Any]) -> list[Any]:
     if any(operand is None for operand in operands):
         return [*_OF_KIND[kind]]
     if op in (Op.EQ, Op.NE):
-        return [operands[0], *_beside(operands[0], kind)]
+        words = HOST_KINDS if leaf.path.parts[-1] == "host_kind" else ()
+        return [operands[0], *_beside(operands[0], kind), *words]
     if op in (Op.GT, Op.GTE, Op.LT, Op.LTE):
         return _around(operands[0], kind)
     if op in (Op.BETWEEN, Op.OUTSIDE):
@@ -137,13 +140,8 @@ def _sized(kind: Kind, size: int) -> Any:
 
 
 def _versions(text: str) -> list[str]:
-    bounds = parse_range(text) or ()
-    return [
-        f"{major}.{minor}.{each}"
-        for major, minor, patch in (b.version for b in bounds)
-        for each in (patch, patch + 1, patch - 1)
-        if each >= 0
-    ]
+    """The bounds of a range, and the versions right behind and before them."""
+    return [".".join(map(str, version)) for version in critical(parse_range(text) or ())]
 
 
 def _first(values: Iterable[Any]) -> Any:
