@@ -1,6 +1,6 @@
 """Hits and near misses of a rule: calls of which it is known, because they were evaluated, whether the rule fires."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -9,23 +9,14 @@ from msgspec.structs import replace
 from aegis.model.decision import Outcome
 from aegis.policy.analysis.truth import Atom, Ground, atoms, place
 from aegis.policy.guard import RulesGuard
-from aegis.policy.ir import ANY_TOOL, Leaf, Op, Policy, Quantified, Rule, TenantRef, ToolLine
+from aegis.policy.ir import ANY_TOOL, Leaf, Op, Policy, Rule, ToolLine
 from aegis.policy.nearmiss.before import told
 from aegis.policy.nearmiss.calls import assemble, edited, given_already, whole_call
 from aegis.policy.nearmiss.solve import pools, solutions
+from aegis.policy.nearmiss.tenant import for_rule
 from aegis.policy.nearmiss.values import ABSENT
 from aegis.policy.past import ROOT
-from aegis.policy.tenantdata import lookup
 
-_INVENTED: Mapping[str, Any] = {
-    "string": "sample",
-    "integer": 100,
-    "number": 100,
-    "boolean": True,
-    "string[]": ["sample", "listed.example"],
-    "integer[]": [100, 200],
-}
-LONG = 200
 READABLE = 2000
 """A longer text or input is not something that a person would read in a file."""
 _CONTEXTS = 8
@@ -63,7 +54,7 @@ def probes(policy: Policy, tenant_data: Mapping[str, Any] | None = None) -> tupl
 
 def probe(policy: Policy, rule: Rule, tenant_data: Mapping[str, Any] | None = None) -> Probes:
     """Hits and near misses of a rule. A value of the tenant's data that is not at hand is invented, and stands in the input."""
-    data, stated = _tenant(rule, policy, tenant_data or {})
+    data, stated = for_rule(rule, policy, tenant_data or {})
     found: dict[str, Probe] = {}
     for line in _lines(policy, rule):
         asked = _Asked(policy, rule, line, data, stated)
@@ -170,35 +161,6 @@ def _lines(policy: Policy, rule: Rule) -> list[ToolLine]:
     names = [*policy.tools] if ANY_TOOL in rule.tools else [*rule.tools]
     reads = any(atom.path.parts[0] in ("tool", "tool_labels") for atom in atoms(rule.when))
     return [policy.tools[name] for name in (names if reads else names[:4])]
-
-
-def _tenant(rule: Rule, policy: Policy, data: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """(tenant's data with what is missing for this rule, the `tenant.*` part of the input)."""
-    stated: dict[str, Any] = {}
-    whole: dict[str, Any] = {}
-    for ref, op in _refs(atoms(rule.when)):
-        shape = policy.tenant_shape[".".join(ref.parts)]
-        value = lookup(data, ref.parts, shape)
-        value = _INVENTED[shape] if value is None or _unfit(value, op) else value
-        stated[ref.text] = value
-        inner = whole
-        for name in ref.parts[:-1]:
-            inner = inner.setdefault(name, {})
-        inner[ref.parts[-1]] = value
-    return whole, stated
-
-
-def _unfit(value: Any, op: Op) -> bool:
-    """Whether no short call could lie on both sides: an empty list, a great length."""
-    return value in ([], ()) or (op in (Op.LONGER_THAN, Op.SHORTER_THAN) and value > LONG)
-
-
-def _refs(found: Iterable[Atom]) -> Iterator[tuple[TenantRef, Op]]:
-    for atom in found:
-        if isinstance(atom, Quantified):
-            yield from _refs(atoms(atom.condition))
-        else:
-            yield from ((operand, atom.op) for operand in atom.operands if isinstance(operand, TenantRef))
 
 
 def _why(rule: Rule, hits: tuple[Probe, ...], misses: tuple[Probe, ...]) -> str:
