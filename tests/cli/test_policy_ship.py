@@ -169,3 +169,10 @@ def test_check_says_who_decides(home):
     assert done.returncode == 0, done.stdout
     row = next(row for row in json.loads(done.stdout)["results"] if row["what"] == "policy acme")
     assert row["text"] == "the registry decides: version 1 (activation 1); the files do not"
+    policy = home / "tenants/acme/policy.yaml"
+    policy.rename(home / "away")
+    done = aegis(home, "--json", "check")
+    assert (done.returncode, "the registry decides" in done.stdout) == (0, True), done.stdout
+    (home / "data").rename(home / "data-away")
+    done = aegis(home, "check")
+    assert (done.returncode, "the registry holds no version" in " ".join(done.stdout.split())) == (1, True), done.stdout

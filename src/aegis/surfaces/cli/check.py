@@ -8,6 +8,8 @@ from aegis.runtime.rollout import Source, Status
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.main import DONE, FAILED
 
+_MISSING = "tenants/{}/policy.yaml: not found, and the registry holds no version; without a policy nothing is allowed"
+
 
 @click.command()
 @click.pass_context
@@ -31,7 +33,8 @@ def check(ctx: click.Context) -> int:
                     f"tools: {len(found.contracts)}, agents: {len(found.directory.agents)}, people: {len(found.directory.people)}",
                 )
             )
-            results += [(f"policy test {name}", state, text) for state, text in app.policy_tests(settings, name)]
+            if found.enforced is not None:
+                results += [(f"policy test {name}", state, text) for state, text in app.policy_tests(settings, name)]
         except AegisError as error:
             results.append((f"tenant {name}", "failed", str(error)))
     if not names:
@@ -43,6 +46,9 @@ def check(ctx: click.Context) -> int:
         results.append(("keys", "failed", str(error)))
     if tenants and len(tenants) == len(names):
         results += _deciding(ctx)
+        told = {row[0] for row in results}
+        bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
+        results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     bad = [row for row in results if row[1] != "ok"]
     if context.as_json(ctx):
@@ -69,13 +75,15 @@ def _deciding(ctx: click.Context) -> list[tuple[str, str, str]]:
         found = context.with_app(ctx, work)
     except AegisError as error:
         return [("store", "failed", str(error))]
-    return [(f"policy {each.tenant}", "failed" if each.refused else "ok", _source(each)) for each in found]
+    return [(f"policy {each.tenant}", "failed" if each.refused or not each.name else "ok", _source(each)) for each in found]
 
 
 def _source(status: Status) -> str:
     """Who decides, in words."""
     if status.refused:
         return "; ".join(status.refused)
+    if not status.name:
+        return _MISSING.format(status.tenant)
     beside = f", version {status.shadow} in shadow" if status.shadow else ""
     if status.source is Source.REGISTRY:
         return f"the registry decides: version {status.enforced} (activation {status.counter}){beside}; the files do not"
