@@ -211,6 +211,13 @@ def test_a_module_outside_the_tenant_is_refused_although_it_is_signed(package):
         build(target=bundle.Target(modules={"aegis_acme/x.rego": f"package {package}\n"}, data=TARGET.data))
 
 
+@pytest.mark.parametrize("end", ["\r", "\x0c", "\u2028", "\x85"])
+def test_a_package_within_a_comment_hides_no_other_one(end):
+    refused(
+        consistent(FILES | {"aegis_acme/x.rego": f"# fine{end}package aegis_acme.x\npackage aegis_globex.x\n".encode()}), "root"
+    )
+
+
 def test_a_manifest_says_what_is_so():
     refused(signed(FILES, revision="sha256:00"), "manifest")
     refused(signed(FILES, rego_version=0), "manifest")

@@ -142,6 +142,7 @@ def test_two_hits_with_one_id_and_two_effects_are_not_believed():
 GOOD = [
     DENY,
     "# a comment\n\n" + DENY,
+    DENY.replace("\n", "\r\n"),
     HEAD + 'limit(a) := a * 2\nhits contains {"id": "fx.a", "effect": "deny", "live": true} if limit(input.args.count) > 9\n',
     HEAD
     + 'hits contains {"id": "fx.a", "effect": "deny", "live": true} if { lib.is_integer(input["args"]["count"]); count([1]) > 0 }\n',
@@ -209,6 +210,19 @@ def test_an_import_from_elsewhere_is_refused(name):
 def test_another_package_is_refused(package):
     found = custom.problems(policy(DENY.replace("aegis_acme.custom.fx", package)))
     assert any("expected `package aegis_acme.custom.<name>`" in each for each in found)
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c"])
+def test_a_package_within_a_comment_hides_no_other_one(end):
+    hidden = f"# note{end}package aegis_acme.custom.fx\n" + DENY.replace("aegis_acme.custom.fx", "aegis_acme.main")
+    assert custom.problems(policy(hidden)) != ()
+    assert custom.text_problems(hidden, "acme") != ()
+    assert "its package is `data.aegis_acme.main`" in custom.tree_problems(oracle.parse(hidden), "acme")
+
+
+def test_a_builtin_at_the_start_of_a_line_is_called_and_not_defined():
+    text = HEAD + 'hits contains {"id": "fx.a", "effect": "deny", "live": true} if {\nwalk(input, [p, v])\n}\n'
+    assert any("it calls `walk`" in each for each in custom.problems(policy(text)))
 
 
 def test_ids_of_a_module_and_of_rules_do_not_meet():

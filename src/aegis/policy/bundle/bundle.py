@@ -165,7 +165,7 @@ def _keep_to_roots(files: Mapping[str, bytes], stated: Any, tenant: str) -> None
 
 def _keep_to_package(name: str, content: bytes, package: str) -> None:
     """The first line of a module that is not empty or a comment must be its package; OPA itself checks the rest of its text."""
-    lines = (line.strip() for line in content.decode("utf-8", "replace").splitlines())
+    lines = (line.strip() for line in content.decode("utf-8", "replace").split("\n"))  # as OPA reads lines
     first = next((line for line in lines if line and not line.startswith("#")), "")
     stated = first.removeprefix("package ").strip()
     if not first.startswith("package ") or not f"{stated}.".startswith(f"{package}."):

@@ -35,6 +35,13 @@ BUILTINS = frozenset(
     trim_suffix union
     """.split()  # noqa: SIM905 - a table
 )
+_REFUSED = frozenset(
+    """
+    all any cast_array cast_boolean cast_null cast_object cast_set cast_string indexof_n lower print re_match set_diff trace upper
+    walk
+    """.split()  # noqa: SIM905
+)
+"""Builtins without a dot in their name that are not allowed: a line that calls one does not define it."""
 _OPERATORS = frozenset(
     "and assign div eq equal gt gte internal.member_2 internal.member_3 lt lte minus mul neq or plus rem".split()  # noqa: SIM905
 )
@@ -43,6 +50,7 @@ _SKIPPED = re.compile(r'#[^\n]*|"(?:[^"\\\n]|\\.)*"|`[^`]*`')
 _WORD = r"[A-Za-z_][A-Za-z0-9_]*"
 _CHAIN = re.compile(rf"{_WORD}(?:\s*\.\s*{_WORD}|\s*\[\s*Str0\s*\])*", re.ASCII)
 _HEAD = re.compile(rf"^({_WORD})\(", re.ASCII | re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _KEYWORDS = frozenset("if contains in every some not else default import package as set".split())  # noqa: SIM905
 _STANDS_FOR_TEXT = "Str0"
 
@@ -54,7 +62,8 @@ def name_of(module: RegoModule, tenant: str) -> str:
         ConfigError: The first statement is not the package of a module of this tenant.
     """
     prefix = f"{root(tenant)}.custom."
-    first = next((line for line in map(str.strip, module.text.splitlines()) if line and not line.startswith("#")), "")
+    # Lines end where OPA ends them: `str.splitlines` would also split a comment at a form feed, and find another package there.
+    first = next((line for line in map(str.strip, module.text.split("\n")) if line and not line.startswith("#")), "")
     package = first.removeprefix("package ").strip()
     name = package.removeprefix(prefix)
     if not first.startswith("package ") or not package.startswith(prefix) or not _NAME.fullmatch(name):
@@ -86,6 +95,8 @@ def text_problems(text: str, tenant: str) -> tuple[str, ...]:
     """What a search of the text finds: imports, calls and references that a module may not have."""
     if not text.isascii():
         return ("it holds a character outside ASCII; write it as an escape in a string",)
+    if _CONTROL.search(text):
+        return ("it holds a control character, which readers could take for the end of a line",)
     if _STANDS_FOR_TEXT in text:
         return (f"the name `{_STANDS_FOR_TEXT}` is taken",)
     if "$" in _SKIPPED.sub("", text):
@@ -103,6 +114,9 @@ def tree_problems(tree: Mapping[str, Any], tenant: str) -> tuple[str, ...]:
     """What the syntax tree shows: the same questions, asked of what OPA has read."""
     own = {str(rule.get("head", {}).get("name", "")) for rule in tree.get("rules") or ()}
     found = [] if HITS in own else [f"it does not define the set `{HITS}`"]
+    package = _static(tree.get("package", {}).get("path"))
+    if not package.startswith(f"data.{root(tenant)}.custom."):
+        found.append(f"its package is `{package}`")
     for each in tree.get("imports") or ():
         path = _static(each.get("path", {}).get("value"))
         if "alias" in each or not _importable(path, tenant):
@@ -122,7 +136,7 @@ def _parsed_problems(text: str, tenant: str, parse: Parse | None) -> tuple[str, 
 
 
 def _import_problems(text: str, tenant: str) -> Iterator[str]:
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = line.split("#")[0].split()
         if words[:1] == ["import"] and (len(words) != 2 or not _importable(words[1], tenant)):
             yield f"it imports `{' '.join(words[1:])}`; it may import `rego.v1` and `data.aegis.lib`, without another name"
@@ -141,7 +155,7 @@ def _readable(path: str, tenant: str) -> bool:
 def _chain_problems(plain: str, text: str, tenant: str) -> Iterator[str]:
     """Each name with its dots and literal brackets, and whether it is called."""
     strings = iter(match.group() for match in _SKIPPED.finditer(text) if not match.group().startswith("#"))
-    local = set(_HEAD.findall(plain))
+    local = set(_HEAD.findall(plain)) - _REFUSED
     for match in _CHAIN.finditer(plain):
         chain = _joined(match.group(), strings)
         called = plain[match.end() :].lstrip(" \t")[:1] == "("
