@@ -3,7 +3,7 @@
 import pytest
 
 from aegis.model.event import SYSTEM_TENANT
-from registry.shipped import newest, rules, shipped, status, text, within
+from registry.shipped import newest, rules, run, shipped, status, text, within
 
 
 def edit(w, content, tenant="acme"):
@@ -57,6 +57,26 @@ def test_a_file_that_vanishes_changes_nothing(on_sqlite):
     (w.root / "tenants/acme/policy.yaml").unlink()
     within(15, lambda: status(w).refused)
     assert rules(w) == ["read.allow", "read.mask"]
+
+
+def test_a_file_that_is_still_being_written_is_not_served_although_what_is_there_would_load(on_sqlite):
+    w = on_sqlite
+    path = w.root / "tenants/acme/policy.yaml"
+    rules_of = text(w, 8).split("    - id: pay.two-eyes")
+    before = status(w).digest
+
+    async def two_turns(app):
+        path.write_text(rules_of[0])  # valid by itself, without the rules that hold and mask
+        await app.rollout.refresh()
+        half = app.gate.tenant("acme").policy.digest
+        path.write_text("    - id: pay.two-eyes".join(rules_of))
+        await app.rollout.refresh()
+        await app.rollout.refresh()
+        return half, app.gate.tenant("acme").enforced.policy
+
+    half, whole = run(w, two_turns)
+    assert half == before
+    assert {"pay.two-eyes", "read.v8"} <= {rule.id for rule in whole.rules}
 
 
 def test_the_data_beside_the_set_is_watched_as_well(on_sqlite):

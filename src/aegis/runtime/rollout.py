@@ -64,8 +64,14 @@ class _Seen:
         self.version = 0
         self.counter = 0
         self.stamp = stamp
+        self.looked = stamp
         self.refused: dict[str, str] = {}
         self.generations: dict[Pin, Ruling] = {}
+
+    def settled(self, stamp: Hashable) -> bool:
+        """Whether the files are others than those in force, and stood like that a turn ago: half a file may be a valid set."""
+        before, self.looked = self.looked, stamp
+        return stamp != self.stamp and stamp == before
 
 
 class Rollout:
@@ -94,7 +100,7 @@ class Rollout:
             watched = [name for name, seen in self._seen.items() if seen.source is Source.FILES]
             stamps = await asyncio.to_thread(self._desk.stamps, watched)
             for name in watched:
-                if stamps[name] != self._seen[name].stamp:
+                if self._seen[name].settled(stamps[name]):
                     await self._try_files(name, self._seen[name], stamps[name])
 
     def status(self) -> tuple[Status, ...]:
@@ -174,6 +180,8 @@ class Rollout:
         seen.stamp = stamp
         try:
             found = await asyncio.to_thread(self.candidates.files, name)
+            if (await asyncio.to_thread(self._desk.stamps, [name]))[name] != stamp:
+                return  # changed while it was read: a later turn looks again
             made = await asyncio.to_thread(ruled, self._tenant(name), found, self._tenant(name).shadow)
         except Exception as error:
             await self._refuse(name, seen, "files", sha256(repr(stamp).encode())[7:23], error)
