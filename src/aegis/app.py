@@ -104,7 +104,7 @@ def ruling_by_files(settings: Settings, name: str, contracts: Mapping[str, Contr
     if not (home / policies.FILE).exists():
         return None
     policy, data = policies.load(home, name, contracts)
-    policies.require_engine(policy, at_hand=bool(settings.policy.opa_url))
+    policies.require_servable(policy, at_hand=bool(settings.policy.opa_url))
     return Ruling(policy=policy, data=data, ref=policy.ref)
 
 

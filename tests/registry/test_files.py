@@ -34,9 +34,19 @@ def test_a_file_that_is_written_in_place_is_seen_too(on_sqlite):
         lambda found: found.replace("effect: allow", "effect: warn"),
         lambda found: found.replace("tenant: acme", "tenant: globex"),
         lambda found: found + "\n  tests:\n    - {name: t, input: {tool: records.read}, expect: {outcome: deny}}\n",
+        lambda found: found.replace("args.amount: {gt: 5000}", "args.amount: {gt: 5000, lt: 10}"),
+        lambda found: found.replace("id: read.mask", "id: pay.ceiling"),
         lambda _: "",
     ],
-    ids=["half written", "unknown effect", "another tenant", "its own test fails", "empty"],
+    ids=[
+        "half written",
+        "unknown effect",
+        "another tenant",
+        "its own test fails",
+        "a rule that can never fire",
+        "two rules with one id",
+        "empty",
+    ],
 )
 def test_a_broken_file_is_refused_and_the_old_rules_go_on(on_sqlite, broken):
     w = on_sqlite

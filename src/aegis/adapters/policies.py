@@ -17,6 +17,7 @@ from aegis.errors import ConfigError
 from aegis.identity.keyset import KeySet
 from aegis.model.contract import Contract
 from aegis.model.document import parse
+from aegis.policy.analysis import dead_rules
 from aegis.policy.bundle.bundle import Bundle, Sources, Target, build
 from aegis.policy.bundle.library import build_library
 from aegis.policy.ir import Policy
@@ -26,6 +27,7 @@ from aegis.policy.rego_lines import rego_files
 from aegis.policy.selftest import run_tests
 from aegis.policy.tenantdata import problems
 
+MAX_TOLD = 8
 FILE, DATA, TOOLS = "policy.yaml", "data.yaml", "tools"
 
 
@@ -129,14 +131,14 @@ class PolicyDesk:
     def from_files(self, tenant: str) -> tuple[Policy, dict[str, Any]]:
         """The set of the tenant's files."""
         policy, data = load(self._tenants / tenant, tenant, self._contracts[tenant])
-        require_engine(policy, at_hand=self._engine)
+        require_servable(policy, at_hand=self._engine)
         self.know(tenant, self._contracts[tenant], policy)
         return policy, data
 
     def compiled(self, bundle: Bundle) -> tuple[Policy, dict[str, Any]]:
         """The set in a bundle."""
         policy, data = compiled(bundle, self._contracts[bundle.tenant])
-        require_engine(policy, at_hand=self._engine)
+        require_servable(policy, at_hand=self._engine)
         return policy, data
 
     def failures(self, policy: Policy, data: Mapping[str, Any]) -> list[str]:
@@ -152,8 +154,14 @@ class PolicyDesk:
         return [f"{self._tenants}/{tenant}/{name}" for name in (FILE, DATA, *self._modules.get(tenant, ()))]
 
 
-def require_engine(policy: Policy, *, at_hand: bool) -> None:
-    """Refuse a set with hand-written Rego where no OPA could evaluate it, or whose modules may not be loaded."""
+def require_servable(policy: Policy, *, at_hand: bool) -> None:
+    """Refuse a set that loads but must not decide.
+
+    Its hand-written Rego needs an OPA where none is at hand (`at_hand`), or may not be loaded; or it has a rule that can never
+    fire, which protects nobody although somebody meant it to.
+    """
+    if dead := dead_rules(policy):
+        raise ConfigError("; ".join(f"{place}: rule `{rule}` can never fire: {why}" for rule, place, why in dead[:MAX_TOLD]))
     if policy.rego and not at_hand:
         tools = ", ".join(sorted({f"`{tool}`" for each in policy.rego for tool in each.tools}))
         raise ConfigError(f"hand-written Rego decides about {tools}, which needs an OPA: set `policy.opa_url`")
