@@ -12,14 +12,11 @@ from typing import Any
 from msgspec import Struct
 
 from aegis.model.decision import Decision, Outcome
-from aegis.model.facts import Facts
-from aegis.model.proposal import Proposal
 from aegis.policy.analysis.truth import atoms
-from aegis.policy.decide import decide
 from aegis.policy.explain import FAILS, HOLDS, RuleAccount, explain
-from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import AllOf, Condition, Leaf, Not, Policy, Quantified, Rule
-from aegis.policy.nearmiss import Probes, whole_call
+from aegis.policy.nearmiss import Probes
+from aegis.policy.trial import Trial
 
 _TRUTH: Mapping[str, bool | None] = {HOLDS: True, FAILS: False}
 
@@ -90,7 +87,8 @@ def cover(
     seen: Iterable[str] = (),
 ) -> Coverage:
     """What the set's own tests exercise. `seen` are tools of the catalogue or of recorded traffic."""
-    tried = [_run(policy, tenant_data or {}, case.given) for case in policy.tests]
+    trial = Trial(policy, tenant_data or {})
+    tried = [_run(policy, trial, case.given) for case in policy.tests]
     made = {each.rule: each for each in generated}
     return Coverage(
         rules=tuple(_rule(rule, tried, made.get(rule.id)) for rule in policy.rules),
@@ -104,44 +102,18 @@ def percent(part: int, whole: int) -> int:
     return 100 * part // whole if whole else 100
 
 
-def _run(policy: Policy, tenant_data: Mapping[str, Any], given: Mapping[str, Any]) -> _Tried:
-    data = stated_data(tenant_data, given)
-    proposal, facts = whole_call(policy, given, data)
-    decision = decide(proposal, facts, [RulesGuard(policy, data)])
-    return _Tried(proposal.tool, decision, _accounts(policy, decision, proposal, facts, data))
-
-
-def _accounts(
-    policy: Policy, decision: Decision, proposal: Proposal, facts: Facts, data: Mapping[str, Any]
-) -> tuple[RuleAccount, ...]:
+def _run(policy: Policy, trial: Trial, given: Mapping[str, Any]) -> _Tried:
+    tried = trial.run(given)
     told = explain(
-        decision,
-        tool=proposal.tool,
-        agent_id=proposal.principal.agent_id,
+        tried.decision,
+        tool=tried.proposal.tool,
+        agent_id=tried.proposal.principal.agent_id,
         policy=policy,
-        proposal=proposal,
-        facts=facts,
-        tenant_data=data,
+        proposal=tried.proposal,
+        facts=tried.facts,
+        tenant_data=tried.tenant_data,
     )
-    return told.rules
-
-
-def stated_data(tenant_data: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The tenant's data with the values that an input states at `tenant.*`."""
-    found = _copied(tenant_data)
-    for path, value in given.items():
-        root, *names = path.split(".")
-        if root != "tenant" or not names:
-            continue
-        inner = found
-        for name in names[:-1]:
-            inner = inner.setdefault(name, {})
-        inner[names[-1]] = value
-    return found
-
-
-def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in data.items()}
+    return _Tried(tried.proposal.tool, tried.decision, told.rules)
 
 
 def _rule(rule: Rule, tried: Sequence[_Tried], made: Probes | None) -> RuleCoverage:

@@ -9,17 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from aegis.model.decision import Outcome
 from aegis.policy.analysis.truth import Atom, atoms
-from aegis.policy.coverage import stated_data
-from aegis.policy.decide import decide
-from aegis.policy.guard import RulesGuard
 from aegis.policy.ir import Leaf, Policy, Rule, ToolLine
 from aegis.policy.native import limit
-from aegis.policy.nearmiss import probes, whole_call
+from aegis.policy.nearmiss import probes
 from aegis.policy.simulate import loosens
+from aegis.policy.trial import Trial
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -60,7 +57,9 @@ def diff(old: Policy, new: Policy, tenant_data: Mapping[str, Any] | None = None)
     """What `new` changes."""
     data = tenant_data or {}
     calls = _calls(old, data, "old") | _calls(new, data, "new")
-    flips = [flip for source, given in calls.values() if (flip := _flip(old, new, data, given, source)) is not None]
+    trials = Trial(old, data), Trial(new, data)
+    found = [_flip(*trials, old if given["tool"] in old.tools else new, given, source) for source, given in calls.values()]
+    flips = [flip for flip in found if flip is not None]
     return Difference(
         changes=tuple(_changes(old, new)),
         flips=tuple(sorted(flips, key=lambda flip: not flip.loosens)),
@@ -80,29 +79,20 @@ def _calls(policy: Policy, data: Mapping[str, Any], age: str) -> dict[str, tuple
     return {repr(sorted(given.items(), key=lambda item: item[0])): (source, given) for source, given in [*written, *made]}
 
 
-def _flip(old: Policy, new: Policy, data: Mapping[str, Any], given: Mapping[str, Any], source: str) -> Flip | None:
-    known = old if given["tool"] in old.tools else new
-    stated = stated_data(data, given)
-    before, after = (_decided(policy, stated, given, known) for policy in (old, new))
-    if before[0] is after[0]:
+def _flip(old: Trial, new: Trial, known: Policy, given: Mapping[str, Any], source: str) -> Flip | None:
+    """The difference about one call, which the contract lines of `known` fill in."""
+    before, after = (trial.run(given, known).decision for trial in (old, new))
+    if before.outcome is after.outcome:
         return None
     return Flip(
         given=given,
-        before=before[0],
-        after=after[0],
-        before_rules=before[1],
-        after_rules=after[1],
+        before=before.outcome,
+        after=after.outcome,
+        before_rules=before.rules,
+        after_rules=after.rules,
         source=source,
-        loosens=loosens(before[0], after[0]),
+        loosens=loosens(before.outcome, after.outcome),
     )
-
-
-def _decided(policy: Policy, data: Mapping[str, Any], given: Mapping[str, Any], known: Policy) -> tuple[Outcome, tuple[str, ...]]:
-    """What one set makes of a call that is filled in by the contract lines of `known`; the past is read by this set's terms."""
-    proposal, _ = whole_call(known, given, data)
-    _, facts = whole_call(policy, given, data)
-    made = decide(proposal, facts, [RulesGuard(replace(policy, tenant=proposal.principal.tenant), data)])
-    return made.outcome, made.rules
 
 
 def _changes(old: Policy, new: Policy) -> Iterable[Change]:

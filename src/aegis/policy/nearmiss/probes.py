@@ -89,12 +89,15 @@ class _Asked:
     """One rule about one tool, with a guard that knows nothing else."""
 
     def __init__(self, policy: Policy, rule: Rule, line: ToolLine, data: Mapping[str, Any], stated: Mapping[str, Any]) -> None:
-        self._policy = policy
+        # Alone, so that what a call costs does not grow with the set.
+        used = {atom.path.parts[1] for atom in atoms(rule.when) if atom.path.parts[0] == ROOT}
+        terms = {name: term for name, term in policy.terms.items() if name in used}
+        self._policy = replace(policy, rules=(rule,), tests=(), terms=terms, shadow=False)
         self._rule = rule
         self._line = line
         self._data = data
         self._stated = stated
-        self._guard = RulesGuard(replace(policy, rules=(rule,), shadow=False), data)
+        self._guard = RulesGuard(self._policy, data)
         self._fixed = given_already(line, policy.tenant)
         self._edited = edited(rule, line)
 
