@@ -97,7 +97,7 @@ def test_a_revision_in_shadow_is_recorded_beside_the_one_that_decides(w):
 
 def test_a_revision_in_shadow_that_says_nothing_would_deny(on_sqlite):
     w = on_sqlite
-    shipped(w, text(w, 1, **{"tools: [records_read]}": "tools: [records.read], when: {tenant: {eq: nobody}}}"}), shadow=True)
+    shipped(w, text(w, 1, **{"tools: [records_read]}": "tools: [records.read], when: {agent.id: {eq: nobody}}}"}), shadow=True)
     within(15, lambda: status(w).shadow == 1)
     assert rules(w) == ["read.allow", "read.mask"]
     assert newest(w)["shadow"] == {"rules": ["read.mask", "shadow-revision"], "would_be": "deny"}
