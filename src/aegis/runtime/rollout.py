@@ -6,7 +6,7 @@ counter is above the one that was seen here, the journal tells of it and of no l
 (a start), everything of the tenant is denied.
 
 A tenant without any activation is ruled by its files, which are watched: once a change has stood still for a turn it is served if
-it loads, and refused in the same way if it does not. From the first enforced activation on the registry decides and the files do not.
+it loads, and refused in the same way if it does not. From the first enforced activation on the registry decides, and files do not.
 
 Compiling happens in a thread. The last three generations of a tenant are kept, so that going back is immediate.
 """
