@@ -47,6 +47,7 @@ BUILT = {
         chain=("agent:planner", "agent:desk"),
         txn="order-7",
         task="pay",
+        stated={"risk.percent": 20, "budget.left_micros": 2500000},
     ),
     "override+jwt": build_override(
         Override(tenant="acme", agent_id="agent:buyer", approval_id="apr_00000001", request_hash=HASH, token_id="tok_00000002"),
