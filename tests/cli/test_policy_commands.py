@@ -85,6 +85,8 @@ def test_a_simulation_lists_each_difference(home, tmp_path):
     assert (found["decisions"], found["kinds"]) == (4, {"allow -> deny": 1})
     assert [(each["kind"], each["rules"]) for each in found["listed"]] == [("allow -> deny", ["notes.brief"])]
     assert "1 of 4 decisions would be different" in text
+    same = str(home / "tenants/acme/policy.yaml")
+    assert told(home, "simulate", same, "--live")[0]["kinds"] == {"allow -> deny": 1}
     told(home, "simulate", path, "--max-flips", "0", code=1)
     loose = edited(home, tmp_path, ("longer_than: 200", "longer_than: 400"))
     found, text = told(home, "simulate", loose, "--no-loosen", code=1)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from aegis.app import App
 from aegis.errors import ConfigError
+from aegis.policy.ir import Policy
 from aegis.runtime.learn import Judged, Simulation
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.main import DONE, FAILED
@@ -64,9 +66,17 @@ class Tally:
 @click.option("--limit", type=click.IntRange(0), default=1000, show_default=True, help="List at most so many differences.")
 @click.option("--max-flips", type=click.IntRange(0), help="Exit code 1 when more decisions than this would be different.")
 @click.option("--no-loosen", is_flag=True, help="Exit code 1 when less would stand in the way of some call.")
+@click.option("--live", is_flag=True, help="As if nothing of the candidate were in shadow.")
 @click.pass_context
 def simulate(
-    ctx: click.Context, candidate: Path, since: timedelta, tenant: str | None, limit: int, max_flips: int | None, no_loosen: bool
+    ctx: click.Context,
+    candidate: Path,
+    since: timedelta,
+    tenant: str | None,
+    limit: int,
+    max_flips: int | None,
+    no_loosen: bool,
+    live: bool,
 ) -> int:
     """Decide recorded calls anew by CANDIDATE, a policy file, and list the differences.
 
@@ -79,10 +89,11 @@ def simulate(
     if name != opened.policy.tenant:
         raise ConfigError(f"{candidate}: is of tenant `{opened.policy.tenant}`, not of `{name}`")
     opened = _with_data(ctx, opened)
+    policy = _live(opened.policy) if live else opened.policy
     tally = Tally(limit)
 
     async def work(app: App) -> None:
-        simulation = Simulation(app.gate.store, app.gate.vault, opened.policy, opened.tenant_data)
+        simulation = Simulation(app.gate.store, app.gate.vault, policy, opened.tenant_data)
         start = app.gate.clock.now() - since
         after, newest = await simulation.span(start)
         with _progress(newest - after, shown=not context.as_json(ctx)) as advance:
@@ -97,6 +108,11 @@ def simulate(
     else:
         _print(tally)
     return FAILED if bad else DONE
+
+
+def _live(policy: Policy) -> Policy:
+    """The set with every rule enforced."""
+    return replace(policy, shadow=False, rules=tuple(replace(rule, shadow=False) for rule in policy.rules))
 
 
 def _with_data(ctx: click.Context, opened: Opened) -> Opened:
