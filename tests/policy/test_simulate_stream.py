@@ -1,6 +1,8 @@
 """A candidate against a real journal: arguments out of the vault, history worked out from the stream itself."""
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -95,3 +97,11 @@ async def test_calls_before_the_period_count_in_its_windows_and_are_not_listed(j
 
 async def test_the_tools_of_the_journal_are_known(journal):
     assert await tools_seen(journal[0], "acme") == {"pay"}
+
+
+async def test_what_was_erased_with_its_key_is_named(journal, tmp_path):
+    store, _ = journal
+    with closing(sqlite3.connect(tmp_path / "aegis.db")) as database, database:
+        database.execute("DELETE FROM data_key")
+    fresh = Vault(store, lambda _: b"k" * 32)
+    assert Counter(each.lost for each in await simulated((store, fresh), policy())) == {"erased": 9, "not kept": 1}

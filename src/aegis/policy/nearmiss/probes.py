@@ -92,7 +92,7 @@ class _Asked:
         # Alone, so that what a call costs does not grow with the set.
         used = {atom.path.parts[1] for atom in atoms(rule.when) if atom.path.parts[0] == ROOT}
         terms = {name: term for name, term in policy.terms.items() if name in used}
-        self._policy = replace(policy, rules=(rule,), tests=(), terms=terms, shadow=False)
+        self._policy = replace(policy, rules=(rule,), tests=(), terms=terms, rego=(), shadow=False)
         self._rule = rule
         self._line = line
         self._data = data
