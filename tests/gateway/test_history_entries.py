@@ -12,6 +12,10 @@ JUST_PAID = """
     - {id: h.just, effect: deny, tools: [pay.ask], when: {not: {history: {formerly: {event: {tool: pay.honours}, same: [run.id], within: 1h, immediately: true}}}}}
 """
 
+TAINTED = """
+    - {id: h.label, effect: deny, tools: [pay.ask], when: {labels.run: {contains: phi}}}
+"""
+
 
 @pytest.fixture
 def ruled(on_sqlite):
@@ -43,3 +47,19 @@ def test_the_preceding_call_is_the_preceding_one_of_any_tool(ruled):
     assert w.call("pay.honours", {"amount": 1}, "c", token).status_code == 200
     assert w.call("records.read", {"id": "r1"}, token=token).status_code == 200
     assert w.call("pay.ask", {"amount": 1}, "d", token).json()["rule"] == "h.just"
+
+
+def test_a_run_keeps_its_labels_when_no_tool_of_the_set_gives_them_any_more(ruled):
+    w = ruled(TAINTED)
+    path = w.root / "tenants/acme/policy.yaml"
+    later = path.read_text()
+    path.write_text(later.replace("{id: string}}", "{id: string}, labels: {emits: [phi]}}"))
+    w.stop()
+    w.start()
+    token = w.token(txn="run-1")
+    assert w.call("records.read", {"id": "r1"}, token=token).status_code == 200
+    path.write_text(later)
+    w.stop()
+    w.start()
+    assert w.call("pay.ask", {"amount": 1}, "a", token).json()["rule"] == "h.label"
+    assert w.call("pay.ask", {"amount": 1}, "b", w.token(txn="run-2")).status_code == 200

@@ -44,8 +44,10 @@ class Memory:
         self._compared: dict[str, list[_Compared]] = {}
         self._lines: dict[str, list[ToolLine]] = {}
         self._denied: set[str] = set()
+        self._labelled = False
         named: set[str] = set()
         for policy, data in sets:
+            self._labelled |= _reads_labels(policy)
             for name, line in policy.tools.items():
                 self._lines.setdefault(name, []).append(line)
                 self._compared.setdefault(name, []).extend(_compared(policy, data, name))
@@ -55,7 +57,7 @@ class Memory:
                 named.add(match.tool)
                 self._denied |= {match.tool} if Phase.DENIED in match.phases else set()
         self._kept = named | {name for name, lines in self._lines.items() if any(line.remembered for line in lines)}
-        self._labelled = any(_emitted(line) for lines in self._lines.values() for line in lines)
+        self._labelled |= any(_emitted(line) for lines in self._lines.values() for line in lines)
 
     def keeps(self, tool: str, *, denied: bool = False) -> bool:
         """Whether calls of this tool are remembered; refused ones only where a rule asks for them."""
@@ -63,7 +65,7 @@ class Memory:
 
     @property
     def tracks_labels(self) -> bool:
-        """Whether some tool's results carry labels, so that runs do."""
+        """Whether runs carry labels: some tool's results do, or a rule asks for them, whichever set may have given them."""
         return self._labelled
 
     def emits(self, tool: str) -> tuple[str, ...]:
@@ -192,6 +194,11 @@ def _compared(policy: Policy, data: Mapping[str, Any], tool: str) -> list[_Compa
                     bound = _bound(leaf, policy, data)
                     found.append(_Compared(term=policy.terms[leaf.path.parts[1]], op=str(leaf.op), bound=bound))
     return found
+
+
+def _reads_labels(policy: Policy) -> bool:
+    """Whether the rules may ask what a run carries; what hand-written Rego asks cannot be seen."""
+    return bool(policy.rego) or any(leaf.path.text == "labels.run" for rule in policy.rules for leaf in leaves(rule.when))
 
 
 def _bound(leaf: Leaf, policy: Policy, data: Mapping[str, Any]) -> int | None:
