@@ -137,3 +137,68 @@ def test_what_is_not_called_narrower_takes_everything_that_was_taken(old, new, t
     for value in tried:
         if not before.check(value):
             assert not after.check(value)
+
+
+SIBLINGS = [
+    ({"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}}, "properties", {"a": "x"}),
+    ({"patternProperties": {"^x": {}}, "additionalProperties": False}, "patternProperties", {"x": 1}),
+    ({"prefixItems": [{"type": "string"}], "items": False}, "prefixItems", ["a"]),
+    ({"contains": {"type": "string"}, "minContains": 0}, "minContains", []),
+    ({"properties": {"a": {}}, "unevaluatedProperties": False}, "properties", {"a": 1}),
+    ({"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False}, "allOf", {"a": 1}),
+    ({"prefixItems": [{}], "unevaluatedItems": False}, "prefixItems", [1]),
+]
+
+
+@pytest.mark.parametrize(("old", "word", "value"), SIBLINGS)
+def test_a_word_that_goes_and_leaves_more_to_its_neighbours_breaks(old, word, value):
+    new = {name: part for name, part in old.items() if name != word}
+    assert not Schema(old).check(value)
+    assert Schema(new).check(value)
+    assert list(_narrower("input", old, new))
+
+
+def test_a_new_name_that_a_pattern_already_took_and_a_wider_part_that_is_counted_break():
+    pattern = {"patternProperties": {"^a": {"type": "integer"}}, "additionalProperties": False}
+    assert list(_narrower("input", pattern, pattern | {"properties": {"ab": {"type": "string"}}}))
+    counted = {"contains": {"type": "string"}, "maxContains": 1}
+    assert list(_narrower("input", counted, counted | {"contains": {}}))
+
+
+def test_a_wider_part_to_which_a_negation_refers_breaks():
+    refers = "other: {not: {$ref: '#/properties/amount'}}"
+    old, new = (
+        made(version, properties=f"amount: {{type: {kind}}}, {refers}")
+        for version, kind in (("1.0.0", "integer"), ("1.1.0", "number"))
+    )
+    assert "needs version 2.0.0" in complaint(old, new)
+    assert complaint(made(properties=AMOUNT), made("1.1.0", properties=f"{AMOUNT}, more: {{$ref: '#/properties/amount'}}")) == ""
+
+
+crossed = st.fixed_dictionaries(
+    {},
+    optional={
+        "properties": st.dictionaries(st.sampled_from("abc"), plain, max_size=2), "additionalProperties": st.one_of(st.booleans(), plain),
+        "patternProperties": st.dictionaries(st.sampled_from(["^a", "b", "."]), plain, max_size=2), "unevaluatedProperties": st.booleans(),
+        "prefixItems": st.lists(plain, min_size=1, max_size=2), "items": st.one_of(st.booleans(), plain), "contains": plain,
+        "minContains": st.integers(0, 2), "maxContains": st.integers(0, 2), "unevaluatedItems": st.booleans(), "not": plain,
+        "propertyNames": plain, "if": plain, "then": plain, "else": plain, "type": types,
+    },
+)  # fmt: skip
+containers = st.one_of(
+    st.lists(scalars, max_size=3), st.dictionaries(st.sampled_from(["a", "b", "ab", "c"]), scalars, max_size=3), scalars
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(crossed, crossed, st.data())
+def test_what_is_not_called_narrower_after_a_few_edits_takes_everything_that_was_taken(old, other, data):
+    words = sorted(old.keys() | other.keys())
+    edited = data.draw(st.sets(st.sampled_from(words), min_size=1, max_size=2)) if words else set()
+    new = {word: part for word, part in old.items() if word not in edited} | {word: other[word] for word in edited & other.keys()}
+    if list(_narrower("input", old, new)):
+        return
+    before, after = Schema(old), Schema(new)
+    for value in data.draw(st.lists(containers, min_size=1, max_size=8)):
+        if not before.check(value):
+            assert not after.check(value)

@@ -22,6 +22,9 @@ _REPEATS = ("honours_key", "ask", "neither")
 _WORDS = frozenset({"title", "description", "default", "examples", "deprecated", "$comment", "$schema", "readOnly", "writeOnly"})
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_REST = (("patternProperties", "additionalProperties"), ("prefixItems", "items"))
+_NAMES = frozenset({"$id", "$anchor", "$dynamicAnchor"})
+_SWAYING = frozenset({"not", "if", "oneOf", "maxContains", "unevaluatedItems", "unevaluatedProperties"})
 _TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
 
 
@@ -83,7 +86,10 @@ def _conduct(old: Contract, new: Contract) -> Iterator[Change]:
 
 def _compared(place: str, old: Any, new: Any, breaks: str, adds: str) -> list[Change]:
     """Where `new` refuses what `old` takes (breaking), and where it takes what `old` refuses (adding)."""
-    lost = [Change(weight=Weight.BREAKING, place=at, text=f"{text}: {breaks}") for at, text in _narrower(place, old, new)]
+    found = list(_narrower(place, old, new))
+    if _text(old) != _text(new) and (_entangled(old) or _entangled(new)):
+        found.append((place, "references lead to what has changed, and nothing shows that as much fits"))
+    lost = [Change(weight=Weight.BREAKING, place=at, text=f"{text}: {breaks}") for at, text in found]
     broken = {change.place for change in lost}
     won = [Change(weight=Weight.ADDING, place=at, text=adds) for at, _ in _narrower(place, new, old) if at not in broken]
     return lost + won
@@ -101,6 +107,7 @@ def _narrower(place: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
         if not word.startswith("x-") and (word not in before or _text(before[word]) != _text(new[word])):
             yield from _word(f"{place}.{word}", word, before, new)
     yield from _gone(f"{place}.properties", before, new)
+    yield from _beside(place, before, new)
 
 
 def _word(place: str, word: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -138,15 +145,47 @@ def _sets(place: str, word: str, before: Any, after: Any) -> Iterator[tuple[str,
 
 
 def _gone(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Members that `old` names and a closed `new` does not."""
-    if new.get("additionalProperties", True) is False:
-        for name in sorted(old.get("properties", {}).keys() - new.get("properties", {}).keys()):
+    """Members that `old` names and `new` does not: they are now among the others."""
+    others = new.get("additionalProperties", True)
+    for name in sorted(old.get("properties", {}).keys() - new.get("properties", {}).keys()):
+        if others is False:
             yield f"{place}.{name}", "is not taken any more"
+        else:
+            yield from _narrower(f"{place}.{name}", old["properties"][name], others)
+
+
+def _beside(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Words of `new` that refuse more because of what stood beside them in `old`, or no longer does."""
+    for word, others in _REST:
+        if word in old and word not in new and new.get(others, True) not in (True, {}):
+            yield f"{place}.{word}", f"what it named is now under `{others}`"
+    if "contains" in new and ("contains" not in old or old.get("minContains", 1) < new.get("minContains", 1)):
+        yield f"{place}.contains", "has to be there now"
+    if "contains" in new and "maxContains" in new and _text(old.get("contains")) != _text(new["contains"]):
+        yield f"{place}.contains", "more may be counted against `maxContains`"
+    for word in sorted(new.keys() & {"unevaluatedItems", "unevaluatedProperties"}):
+        if _text(old.get(word)) == _text(new[word]):
+            yield f"{place}.{word}", "what is left to it has changed"
+    for word in sorted((old.keys() & _NAMES) - new.keys()):
+        yield f"{place}.{word}", "is gone, and references may lead elsewhere"
 
 
 def _unnamed(schema: dict[str, Any]) -> Any:
-    """What `schema` says of a member that it does not name."""
-    return schema.get("additionalProperties", True)
+    """What `schema` says of a member that it does not name; anything, where a pattern may name it."""
+    return True if "patternProperties" in schema else schema.get("additionalProperties", True)
+
+
+def _entangled(schema: Any) -> bool:
+    """Whether a part that takes more could make another one take less, far from it: a reference that leads out of `$defs`."""
+    words, references = set(), []
+    stack = [schema]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            words |= item.keys()
+            references += [str(item[word]) for word in ("$ref", "$dynamicRef") if word in item]
+        stack.extend(item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+    return not words.isdisjoint(_SWAYING) and not all(each.startswith("#/$defs/") for each in references)
 
 
 def _types(value: Any) -> frozenset[str]:
