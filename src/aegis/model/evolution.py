@@ -177,7 +177,8 @@ def _unnamed(schema: dict[str, Any]) -> Any:
 
 def _entangled(schema: Any) -> bool:
     """Whether a part that takes more could make another one take less, far from it: a reference that leads out of `$defs`."""
-    words, references = set(), []
+    words: set[str] = set()
+    references: list[str] = []
     stack = [schema]
     while stack:
         item = stack.pop()
