@@ -67,7 +67,9 @@ class Rules:
     def past(self, word: str, body: dict[str, Any]) -> bool | None:
         """What a reading, taken elsewhere, says. The oracle knows the readings by names of its own."""
         just = body.get("immediately")
-        name = {"formerly": "just" if just else "before", "count_within": "often", "sum_within": "much", "distinct_within": "many"}[word]
+        name = {"formerly": "just" if just else "before", "count_within": "often", "sum_within": "much", "distinct_within": "many"}[
+            word
+        ]
         value = self.given["history"][name]
         if value is None or word == "formerly":
             return value

@@ -1,7 +1,5 @@
 """The group `aegis policy` and the table of its commands; a command is imported only to be run."""
 
-import click
-
 from aegis.surfaces.cli.lazy import lazy_group
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
