@@ -12,6 +12,7 @@ from aegis.errors import ConfigError
 from aegis.identity.directory import parse_directory
 from aegis.model.contract import contract
 from aegis.model.document import parse
+from aegis.policy import plan
 from aegis.policy.language import load as load_policy
 from aegis.policy.selftest import run_tests
 from aegis.surfaces.cli import main
@@ -25,6 +26,7 @@ LOADERS = {
     "aegis.policy/v1": lambda text, source: load_policy(text, source=source),
     "aegis.tool/v1": lambda text, source: contract(parse(text, source=source)),
     "aegis.directory/v1": lambda text, source: parse_directory(parse(text, source=source)),
+    "aegis.plan/v1": lambda text, source: plan.read(text, source=source),
 }
 
 
