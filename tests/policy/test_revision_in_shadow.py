@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from aegis.model.decision import Outcome
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
@@ -13,8 +14,9 @@ from aegis.policy.beside import ShadowGuard
 from aegis.policy.decide import decide
 from aegis.policy.guard import RulesGuard
 from aegis.policy.guards import HaltedGuard
-from aegis.policy.ir import SHADOW_REVISION
+from aegis.policy.ir import SHADOW_REVISION, RegoModule
 from aegis.policy.language import load
+from aegis.runtime.ruling import Ruling, guards
 
 HEAD = """
 apiVersion: aegis.policy/v1
@@ -69,3 +71,13 @@ def test_a_revision_that_could_not_judge_changes_nothing():
     other = load((HEAD + "    - " + RULES["allow"] % "b").replace("tenant: acme", "tenant: globex"), source="t")
     beside = decide(call({"n": 1}), NOW, [RulesGuard(policy("a", {"allow"})), ShadowGuard(other)])
     assert (beside.outcome, beside.would_be) == ("allow", "deny")
+
+
+def test_hand_written_rego_of_a_revision_in_shadow_is_left_out_and_its_rules_are_asked():
+    rego = (RegoModule(file="custom/x.rego", text="package aegis_acme.custom.x", tools=("t",)),)
+    trial = replace(policy("b", {"allow", "deny"}), rego=rego)
+    beside = decide(call({"n": 1}), NOW, [RulesGuard(policy("a", {"allow"})), ShadowGuard(trial)])
+    assert (beside.outcome, beside.would_be, set(beside.shadow)) == (Outcome.ALLOW, Outcome.ALLOW, {SHADOW_REVISION, "b.allow"})
+    trial = replace(trial, shadow=True)
+    alone = decide(call({"n": 9}), NOW, guards(None, Ruling(policy=trial, data={}, ref=trial.ref)))
+    assert (alone.outcome, alone.would_be) == (Outcome.ALLOW, Outcome.DENY)

@@ -1,7 +1,8 @@
 """A whole revision in shadow: it is asked beside the one that decides, and only recorded.
 
 Every verdict of it is in shadow, also a violation of its contract lines. The marker `shadow-revision` tells `decide` that it was
-asked, even if none of its rules spoke, so that `would_be` is the outcome with this revision in place of the one that decides.
+asked, even if none of its rules spoke, so that `would_be` is the outcome with this revision in place of the one that decides. No
+policy engine is asked for a revision in shadow: its rules are evaluated here, and its hand-written Rego is left out.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ class ShadowGuard:
     name = NAME
 
     def __init__(self, policy: Policy, tenant_data: Mapping[str, Any] | None = None) -> None:
-        self._rules = RulesGuard(policy, tenant_data)
+        self._rules = RulesGuard(replace(policy, rego=()), tenant_data)
         self.policy = policy.ref
 
     def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:

@@ -35,8 +35,9 @@ def guards(enforced: Ruling | None, shadow: Ruling | None, *, elsewhere: bool = 
         return (NoPolicyGuard(),)
     if enforced is None:
         assert shadow is not None
-        alone = shadow.policy.shadow
-        return (RulesGuard(shadow.policy, shadow.data),) if alone else (NoPolicyGuard(), ShadowGuard(shadow.policy, shadow.data))
+        if not shadow.policy.shadow:
+            return (NoPolicyGuard(), ShadowGuard(shadow.policy, shadow.data))
+        return (RulesGuard(replace(shadow.policy, rego=()), shadow.data),)  # nobody is asked about the Rego of a set in shadow
     rules = RulesGuard(enforced.policy, enforced.data, elsewhere=frozenset(enforced.policy.tools) if elsewhere else frozenset())
     return (rules, ShadowGuard(shadow.policy, shadow.data)) if shadow else (rules,)
 
