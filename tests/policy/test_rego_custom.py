@@ -122,6 +122,13 @@ def test_a_hit_of_another_shape_denies(hit):
     assert (found.outcome, found.rules) == (Outcome.DENY, ("fx#hit",))
 
 
+@pytest.mark.parametrize("path", ['"/result/~2"', 'sprintf("/result/~%d", [input.args.count])'])
+def test_a_redaction_that_could_not_be_carried_out_denies_before_the_call(path):
+    asked = f'"redactions": [{{"stage": "response", "path": {path}, "form": "mask"}}]'
+    found = decided(policy(HEAD + f'hits contains {{"id": "fx.a", "effect": "sanitize", "live": true, {asked}}}\n'))
+    assert (found.outcome, found.rules) == (Outcome.DENY, ("opa#answer",))
+
+
 @pytest.mark.parametrize("body", ["other := 1", "hits := []", 'hits["a"] := 1', "hits := input.args if false"])
 def test_a_module_without_a_set_of_hits_denies(body):
     found = decided(policy(HEAD + body + "\n"))

@@ -21,6 +21,7 @@ from aegis.policy.decide import decide
 from aegis.policy.guard import NAME
 from aegis.policy.ir import CONTRACT, SHADOW_SET, Policy, Rule
 from aegis.policy.native import compile_rule
+from aegis.policy.pointer import NotAPointer, tokens
 from aegis.policy.rego.custom import name_of
 from aegis.policy.rego.tools import terms_of
 from aegis.policy.toollines import is_dotted
@@ -112,7 +113,7 @@ class Reader:
         if live and self._is_error(rule):
             return refusal(rule, _REASONS.get(rule, "the call breaks the contract or a hand-written module could not judge"))
         hit = custom.get(rule)
-        if hit is None or not hit.custom or hit.live is not live or not rule.startswith(self._names):
+        if hit is None or not hit.custom or hit.live is not live or not rule.startswith(self._names) or not _feasible(hit):
             return None
         return Verdict(guard=NAME, effect=hit.effect, rule=rule, redactions=hit.redactions, terms=_terms(hit.terms), live=live)
 
@@ -178,6 +179,17 @@ def _names(policy: Policy) -> tuple[str, ...]:
         except ConfigError:
             continue
     return tuple(found)
+
+
+def _feasible(hit: _Hit) -> bool:
+    """Whether the host can do what a hit asks for: it must turn out before the call, not after it."""
+    try:
+        _terms(hit.terms)
+        for each in hit.redactions:
+            tokens(each.path)
+    except (NotAPointer, OverflowError):
+        return False
+    return True
 
 
 def _terms(terms: _Terms | None) -> ApprovalTerms | None:
