@@ -101,7 +101,8 @@ def text_problems(text: str, tenant: str) -> tuple[str, ...]:
         return (f"the name `{_STANDS_FOR_TEXT}` is taken",)
     if "$" in _SKIPPED.sub("", text):
         return ('texts with expressions inside (`$"..."`) are not allowed',)
-    plain = _SKIPPED.sub(lambda match: "" if match.group().startswith("#") else _STANDS_FOR_TEXT, text)
+    # Spaces keep a text apart from a keyword that touches it (`if"a"`), or every later text would be taken for the one before it.
+    plain = _SKIPPED.sub(lambda match: "" if match.group().startswith("#") else f" {_STANDS_FOR_TEXT} ", text)
     found = [*_import_problems(text, tenant), *_chain_problems(plain, text, tenant)]
     if re.search(rf"^{HITS}\s+contains\b", plain, re.MULTILINE) is None:
         found.append(f"it does not define the set `{HITS}` (`{HITS} contains {{...}} if {{...}}`)")
