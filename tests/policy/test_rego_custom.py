@@ -175,6 +175,7 @@ BAD = {
     "some i\n\tx := data[i]": "it reads `data",
     "x := 1\n\tlib.is_integer(1) with input as {}": "`with`",
     "x := count([1]) with count as 7": "`with`",
+    'x := data.aegisdata\n\t["acme"] == ["acme"]': "it reads `data.aegisdata`",
     'not"aegis_acme" == "aegis_acme"; x := data["aegis_globex"].y': "data.aegis_globex",
     'x := $"{time.now_ns()}"': "expressions inside",
     "walk(input, [p, v])": "walk",
