@@ -1,6 +1,7 @@
 """Kills the gateway at random moments under load, and then compares three books: what clients were told, the journal, the tools.
 
-The laws: no acknowledged decision is missing from the journal; no keyed effect happened twice; whatever was told as done was done.
+The laws: no acknowledged decision is missing from the journal; no keyed effect happened twice; whatever was told as done was done;
+history remembers every effect (so that no limit can be passed by dying), and none of its entries stays open for ever.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from aegis.app import open_store
+from aegis.model.history import ALLOWED, Measure, Phase, Query
 from aegis.runtime.clock import Clock
 from gateway.world import World
 
@@ -40,6 +43,21 @@ class Report:
     @property
     def clean(self) -> bool:
         return not (self.lost or self.doubled or self.missing or self.findings)
+
+
+def remembering(root: Path) -> None:
+    """Let every payment be remembered and counted, under limits that nobody reaches."""
+    path = root / "tenants/acme/policy.yaml"
+    text = path.read_text()
+    for tool in TOOLS:
+        line = next(line for line in text.splitlines() if line.strip().startswith(f"{tool}:"))
+        text = text.replace(line, f"{line.rstrip()[:-1]}, history: [amount]}}")
+    counted = "".join(
+        f"""    - {{id: {tool}.total, effect: deny, tools: [{tool}], when: {{history: {{sum_within: {{event: {{tool: {tool}}},
+        of: args.amount, same: [agent.id], within: 24h, gt: 100000000}}}}}}}}\n"""
+        for tool in TOOLS
+    )
+    path.write_text(text.rstrip() + "\n" + counted)
 
 
 class Gateway:
@@ -134,6 +152,7 @@ def free_port() -> int:
 def campaign(root: Path, store_url: str, *, kills: int, seed: int) -> Report:
     """Kill `kills` times under load and compare the books."""
     world = World(root, store_url)
+    remembering(root)
     (root / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n[log]\nlevel = "warning"\n')
     gateway = Gateway(world, free_port())
     stop = threading.Event()
@@ -163,12 +182,19 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int) -> Report:
 
 
 def _compare(world: World, told: list[tuple[str, str, str, str]], report: Report) -> None:
-    events, findings = asyncio.run(_books(world))
+    events, findings, entries = asyncio.run(_books(world))
     report.findings = [f"{finding.tenant} {finding.place}: {finding.text}" for finding in findings]
     decided = {event["request_id"] for event in events if event["type"] == "decision"}
     known = {event["request_id"] for event in events}
     effects = Counter((name, key) for name, key in world.tool.done)
     report.told = len(told)
+    for tool in TOOLS:
+        acted = len({key for name, key in world.tool.done if name == tool})
+        allowed, still_open = entries[tool]
+        if allowed < acted:
+            report.missing.append(f"{tool}: {acted} effects, {allowed} remembered")
+        if still_open:
+            report.missing.append(f"{tool}: {still_open} entries of history are open although nothing is under way")
     report.doubled = [f"{name} {key}: {count}" for (name, key), count in effects.items() if count > 1]
     for tool, key, request_id, code in told:
         if code == "gave-up":
@@ -193,6 +219,12 @@ async def _books(world: World):
         while page := await store.events("acme", after=after, limit=5000):
             found += [json.loads(event.body) for event in page]
             after = page[-1].seq
-        return found, await store.fsck()
+        asked = [
+            Query(tool=tool, phases=phases, since=datetime(2020, 1, 1, tzinfo=UTC), measure=Measure.COUNT)
+            for tool in TOOLS
+            for phases in (ALLOWED, (Phase.OPEN,))
+        ]
+        counts = [answer.number for answer in await store.measure("acme", asked)]
+        return found, await store.fsck(), {tool: (counts[2 * n], counts[2 * n + 1]) for n, tool in enumerate(TOOLS)}
     finally:
         await store.close()
