@@ -31,7 +31,7 @@ from aegis.model.contract import Contract
 from aegis.model.contract_guard import ContractGuard
 from aegis.model.decision import PolicyRef
 from aegis.model.principal import Principal
-from aegis.policy.explain import explain
+from aegis.policy.explain import explain, shown
 from aegis.policy.guards import HaltedGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
@@ -320,7 +320,7 @@ async def why(app: App, tenant: str, request_id: str) -> list[str]:
     lines = []
     for rule in told.rules:
         lines.append(f"{'fires' if rule.fires else 'silent':<7}{rule.effect:<16}{rule.rule}{'  (shadow)' if rule.shadow else ''}")
-        lines += [f"         {c.result:<8}{c.path} {c.operator} {c.limit}" for c in rule.comparisons]
+        lines += [f"         {c.result:<8}{c.path} {c.operator} {shown(c.limit)}" for c in rule.comparisons]
     return lines
 
 

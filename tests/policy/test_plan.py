@@ -87,7 +87,7 @@ def test_an_agent_that_no_rule_allows_is_told_so():
     [
         ("agent.roles", "agent.role", "did you mean `agent.roles`"),
         ("{n: 1}", "{n: {from: b}}", "expected nothing here"),
-        ("kind: Plan", "kind: Plans", "did you mean `Plan`"),
+        ("kind: Plan", "kind: Plans", "expected `Plan`"),
         ("[treasury]", "treasury", "expected a list"),
     ],
 )

@@ -100,9 +100,9 @@ def test_data_of_a_tenant_is_checked_against_its_declared_shape():
     assert problems(policy.tenant_shape, DATA) == ()
     odd = {"limits": {"max_transfer_minor": True, "budget_micros": 2**53, "typo": 1}}
     assert problems(policy.tenant_shape, odd) == (
-        "`tenant.limits.budget_micros` should be integer",
-        "`tenant.limits.daily_transfer_minor` should be integer",
-        "`tenant.limits.max_transfer_minor` should be integer",
+        "`tenant.limits.budget_micros` should be integer, found one beyond 2^53 - 1",
+        "`tenant.limits.daily_transfer_minor` should be integer, but is missing",
+        "`tenant.limits.max_transfer_minor` should be integer, found a boolean",
         "`tenant.limits.typo` is not declared in spec.tenant",
     )
 

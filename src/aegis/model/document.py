@@ -79,13 +79,19 @@ def _told(text: str, source: str) -> Iterator[None]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        raise DocumentError(f"{source}:{place}: not valid YAML: {error.problem or error.context}") from None
+        found = error.problem or error.context or ""
+        raise DocumentError(f"{source}:{place}: not valid YAML: {found}{_advice(found)}") from None
     except ReaderError as error:
         before = text[: error.position]
         place = f"{before.count(chr(10)) + 1}:{error.position - before.rfind(chr(10))}"
         raise DocumentError(f"{source}:{place}: not valid YAML: {error.reason}") from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise DocumentError(f"{source}:1:1: not valid YAML: {type(error).__name__}") from None
+
+
+def _advice(found: str) -> str:
+    """What usually is behind the words of the parser; they alone send many readers astray."""
+    return next((f"; {advice}" for words, advice in _ADVICE if words in found), "")
 
 
 def _refuse_tricks(text: str, source: str) -> None:
@@ -97,7 +103,8 @@ def _refuse_tricks(text: str, source: str) -> None:
         depth += _NESTS.get(kind, 0)
         what = "a second document" if starts > 1 else _REFUSED.get(kind)
         if what:
-            raise _wrong(source, token.start_mark, f"{what} is not accepted here")
+            quotes = _QUOTES.get(kind, "")
+            raise _wrong(source, token.start_mark, f"{what} is not accepted here{quotes}")
         if depth > MAX_DEPTH:
             raise _wrong(source, token.start_mark, f"nested deeper than {MAX_DEPTH} levels")
 
@@ -112,6 +119,20 @@ _REFUSED = {
     "TagToken": "a tag",
     "DirectiveToken": "a directive",
 }
+_QUOTES = {
+    "AnchorToken": "; a text that begins with `&` stands in quotes",
+    "AliasToken": "; a text that begins with `*` stands in quotes",
+    "TagToken": "; a text that begins with `!` stands in quotes",
+}
+_ADVICE = (
+    ("mapping values are not allowed", "a text that holds `: ` stands in quotes"),
+    ("but got '{'", "a text that holds `{` or `}` stands in quotes here"),
+    ("but got '['", "a text that holds `[` or `]` stands in quotes here"),
+    ("'\\t'", "lines are set in by spaces"),
+    ("'@'", "a text that begins with it stands in quotes"),
+    ("'`'", "a text that begins with it stands in quotes"),
+    ("'%'", "a text that begins with it stands in quotes"),
+)
 _NESTS = {
     **dict.fromkeys(("BlockSequenceStartToken", "BlockMappingStartToken", "FlowSequenceStartToken", "FlowMappingStartToken"), 1),
     **dict.fromkeys(("BlockEndToken", "FlowSequenceEndToken", "FlowMappingEndToken"), -1),

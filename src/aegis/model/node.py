@@ -70,7 +70,8 @@ class Node:
         """One of a closed set of words."""
         found = self.text()
         if found not in allowed:
-            raise self.fail(f"found `{found}`; expected {choices(allowed)}{nearest(found, allowed)}")
+            near = nearest(found, allowed) if len(allowed) > 1 else ""  # the only word has just been said
+            raise self.fail(f"found `{found}`; expected {choices(allowed)}{near}")
         return found
 
     def flag(self) -> bool:
@@ -82,7 +83,7 @@ class Node:
     def integer(self, low: int, high: int = MAX_INTEGER) -> int:
         """An integer in a closed range."""
         if type(self.value) is not int or not low <= self.value <= high:
-            raise self.fail(f"expected an integer from {low} to {high}, found {named(self.value)}")
+            raise self.fail(f"expected an integer from {low} to {high}, found {_amount(self.value)}")
         return self.value
 
 
@@ -98,6 +99,8 @@ def named(value: Any) -> str:
 
 def choices(allowed: Collection[str]) -> str:
     """What may stand here, for an error message."""
+    if len(allowed) == 1:
+        return f"`{next(iter(allowed))}`"
     return "one of " + ", ".join(f"`{word}`" for word in sorted(allowed)) if allowed else "nothing here"
 
 
@@ -105,6 +108,11 @@ def nearest(word: str, allowed: Collection[str]) -> str:
     """`; did you mean ...?` when something near exists."""
     close = get_close_matches(word, list(allowed), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _amount(value: Any) -> str:
+    """An integer that is out of range is told as it is."""
+    return str(value) if type(value) is int else named(value)
 
 
 def _quote(value: Any) -> str:

@@ -98,13 +98,18 @@ def _sentence(decision: Decision, tool: str, agent_id: str) -> str:
 def _told(rule: str, text: str, field: str, limit: Any) -> str:
     """`rule` (why; field against limit)."""
     where = f"`{field}`" if field else ""
-    against = f"{where} against {_shown(limit)}" if field and limit is not None else where
+    against = f"{where} against {shown(limit)}" if field and limit is not None else where
     inside = "; ".join(part for part in (text, against) if part)
     return f"rule `{rule}` ({inside})" if inside else f"rule `{rule}`"
 
 
-def _shown(limit: Any) -> str:
-    return "[" + ", ".join(map(str, limit)) + "]" if isinstance(limit, list | tuple) else str(limit)
+def shown(limit: Any) -> str:
+    """A limit as the policy writes it."""
+    return "[" + ", ".join(map(_plain, limit)) + "]" if isinstance(limit, list | tuple) else _plain(limit)
+
+
+def _plain(limit: Any) -> str:
+    return str(limit).lower() if isinstance(limit, bool) else str(limit)
 
 
 def _accounts(policy: Policy, proposal: Proposal, facts: Facts, data: Mapping[str, Any]) -> tuple[RuleAccount, ...]:

@@ -183,7 +183,7 @@ def _check_member(path: Path, op: Op, value: Scalar, values: tuple[Scalar, ...],
     if path.kind is Kind.WEEKDAY:
         _check_literal(path, Op.EQ, value, node)
     if op is Op.HOST_IN and (wrong := entry_complaint(str(value))):
-        raise node.fail(f"an entry is not a canonical host: {wrong}")
+        raise node.fail(f"entry `{value}` is not a canonical host: {wrong}")
     if op is Op.IN and isinstance(value, str) and value.startswith("*."):
         raise node.fail("`in` compares whole texts; an entry that starts with `*.` needs `host_in`")
 

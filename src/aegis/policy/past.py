@@ -209,7 +209,8 @@ def _of(node: Node, event: EventMatch, kind: ReadingKind, scope: Scope) -> str:
 def _field_kind(field: str, tool: ToolLine, node: Node) -> Kind:
     """The kind of a remembered field of a tool, or an error."""
     if field not in tool.history:
-        hint = f"; list it: `history: [{field.removeprefix('args.')}]`" if not tool.history else nearest(field, tool.history)
+        near = nearest(field, tool.history)
+        hint = near or f"; list it: `history: [{', '.join(each.removeprefix('args.') for each in (*tool.history, field))}]`"
         raise node.fail(f"history of `{tool.name}` does not keep `{field}`{hint}")
     return kind_of(field, tool.args)
 

@@ -26,8 +26,8 @@ def complaint(pattern: str) -> str:
             return f"`{piece}` at character {offset + 1} is not portable; write the characters, such as `[0-9]`"
     try:
         _compile(pattern)
-    except (re2.error, UnicodeEncodeError):
-        return "not a valid RE2 pattern"
+    except (re2.error, UnicodeEncodeError) as error:
+        return f"not a valid RE2 pattern{_because(error)}"
     return ""
 
 
@@ -60,6 +60,13 @@ def cover(pattern: str, text: str, mark: str) -> str:
     except (re2.error, UnicodeEncodeError):
         return mark * len(text)
     return covered
+
+
+def _because(error: Exception) -> str:
+    """What RE2 says about a pattern; it quotes from the pattern only."""
+    said = error.args[0] if isinstance(error, re2.error) and error.args else ""
+    words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return f": {words}" if words else ""
 
 
 def _compile(pattern: str) -> Any:

@@ -3,16 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aegis.model.node import MAX_INTEGER
+from aegis.model.node import MAX_INTEGER, named, nearest
 
 
 def problems(shape: Mapping[str, str], data: Mapping[str, Any]) -> tuple[str, ...]:
     """What is missing, of another type, or not declared, sorted; empty when `data` keeps to `shape`."""
     missing = [
-        f"`tenant.{path}` should be {wanted}" for path, wanted in shape.items() if lookup(data, path.split("."), wanted) is None
+        f"`tenant.{path}` should be {wanted}, {_found(data, path, wanted)}"
+        for path, wanted in shape.items()
+        if lookup(data, path.split("."), wanted) is None
     ]
-    strange = [f"`tenant.{path}` is not declared in spec.tenant" for path in _places(data) if path not in shape]
+    strange = [
+        f"`tenant.{path}` is not declared in spec.tenant{nearest(path, shape)}" for path in _places(data) if path not in shape
+    ]
     return tuple(sorted(missing + strange))
+
+
+def _found(data: Mapping[str, Any], path: str, wanted: str) -> str:
+    """What stands at a place that lacks the declared type; never the value itself."""
+    value: Any = data
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return "but is missing"
+        value = value[name]
+    if isinstance(value, list | tuple) and wanted.endswith("[]"):
+        return "found a list of something else"
+    return "found one beyond 2^53 - 1" if type(value) is int and wanted in ("integer", "number") else f"found {named(value)}"
 
 
 def lookup(data: Mapping[str, Any], parts: list[str] | tuple[str, ...], shape: str) -> Any:
