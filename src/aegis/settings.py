@@ -133,13 +133,20 @@ def load(directory: Path, environ: Mapping[str, str] | None = None) -> Settings:
     sections = {name: _section(path, name, document.get(name, {}), environ) for name in _SECTIONS}
     settings = Settings(root=directory.resolve(), **sections)
     if not settings.store.url.startswith(("sqlite:", "postgresql://", "postgres://")):
-        raise ConfigError(f"{path}: key `store.url`: expected `sqlite:PATH` or `postgresql://...`")
+        raise ConfigError(f"{_place(path, 'store', 'url', environ)}: expected `sqlite:PATH` or `postgresql://...`")
     found = settings.policy
+    url = _place(path, "policy", "opa_url", environ)
     if found.engine == "opa" and not found.opa_url:
-        raise ConfigError(f'{path}: key `policy.opa_url`: `engine = "opa"` needs the URL of an OPA, such as http://127.0.0.1:8181')
+        raise ConfigError(f'{url}: `engine = "opa"` needs the URL of an OPA, such as http://127.0.0.1:8181')
     if found.opa_url and not found.opa_url.startswith(("http://", "https://")):
-        raise ConfigError(f"{path}: key `policy.opa_url`: expected a URL that starts with http:// or https://")
+        raise ConfigError(f"{url}: expected a URL that starts with http:// or https://")
     return settings
+
+
+def _place(path: Path, section: str, key: str, environ: Mapping[str, str]) -> str:
+    """Where a value came from: the variable, when there is one."""
+    variable = f"AEGIS_{section}_{key}".upper()
+    return f"environment variable `{variable}`" if variable in environ else f"{path}: key `{section}.{key}`"
 
 
 def _section(path: Path, name: str, given: Any, environ: Mapping[str, str]) -> Any:
@@ -154,7 +161,7 @@ def _section(path: Path, name: str, given: Any, environ: Mapping[str, str]) -> A
     for key, field in known.items():
         variable = f"AEGIS_{name}_{key}".upper()
         if variable in environ:
-            place = f"environment variable `{variable}`"
+            place = _place(path, name, key, environ)
             values[key] = _checked(place, name, field, _typed(place, environ[variable], field))
     return _SECTIONS[name](**values)
 
@@ -174,10 +181,10 @@ def _checked(place: str, section: str, field: FieldInfo, value: Any) -> Any:
         raise ConfigError(f"{place}: expected {wanted}")
     low_high = _RANGES.get((section, field.name))
     if low_high and not low_high[0] <= value <= low_high[1]:
-        raise ConfigError(f"{place}: expected {low_high[0]} to {low_high[1]}")
+        raise ConfigError(f"{place}: expected {low_high[0]} to {low_high[1]}, found {value}")
     choices = _CHOICES.get((section, field.name))
     if choices and value not in choices:
-        raise ConfigError(f"{place}: expected one of {', '.join(choices)}")
+        raise ConfigError(f"{place}: found `{value}`; expected one of {', '.join(choices)}")
     return value
 
 

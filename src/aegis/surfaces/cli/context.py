@@ -9,6 +9,7 @@ import click
 
 from aegis.app import App, open_app
 from aegis.errors import ConfigError
+from aegis.model.node import nearest
 from aegis.settings import Settings, load
 
 Result = TypeVar("Result")
@@ -38,10 +39,19 @@ async def _with_app(found: Settings, work: Callable[[App], Awaitable[Result]]) -
         await app.gate.store.close()
 
 
-def the_tenant(ctx: click.Context, given: str | None) -> str:
-    """The tenant a command works on: the given one, `AEGIS_TENANT`, or the only one there is."""
-    if given or os.environ.get("AEGIS_TENANT"):
-        return given or os.environ["AEGIS_TENANT"]
+def the_tenant(ctx: click.Context, given: str | None, *, there: bool = True) -> str:
+    """The tenant a command works on: the given one, `AEGIS_TENANT`, or the only one there is.
+
+    A name without a folder would look like a tenant to whom nothing ever happened, so it is refused; keys (`there=False`) may be
+    made before the folder is. Names such as `_system` are journals of ours.
+    """
+    name = given or os.environ.get("AEGIS_TENANT")
+    if name:
+        home = settings(ctx).tenants
+        if there and not name.startswith("_") and not (home / name).is_dir():
+            known = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+            raise ConfigError(f"no tenant `{name}`; there are: {', '.join(known) or 'none'}{nearest(name, known)}")
+        return name
     from aegis.adapters import directory
 
     found = sorted(directory.load_all(settings(ctx).tenants))

@@ -1,5 +1,6 @@
 """`aegis explain`: why a request was decided as it was."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import msgspec
 from aegis.app import App
 from aegis.app import why as app_why
 from aegis.errors import ConfigError
+from aegis.policy.ir import SHADOW_REVISION
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.story import one_line, sentence
 
@@ -50,6 +52,7 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
             ("tool", f"{decision['tool']['name']} {decision['tool']['version']}"),
             ("rules", ", ".join(decision["rules"])),
             ("also matched", ", ".join(sorted(set(decision["matched"]) - set(decision["rules"])))),
+            ("in shadow", _shadow(decision)),
             ("policy", f"{decision['policy']['bundle']} {decision['policy']['version']}".strip()),
             ("approval", decision.get("approval_id", "")),
             ("trace", decision.get("trace_id", "")),
@@ -58,9 +61,20 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
     )
     for reason in decision["reasons"]:
         place = f" at {reason['field']}" if reason.get("field") else ""
-        limit = f", limit {reason['limit']}" if "limit" in reason else ""
+        limit = f", limit {output.limit(reason['limit'])}" if "limit" in reason else ""
         click.echo(f"  - {reason['rule']}{place}{limit}" + (f": {reason['text']}" if reason.get("text") else ""))
     if story["rules"]:
         click.echo("\nrule by rule, by the version that decided (observed values are never shown):")
         for line in story["rules"]:
             click.echo(f"  {line}")
+
+
+def _shadow(decision: Mapping[str, Any]) -> str:
+    """What would have been if rules or a version in shadow were live, and by which."""
+    shadow = decision.get("shadow") or {}
+    if not shadow:
+        return ""
+    rules = ", ".join(rule for rule in shadow.get("rules", ()) if rule != SHADOW_REVISION)
+    by = f" by {rules}" if rules else ""
+    beside = " (a version in shadow)" if SHADOW_REVISION in shadow.get("rules", ()) else ""
+    return f"would be {shadow.get('would_be', '')}{by}{beside}"

@@ -44,7 +44,9 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
 
     if (key_class == "human") != owner.startswith("person:"):
         raise click.UsageError("--owner person:NAME goes with class human, and only with it")
-    kid = keyfiles.create(context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant), owner, now=datetime.now(UTC))
+    kid = keyfiles.create(
+        context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant, there=False), owner, now=datetime.now(UTC)
+    )
     _say(ctx, "made", key_class, kid)
 
 
@@ -66,7 +68,7 @@ def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int | None, 
     kid = keyfiles.rotate(
         context.settings(ctx).keys,
         key_class,
-        context.the_tenant(ctx, tenant),
+        context.the_tenant(ctx, tenant, there=False),
         owner,
         now=datetime.now(UTC),
         overlap=timedelta(seconds=overlap) if overlap is not None else _overlap(key_class),
@@ -86,7 +88,7 @@ def pem(ctx: click.Context, kid: str | None, tenant: str | None) -> None:
     """Print the public key that signs a tenant's bundles (or KID), as Open Policy Agent takes it: --verification-key."""
     from aegis.adapters import keyfiles
 
-    name, found = context.the_tenant(ctx, tenant), keyfiles.load_public(context.settings(ctx).keys)
+    name, found = context.the_tenant(ctx, tenant, there=False), keyfiles.load_public(context.settings(ctx).keys)
     usable = [key for key in found.bundle_keys(name, datetime.now(UTC)) if kid in (None, key.kid)]
     if not usable:
         raise ConfigError(f"no `bundle` key of tenant `{name}` is in use: run `aegis keys new bundle --tenant {name}`")

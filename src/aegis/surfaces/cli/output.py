@@ -1,5 +1,6 @@
 """What commands print: tables and sentences for people, one JSON document for programs. Results go to standard output."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +48,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, 
         drawn.add_column(name, no_wrap=name in keep, overflow="fold")
     for row in found:
         drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 120)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=False, width=None if known else 120)
     console.print(drawn)
 
 
@@ -69,6 +71,11 @@ def word(value: str) -> str:
     """A state or outcome in its colour (none when the output is not a terminal)."""
     style = _STYLES.get(value, "").replace("bold ", "")
     return click.style(value, fg=style or None) if style not in ("dim", "") else value
+
+
+def limit(value: Any) -> str:
+    """A limit as the policy writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def ago(time: datetime) -> str:

@@ -16,10 +16,11 @@ def one_line(body: Mapping[str, Any]) -> str:
         "approval": f"{body.get('answer', '')} by {body.get('approver', '')}",
         "override_used": "approval used",
         "refusal": body.get("reason", ""),
+        "false_positive": f"by {body.get('by', '')}",
         "repeat": f"repeat of {body.get('of', '')}: {body.get('result', '')}",
     }.get(body["type"], "")
     tool = body.get("tool", {}).get("name", "") if isinstance(body.get("tool"), Mapping) else ""
-    rules = ", ".join(body.get("rules", ()))
+    rules = ", ".join(body.get("rules", ())) or (body.get("rule", "") if body["type"] == "false_positive" else "")
     reason = body.get("reason", "") if body["type"] == "outcome" else ""
     tail = " ".join(part for part in (tool, rules and f"[{rules}]", reason and f"({reason})") if part)
     head = (
@@ -56,7 +57,7 @@ def sentence(events: Sequence[Mapping[str, Any]]) -> str:
 def _because(reason: Mapping[str, Any]) -> str:
     if not reason:
         return ""
-    limit = f" (limit {reason['limit']})" if "limit" in reason else ""
+    limit = f" (limit {output.limit(reason['limit'])})" if "limit" in reason else ""
     field = f" on {reason['field']}{limit}" if reason.get("field") else limit
     text = f": {reason['text']}" if reason.get("text") else ""
     return f"rule {reason['rule']}{field}{text}"

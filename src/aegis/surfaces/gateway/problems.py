@@ -10,6 +10,11 @@ from aegis.runtime.record import public
 from aegis.surfaces.gateway.wire import Problem, ReasonView
 
 PREFIX = "urn:aegis:problem:"
+_LACKS = ("opa#", "engine#", "facts#", "policy#")
+_UNDECIDED = (
+    "Nothing is known to be wrong with the request: the gateway lacks something that it needs to decide. "
+    "Tell its operator (`/readyz` names the cause), and try again later."
+)
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -98,12 +103,15 @@ _KINDS = {
 }
 
 
-def problem(code: str, *, detail: str = "", request_id: str = "", field: str = "", status: int = 0, **more: Any) -> Problem:
-    """A problem of the table; `detail` and `more` make it concrete."""
+def problem(
+    code: str, *, detail: str = "", request_id: str = "", field: str = "", status: int = 0, advice: str = "", **more: Any
+) -> Problem:
+    """A problem of the table; `detail`, `advice` (what to do next) and `more` make it concrete."""
     row = TABLE[code]
     return Problem(
         type=PREFIX + code, title=row.title, status=status or row.status, detail=detail or row.detail, code=code,
-        request_id=request_id, field=field, retryable=row.retryable, retry_after_seconds=row.retry_after, next=row.next, **more,
+        request_id=request_id, field=field, retryable=row.retryable, retry_after_seconds=row.retry_after,
+        next=advice or row.next, **more,
     )  # fmt: skip
 
 
@@ -118,7 +126,13 @@ def of_answer(answer: Answer, origin: str) -> Problem:
         more |= _decided(decision)
     if answer.approval is not None:
         more["approval_id"] = answer.approval.approval_id
-    return problem(code, detail=_detail(answer, code), request_id=answer.request_id, **more)
+    advice = _UNDECIDED if code == "policy-violation" and decision is not None and _undecided(decision) else ""
+    return problem(code, detail=_detail(answer, code), request_id=answer.request_id, advice=advice, **more)
+
+
+def _undecided(decision: Decision) -> bool:
+    """Whether it was denied because the gateway lacked something, and not because a rule spoke against the call."""
+    return any(rule.startswith(_LACKS) and not rule.endswith("#input") for rule in decision.rules)
 
 
 def _decided(decision: Decision) -> dict[str, Any]:
@@ -145,12 +159,17 @@ def _code(answer: Answer) -> str:
     return _KINDS[answer.kind]
 
 
+def _words(limit: Any) -> str:
+    """A limit as the policy writes it."""
+    return str(limit).lower() if isinstance(limit, bool) else str(limit)
+
+
 def _detail(answer: Answer, code: str) -> str:
     decision = answer.decision
     if code in ("policy-violation", "contract-violation", "approval-needed") and decision is not None and decision.reasons:
         first = decision.reasons[0]
         where = f" at `{first.field}`" if first.field else ""
-        against = f" (limit {public(first.limit)})" if first.limit is not None else ""
+        against = f" (limit {_words(public(first.limit))})" if first.limit is not None else ""
         why = f": {first.text}" if first.text else ""
         return f"rule `{first.rule}`{where}{against}{why}"
     if code in ("tool-failed", "interrupted", "result-withheld", "outcome-unknown", "settling"):
