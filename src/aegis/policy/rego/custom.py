@@ -161,7 +161,7 @@ def _chain_problems(plain: str, text: str, tenant: str) -> Iterator[str]:
         chain = _joined(match.group(), strings)
         called = plain[match.end() :].lstrip(" \t")[:1] == "("
         yield from _judged(chain, local, tenant, called=called and chain not in _KEYWORDS)
-    if re.search(r"\]\s*\(", re.sub(r"\[\s*Str0\s*\]", "", plain)):
+    if re.search(r"\]\s*\(|[)}]\(|\bStr0\s*\(", re.sub(r"\[\s*Str0\s*\]", "", plain)):
         yield "it calls something that is looked up; name what is called"
 
 
