@@ -1,6 +1,7 @@
 """What commands print: tables and sentences for people, one JSON document for programs. Results go to standard output."""
 
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,8 +63,9 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def wrapped(text: str, indent: int = 4) -> None:
-    """A sentence in lines of at most 80 columns, set in."""
-    for row in textwrap.wrap(text, 80 - indent, break_long_words=False, break_on_hyphens=False):
+    """A sentence in lines of at most 80 columns, fewer on a narrow terminal, set in."""
+    width = min(80, max(40, shutil.get_terminal_size().columns))
+    for row in textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False):
         click.echo(" " * indent + row)
 
 

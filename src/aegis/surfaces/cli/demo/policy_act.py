@@ -41,7 +41,7 @@ def policy_act(stage: Stage, cast: Cast, tale: Tale, transfer: Transfer) -> None
     _run(stage, tale, "policy", "promote", "2", *WHO, "--reason", "no false positives")
     _until(stage, enforced=2)
     pay("3,000.00 under version 2", "trial-2", want="deny")
-    _run(stage, tale, "policy", "rollback", *WHO, "--reason", "the supplier needs it today")
+    _run(stage, tale, "policy", "rollback", *WHO, "--reason", "needed today")
     _until(stage, enforced=1)
     pay("the same again, under version 1", "trial-3", want="allow")
 
