@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from aegis.errors import DocumentError
 from aegis.policy.language import load
 from aegis.policy.selftest import run_tests
 from aegis.policy.tenantdata import problems
@@ -70,6 +71,18 @@ def test_a_test_may_use_every_place_of_the_input():
         f"{{name: shadow, input: {long_mail}, expect: {{outcome: allow, shadow: [egress.large], would_be: deny}}}}",
     )
     assert [result.problems for result in run_tests(policy, DATA)] == [(), (), ()]
+
+
+def test_a_slip_in_the_name_of_an_argument_is_no_test_of_a_denial():
+    with pytest.raises(
+        DocumentError, match=r"has no argument `clutser`; did you mean `cluster`\?; .*`rules: \[k8s.delete#contract\]`"
+    ):
+        _with_tests("{name: t, input: {tool: k8s.delete, args.clutser: prod-1}, expect: {outcome: deny}}")
+
+
+def test_a_test_that_breaks_the_contract_unawares_is_told_where():
+    (result,) = run_tests(_with_tests("{name: t, input: {tool: k8s.delete, args.cluster: 7}, expect: {outcome: allow}}"), DATA)
+    assert result.problems == ("expected outcome allow, found deny by k8s.delete#contract at `args.cluster`",)
 
 
 DELETE = "id: ops.delete.prod, effect: deny, tools: [k8s.delete], when: {args.cluster: {starts_with: prod-}}"

@@ -29,13 +29,14 @@ def cases(node: Node, tools: dict[str, ToolLine], rules: tuple[Rule, ...], shape
         name = fields["name"].text()
         if name in found:
             raise fields["name"].fail(f"test `{name}` exists already at {found[name].place}")
-        given = _given(fields["input"], tools, shape)
         expect = _expect(fields["expect"], [rule.id for rule in rules], tools)
+        given = _given(fields["input"], tools, shape, broken=any(rule.endswith(CONTRACT) for rule in expect.rules))
         found[name] = Case(name=name, given=given, expect=expect, place=item.place())
     return tuple(found.values())
 
 
-def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str]) -> dict[str, object]:
+def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str], *, broken: bool) -> dict[str, object]:
+    """The input of a case. An argument that the contract line does not know is a slip, unless the case expects a `broken` one."""
     members = node.members()
     if PAST in members:
         for item in members[PAST].items(empty=True):
@@ -48,8 +49,14 @@ def _given(node: Node, tools: dict[str, ToolLine], shape: dict[str, str]) -> dic
     for path, child in members.items():
         if path == PAST:
             continue
-        if path.startswith("args.") and path.count(".") == 1:
-            continue  # a test may send an argument that the contract does not know
+        if broken and path.startswith("args.") and path.count(".") == 1:
+            continue
+        if tool and path.startswith("args.") and path not in known:
+            name = path.removeprefix("args.")
+            raise child.fail(
+                f"tool `{tool.name}` has no argument `{name}`{nearest(name, tool.args)}; a test of exactly that expects "
+                f"`rules: [{tool.name}{CONTRACT}]`"
+            )
         if path not in known:
             raise child.fail(f"no such path `{path}` in the input of a test; expected {choices(known)}{nearest(path, known)}")
         if path in FIXED:

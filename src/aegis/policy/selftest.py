@@ -22,7 +22,7 @@ from aegis.model.stated import NAMES as STATED
 from aegis.policy.decide import decide
 from aegis.policy.duration import seconds
 from aegis.policy.guard import RulesGuard
-from aegis.policy.ir import Case, Comparator, Kind, Policy, ToolLine
+from aegis.policy.ir import CONTRACT, Case, Comparator, Kind, Policy, ToolLine
 from aegis.policy.memory import Memory
 from aegis.policy.operands import WEEKDAYS
 from aegis.policy.past import PHASES
@@ -180,10 +180,18 @@ def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in data.items()}
 
 
+def _broken(decision: Decision) -> str:
+    """Which arguments broke the contract line: a test that did not mean to break it has a slip there."""
+    fields = [each.field for each in decision.reasons if each.field and each.rule.endswith(CONTRACT)]
+    return f" at {', '.join(f'`{field}`' for field in fields)}" if fields else ""
+
+
 def _problems(case: Case, decision: Decision) -> list[str]:
     expect, found = case.expect, []
     if expect.outcome is not None and decision.outcome is not expect.outcome:
-        found.append(f"expected outcome {expect.outcome}, found {decision.outcome} by {', '.join(decision.rules)}")
+        found.append(
+            f"expected outcome {expect.outcome}, found {decision.outcome} by {', '.join(decision.rules)}{_broken(decision)}"
+        )
     if expect.would_be is not None and (decision.would_be or decision.outcome) is not expect.would_be:
         found.append(f"expected would_be {expect.would_be}, found {decision.would_be or decision.outcome}")
     fired = {*decision.matched, *decision.rules}
