@@ -186,11 +186,13 @@ class Rollout:
         except Exception as error:
             await self._refuse(name, seen, "files", sha256(repr(stamp).encode())[7:23], error)
             return
-        seen.refused.pop("files", None)
+        mended = seen.refused.pop("files", None)
         served = self._tenant(name).enforced
         if served is None or (served.ref, served.data) != (found.ref, found.data):
             self._serve(made)
             log.info("policy files changed: %s", found.ref.digest, extra={"tenant": name})
+        elif mended:
+            log.info("policy files are mended, and say what serves: %s", found.ref.digest, extra={"tenant": name})
 
     def _serve(self, made: Tenant) -> None:
         self._snapshot.swap({**{tenant.name: tenant for tenant in self._snapshot}, made.name: made})
