@@ -63,3 +63,22 @@ def test_a_run_keeps_its_labels_when_no_tool_of_the_set_gives_them_any_more(rule
     w.start()
     assert w.call("pay.ask", {"amount": 1}, "a", token).json()["rule"] == "h.label"
     assert w.call("pay.ask", {"amount": 1}, "b", w.token(txn="run-2")).status_code == 200
+
+
+AFTER_PAID = """
+    - {id: h.first, effect: deny, tools: [pay.ask], when: {not: {history: {formerly: {event: {tool: pay.honours}, same: [run.id], within: 1h}}}}}
+    - {id: h.count, effect: deny, tools: [pay.neither], when: {history: {count_within: {event: {tool: pay.neither}, same: [agent.id], within: 1h, gt: 1}}}}
+"""
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_what_a_caller_reports_of_its_own_call_opens_nothing_and_gives_nothing_back(ruled, done):
+    w = ruled(AFTER_PAID)
+    token = w.token(txn="run-1")
+    for tool, amount in (("pay.honours", 5), ("pay.neither", 100)):
+        asked = {"tool": tool, "arguments": {"amount": amount}}
+        decided = w.post("/v1/decide", asked, token, idempotency_key=tool).json()
+        told = w.post(f"/v1/decide/{decided['request_id']}/outcome", {"done": done}, token)
+        assert told.status_code in (200, 204), told.text
+    assert w.call("pay.ask", {"amount": 1}, "a", token).json()["rule"] == "h.first"
+    assert w.call("pay.neither", {"amount": 1}, "b", token).json()["rule"] == "h.count"

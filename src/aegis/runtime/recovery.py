@@ -108,7 +108,11 @@ class Recovery:
     async def resolve(
         self, tenant: str, request_id: str, *, done: bool, by: str, reason: str, statement: str = "", result: tuple[Any, ...] = ()
     ) -> CallState | None:
-        """What a person (or the caller that enforced by itself) found out; `None` when the call does not wait for that."""
+        """What a person (or the caller that enforced by itself) found out; `None` when the call does not wait for that.
+
+        A caller's own word settles the call, but history keeps the call as unknown: it must not open what only a success opens, nor
+        give back a share of a limit.
+        """
         ref = ("call", request_id)
         row = (await self._store.rows(tenant, [ref])).get(ref)
         if row is None:
@@ -118,7 +122,7 @@ class Recovery:
         gone = call.state is CallState.EXECUTING and not await self.carried(call)
         if state not in LEGAL.get(call.state, frozenset()) or (call.state is CallState.EXECUTING and not gone):
             return None
-        phase = Phase.SUCCEEDED if done else Phase.FAILED
+        phase = Phase.UNKNOWN if by == call.agent_id else Phase.SUCCEEDED if done else Phase.FAILED
         return await self._write(tenant, call, row.version, state, phase, reason, by=by, statement=statement, result=result)
 
     async def _told(self, tenant: Tenant, contract: Contract, call: Call) -> Reading | None:
