@@ -103,3 +103,13 @@ def test_the_conditions_that_the_page_shows_load():
 
 def test_words_for_people_name_what_is_read():
     assert "sum_within(payments.transfer args.amount_minor, same agent.id, 24h)" in {term.text for term in SET.terms.values()}
+
+
+def test_readings_that_hand_written_rego_may_compare_are_held_exactly():
+    text = TEXT.replace("  rules:\n", "  rego: [{file: x.rego, tools: [payments.transfer]}]\n  rules:\n", 1)
+    policy = load(text, source="rego.yaml", files={"x.rego": "package aegis_acme.custom.x\n"})
+    memory = Memory([(policy, {"limits": {"daily_minor": 10}})], b"k")
+    proposal, facts = call(policy, {"tool": "payments.transfer", "args.amount_minor": 7})
+    readings = memory.readings(proposal, facts.now)
+    expects = memory.expects("payments.transfer", readings, dict.fromkeys(readings, 3))
+    assert {(each.reading, each.bound) for each in expects if each.op == "eq"} == {(reading, 3) for reading in readings.values()}

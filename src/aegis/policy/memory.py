@@ -44,10 +44,12 @@ class Memory:
         self._compared: dict[str, list[_Compared]] = {}
         self._lines: dict[str, list[ToolLine]] = {}
         self._denied: set[str] = set()
+        self._rego: set[str] = set()
         self._labelled = False
         named: set[str] = set()
         for policy, data in sets:
             self._labelled |= _reads_labels(policy)
+            self._rego |= {tool for module in policy.rego for tool in module.tools}
             for name, line in policy.tools.items():
                 self._lines.setdefault(name, []).append(line)
                 self._compared.setdefault(name, []).extend(_compared(policy, data, name))
@@ -87,13 +89,20 @@ class Memory:
     def expects(
         self, tool: str, readings: Mapping[str, Reading | None], values: Mapping[str, int | bool | None]
     ) -> tuple[Expect, ...]:
-        """The demands that hold a decision on `values`: every comparison comes out in the commit as it did now."""
+        """The demands that hold a decision on `values`: every comparison comes out in the commit as it did now.
+
+        Where hand-written Rego decides, the readings themselves must be what they were.
+        """
         found: dict[Expect, None] = {}
         for each in self._compared.get(tool, ()):
             reading, value = readings.get(each.term.id), values.get(each.term.id)
             if reading is not None and value is not None and each.bound is not None:
                 truth = compare(value, each.op, each.bound)
                 found[Expect(reading=reading, op=each.op, bound=each.bound, truth=truth is True)] = None
+        for name, value in values.items() if tool in self._rego else ():
+            reading = readings.get(name)
+            if reading is not None and value is not None:  # what hand-written Rego compares it with cannot be seen
+                found[Expect(reading=reading, op="eq", bound=int(value), truth=True)] = None
         return tuple(found)
 
     def entry(self, proposal: Proposal, entry_id: str, now: datetime, phase: Phase) -> Entry:
