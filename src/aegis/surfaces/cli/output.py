@@ -69,10 +69,11 @@ def wrapped(text: str, indent: int = 4) -> None:
         click.echo(" " * indent + row)
 
 
-def word(value: str) -> str:
-    """A state or outcome in its colour (none when the output is not a terminal)."""
+def word(value: str, width: int = 0) -> str:
+    """A state or outcome in its colour (none when the output is not a terminal), at least `width` wide as it is seen."""
     style = _STYLES.get(value, "").replace("bold ", "")
-    return click.style(value, fg=style or None) if style not in ("dim", "") else value
+    shown = value.ljust(width)
+    return click.style(shown, fg=style or None) if style not in ("dim", "") else shown
 
 
 def limit(value: Any) -> str:

@@ -17,14 +17,18 @@ def one_line(body: Mapping[str, Any]) -> str:
         "override_used": "approval used",
         "refusal": body.get("reason", ""),
         "false_positive": f"by {body.get('by', '')}",
+        "policy_pushed": f"version {body.get('number', '')} by {body.get('author', '')}",
+        "policy_activated": f"{body.get('mode', '')} by {body.get('by', '')}",
+        "policy_refused": body.get("what", ""),
         "repeat": f"repeat of {body.get('of', '')}: {body.get('result', '')}",
     }.get(body["type"], "")
     tool = body.get("tool", {}).get("name", "") if isinstance(body.get("tool"), Mapping) else ""
     rules = ", ".join(body.get("rules", ())) or (body.get("rule", "") if body["type"] == "false_positive" else "")
-    reason = body.get("reason", "") if body["type"] == "outcome" else ""
+    reason = body.get("reason", "") if body["type"] in ("outcome", "policy_refused") else ""
+    tool = body["on_tenant"] if body["type"] in ("policy_activated", "policy_refused") else tool
     tail = " ".join(part for part in (tool, rules and f"[{rules}]", reason and f"({reason})") if part)
     head = (
-        f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<13} {output.word(what):<16} {body.get('agent_id', ''):<18} {tail}"
+        f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<13} {output.word(what, 16)} {body.get('agent_id', ''):<18} {tail}"
     )
     return f"{head}  {click.style(body.get('request_id', ''), dim=True)}"
 

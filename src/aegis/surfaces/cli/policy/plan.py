@@ -22,7 +22,16 @@ def check_plan(ctx: click.Context, plan: Path, file: Path | None, tenant: str | 
 
     allow, approval_needed and deny hold whatever the unknown values turn out to be; depends names what it depends on. The chain,
     scopes, the full schema and halts are looked at when a step is taken. Exit code 1 when some step could never be allowed.
-    """
+
+    \b
+    apiVersion: aegis.plan/v1
+    kind: Plan
+    context: {agent.id: agent:payer, agent.roles: [treasury]}
+    steps:
+      - {id: look, tool: crm.read, args: {customer_id: c-1}}
+      - {id: pay, tool: payments.transfer,
+         args: {amount_minor: {unknown: true}, iban: {from: look}}}
+    """  # noqa: D301 - click reads the \b
     from aegis.adapters.catalogue import read as read_file
 
     opened = open_set(ctx, file, tenant)
@@ -38,10 +47,10 @@ def check_plan(ctx: click.Context, plan: Path, file: Path | None, tenant: str | 
 
 
 def _print(verdict: StepVerdict) -> None:
-    click.echo(f"{output.word(verdict.outcome):<16}{verdict.step}  {verdict.tool}")
+    click.echo(f"{output.word(verdict.outcome, 16)}{verdict.step}  {verdict.tool}")
     for why in verdict.why:
         where = f" at `{why.field}`" if why.field else ""
-        against = f" against {why.limit}" if why.field and why.limit is not None else ""
+        against = f" against {output.limit(why.limit)}" if why.field and why.limit is not None else ""
         output.wrapped(f"{why.rule}{where}{against}" + (f": {why.text}" if why.text else ""))
     if verdict.on:
         output.wrapped(f"depends on {', '.join(verdict.on)}")

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from aegis.app import App
 from aegis.errors import ConfigError
+from aegis.model.node import choices, nearest
 from aegis.policy.ir import Policy
 from aegis.policy.shadow import Criteria, Line, Readiness, Report
 from aegis.runtime.marks import Mark, decisions, mark, marks
@@ -65,6 +66,10 @@ def shadow_report(
         return report
 
     report = context.with_app(ctx, work)
+    if rule is not None and rule not in (
+        known := {each.rule for each in report.lines()} | {each.rule for each in report.verdicts(criteria)}
+    ):
+        raise ConfigError(f"no rule `{rule}` is or was in shadow; expected {choices(known)}{nearest(rule, known)}")
     lines = [line for line in report.lines() if rule in (None, line.rule)]
     verdicts = [verdict for verdict in report.verdicts(criteria) if rule in (None, verdict.rule)]
     bad = require_ready and not all(verdict.ready for verdict in verdicts)
@@ -114,7 +119,7 @@ def _print(lines: list[Line], verdicts: list[Readiness]) -> None:
         if line.first and line.last:
             output.wrapped(f"fired {line.fired} times, first {line.first:%Y-%m-%d %H:%M}, last {line.last:%Y-%m-%d %H:%M}")
         if line.false_positives:
-            output.wrapped(f"marked as wrong: {line.false_positives}")
+            output.wrapped(f"marked as a false positive: {line.false_positives}")
         for example in line.examples:
             click.echo(f"    e.g. {example}")
     if not verdicts:

@@ -31,18 +31,20 @@ def push(ctx: click.Context, bundle: Path | None, person: str, message: str, ten
     async def work(app: App) -> Any:
         statement = context.signed_by(app, name, person)
         packed, found = _bundle(app, name, bundle)
-        return await shipping.push(
+        made = await shipping.push(
             app.rollout, found, packed, author=person, message=message, key=_publisher(app, name), statement=statement
         )
+        before = (await shipping.told(app.rollout, name))["versions"]
+        return made, [each["number"] for each in before if each["sha256"] == made.sha256 and each["number"] < made.number]
 
-    release = context.with_app(ctx, work)
+    release, same = context.with_app(ctx, work)
     if context.as_json(ctx):
         output.document("release", release)
         return
-    click.echo(
-        f"version {release.number} of {name}: {release.sha256}\n"
-        f"next: aegis policy promote {release.number} --as {person} --reason ..."
-    )
+    click.echo(f"version {release.number} of {name}: {release.sha256}")
+    if same:
+        click.echo(f"the same bundle as version {max(same)}")
+    click.echo(f"next: aegis policy promote {release.number} --as {person} --reason ...")
 
 
 @click.command()

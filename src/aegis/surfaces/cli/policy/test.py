@@ -101,7 +101,7 @@ def _generated(each: Probes) -> dict[str, Any]:
 def _print(policy: Policy, own: Sequence[Result], made: Sequence[Probes]) -> None:
     for result in own:
         state = "skipped" if result.skipped else "ok" if result.passed else "failed"
-        click.echo(f"{output.word(state):<6}  {result.name}")
+        click.echo(f"{output.word(state, 6)}  {result.name}")
         if result.skipped:
             output.wrapped(f"{result.skipped}: aegis policy test --opa")
         for problem in result.problems:
