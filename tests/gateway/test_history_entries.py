@@ -82,3 +82,12 @@ def test_what_a_caller_reports_of_its_own_call_opens_nothing_and_gives_nothing_b
         assert told.status_code in (200, 204), told.text
     assert w.call("pay.ask", {"amount": 1}, "a", token).json()["rule"] == "h.first"
     assert w.call("pay.neither", {"amount": 1}, "b", token).json()["rule"] == "h.count"
+
+
+def test_a_result_that_was_withheld_is_no_success(ruled):
+    w = ruled(AFTER_PAID)
+    token = w.token(txn="run-1")
+    w.tool.mood = "lie"
+    assert w.call("pay.honours", {"amount": 1}, "a", token).json()["code"] == "result-withheld"
+    w.tool.mood = "ok"
+    assert w.call("pay.ask", {"amount": 1}, "b", token).json()["rule"] == "h.first"

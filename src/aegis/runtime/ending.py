@@ -47,8 +47,8 @@ def ending(seen: Seen, effect: str, interrupt: str) -> Ending:
         return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.DONE, phase=Phase.SUCCEEDED)
     if seen is Seen.UNFIT:
         if effect == "read":
-            return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.WITHHELD, phase=Phase.SUCCEEDED)
-        return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.WITHHELD, phase=Phase.SUCCEEDED)
+            return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.WITHHELD, phase=Phase.UNKNOWN)
+        return Ending(call=CallState.DONE, claim=ClaimState.FINAL, kind=Kind.WITHHELD, phase=Phase.UNKNOWN)
     if seen in (Seen.REFUSED, Seen.UNSENT):
         return Ending(call=CallState.REOPENED, claim=ClaimState.REOPENED, kind=Kind.FAILED, phase=Phase.FAILED)
     if effect == "read" or interrupt == "honours_key":
