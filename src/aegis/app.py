@@ -13,8 +13,6 @@ import socket
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
-
 from aegis.adapters import catalogue, directory, keyfiles, policies
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.opa import OpaEngine
@@ -31,7 +29,6 @@ from aegis.model.contract import Contract
 from aegis.model.contract_guard import ContractGuard
 from aegis.model.decision import PolicyRef
 from aegis.model.principal import Principal
-from aegis.policy.explain import explain, shown
 from aegis.policy.guards import HaltedGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
@@ -41,7 +38,6 @@ from aegis.runtime.enforce import Gate
 from aegis.runtime.judge import Engine
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.ruling import ruled
-from aegis.runtime.shipping import pin_of
 from aegis.runtime.tenant import Ruling, Snapshot, Tenant
 from aegis.runtime.vault import Vault
 from aegis.settings import Settings
@@ -295,47 +291,6 @@ def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) 
         if not keys.has("sts", tenant):
             raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
         keyfiles.load_private(settings.keys, "override", tenant, "")
-
-
-async def why(app: App, tenant: str, request_id: str) -> list[str]:
-    """What every rule of the tool had to say about a recorded call, by the version that decided; no observed value is shown.
-
-    Empty when the arguments were not kept or were erased, or when that version is not at hand: a policy file that was edited since.
-    """
-    recorded = await app.gate.recorded(tenant, request_id)
-    ruling = await _ruling(app, tenant, recorded.decision.policy) if recorded else None
-    if recorded is None or ruling is None:
-        return []
-    policy, data = ruling.policy, ruling.data
-    proposal, facts = recorded.proposal, recorded.facts
-    told = explain(
-        replace(recorded.decision, policy=policy.ref),
-        tool=proposal.tool,
-        agent_id=proposal.principal.agent_id,
-        policy=policy,
-        proposal=proposal,
-        facts=facts,
-        tenant_data=data,
-    )
-    lines = []
-    for rule in told.rules:
-        lines.append(f"{'fires' if rule.fires else 'silent':<7}{rule.effect:<16}{rule.rule}{'  (shadow)' if rule.shadow else ''}")
-        lines += [f"         {c.result:<8}{c.path} {c.operator} {shown(c.limit)}" for c in rule.comparisons]
-    return lines
-
-
-async def _ruling(app: App, tenant: str, decided_by: PolicyRef) -> Ruling | None:
-    """The set that a decision names: one that serves now, or a version of the registry."""
-    await app.rollout.refresh()
-    serving = app.gate.tenant(tenant)
-    found = next((each for each in (serving.enforced, serving.shadow) if each and each.ref == decided_by), None)
-    if found is not None or not decided_by.version.isdigit():
-        return found
-    try:
-        found = await app.rollout.candidates.version(tenant, await pin_of(app.rollout, tenant, int(decided_by.version)))
-    except AegisError:
-        return None
-    return found if found.ref == decided_by else None
 
 
 def policy_tests(settings: Settings, tenant: str) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ import click
 import msgspec
 
 from aegis.app import App
-from aegis.app import why as app_why
 from aegis.errors import ConfigError
 from aegis.policy.ir import SHADOW_REVISION
 from aegis.surfaces.cli import context, output
@@ -22,13 +21,15 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
     """Tell in a sentence, then in detail, why REQUEST_ID was decided as it was."""
     name = context.the_tenant(ctx, tenant)
 
+    from aegis.runtime.why import why
+
     async def work(app: App) -> dict[str, Any] | None:
         store = app.gate.store
         events = [msgspec.json.decode(event.body) for event in await store.events(name, request_id=request_id)]
         if not events:
             return None
-        why = await app_why(app, name, request_id)
-        return {"request_id": request_id, "sentence": sentence(events), "events": events, "rules": why}
+        rules = await why(app.gate, app.rollout, name, request_id)
+        return {"request_id": request_id, "sentence": sentence(events), "events": events, "rules": rules}
 
     story = context.with_app(ctx, work)
     if story is None:
