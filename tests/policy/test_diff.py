@@ -29,6 +29,17 @@ def test_a_raised_limit_is_told_with_the_calls_between():
     assert all((str(flip.before), str(flip.after), flip.loosens) == ("deny", "allow", True) for flip in found.flips)
 
 
+def test_a_rule_that_demands_the_past_does_not_hide_a_raised_limit():
+    look = {"event": {"tool": "look"}, "same": ["agent.id"], "within": "1h"}
+    looked = {"id": "looked", "effect": "deny", "tools": ["t"], "when": {"not": {"history": {"formerly": look}}}}
+    mine = ALLOW | {"when": {"agent.roles": {"contains": "payer"}}}
+    raised = CAP | {"when": {"args.n": {"gt": 7}}}
+    spec = {"tools": {"t": {"args": {"n": "integer"}}, "look": {"args": {}, "history": []}}}
+    old, new = (loaded(HEAD | {"spec": spec | {"rules": [mine, looked, cap]}}) for cap in (CAP, raised))
+    assert {flip.given["args.n"] for flip in diff(old, new).flips if flip.loosens} == {6, 7}
+    assert diff(new, old).loosened == 0
+
+
 def test_a_new_rule_tightens():
     found = compared([ALLOW], [ALLOW, CAP])
     assert [(change.change, change.name) for change in found.changes] == [("added", "cap")]

@@ -1,8 +1,9 @@
 """What differs between two versions of a set: in the text of its rules, and in what it decides.
 
 The calls that are compared are the tests of both sets and the generated hits and near misses of the rules of both: at every edge of
-the old set and of the new one. Each call is decided by both with the same data of the tenant. A difference *loosens* when less
-stands in the way of the call than before.
+the old set and of the new one. Each generated call is tried twice, as it is and where nothing else stands in its way, so that one
+rule that stops everything does not hide what the others lost. Each call is decided by both with the same data of the tenant. A
+difference *loosens* when less stands in the way of the call than before.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from aegis.policy.analysis.truth import Atom, atoms
 from aegis.policy.ir import Leaf, Policy, Rule, ToolLine
 from aegis.policy.native import limit
 from aegis.policy.nearmiss import probes
+from aegis.policy.permitted import circumstances, laid_under
 from aegis.policy.simulate import loosens
 from aegis.policy.trial import Trial
 
@@ -56,8 +58,8 @@ class Difference(Struct, frozen=True, kw_only=True):
 def diff(old: Policy, new: Policy, tenant_data: Mapping[str, Any] | None = None) -> Difference:
     """What `new` changes."""
     data = tenant_data or {}
-    calls = _calls(old, data, "old") | _calls(new, data, "new")
     trials = Trial(old, data), Trial(new, data)
+    calls = _calls(old, data, "old", trials[0]) | _calls(new, data, "new", trials[1])
     found = [_flip(*trials, old if given["tool"] in old.tools else new, given, source) for source, given in calls.values()]
     flips = [flip for flip in found if flip is not None]
     return Difference(
@@ -67,7 +69,7 @@ def diff(old: Policy, new: Policy, tenant_data: Mapping[str, Any] | None = None)
     )
 
 
-def _calls(policy: Policy, data: Mapping[str, Any], age: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+def _calls(policy: Policy, data: Mapping[str, Any], age: str, trial: Trial) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """The calls of one set, by what they are: equal ones count once."""
     written = [(f"test `{case.name}` of the {age} set", case.given) for case in policy.tests]
     made = [
@@ -75,6 +77,12 @@ def _calls(policy: Policy, data: Mapping[str, Any], age: str) -> dict[str, tuple
         for each in probes(policy, data)
         for call in (*each.hits, *each.misses)
         if call.writable  # a bare reading of history has no name that another set would know
+    ]
+    below = circumstances(policy, trial, [given for _, given in (*made, *written)])
+    made += [
+        (f"{source}, otherwise permitted", laid_under(below[given["tool"]], given))
+        for source, given in made
+        if given["tool"] in below
     ]
     return {repr(sorted(given.items(), key=lambda item: item[0])): (source, given) for source, given in [*written, *made]}
 
