@@ -37,7 +37,7 @@ def open_set(ctx: click.Context, file: Path | None, tenant: str | None) -> Opene
     text = catalogue.read(file)
     home = file.parent
     # Contracts are read when the set names some; without data beside it, what refers to data is unknown.
-    known = catalogue.load(home / policies.TOOLS, home.name).by_digest if "contract:" in text else {}
+    known = catalogue.load(home / policies.TOOLS, home.resolve().name).by_digest if "contract:" in text else {}
     if (home / policies.DATA).is_file():
         policy, sources = policies.load_file(file, known)
         return Opened(policy=policy, tenant_data=sources.tenant_data, path=file)
