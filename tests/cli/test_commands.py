@@ -121,6 +121,29 @@ def test_check_names_file_line_and_near_word(home, tmp_path):
         path.write_text(good)
 
 
+def test_check_warns_of_an_approver_whom_nobody_is_and_of_a_member_that_no_result_has(home):
+    path = home / "tenants/acme/policy.yaml"
+    good = path.read_text()
+    mask = "- {id: slip, effect: sanitize, stage: response, tools: [notes.add], redact: [{path: /result/idd, with: mask}]}\n"
+    try:
+        path.write_text(
+            good.replace("role:editor", "role:edtior").replace("    - id: notes.write", f"    {mask}    - id: notes.write", 1)
+        )
+        told = aegis(home, "--json", "check")
+        text = " ".join(row["text"] for row in json.loads(told.stdout)["results"])
+        assert "asks `role:edtior`, whom the directory does not have; did you mean `role:editor`?" in text
+        assert "`/result/idd` is nothing that the output of `notes.add`" in text
+        assert "did you mean `id`?" in text
+    finally:
+        path.write_text(good)
+
+
+def test_a_tenant_that_is_not_there_is_refused(home):
+    told = aegis(home, "approvals", "list", "--tenant", "amce")
+    assert told.returncode == 2
+    assert "no tenant `amce`; there are: acme; did you mean `acme`?" in told.stderr
+
+
 def test_a_wrong_setting_names_file_key_and_reason(home):
     told = aegis(home, "check", env={"AEGIS_GATEWAY_PORT": "ninety"})
     assert (told.returncode, "AEGIS_GATEWAY_PORT" in told.stderr, "integer" in told.stderr) == (2, True, True)

@@ -6,6 +6,7 @@ from aegis.app import App
 from aegis.errors import AegisError
 from aegis.runtime.rollout import Source, Status
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.loose_ends import loose_ends
 from aegis.surfaces.cli.main import DONE, FAILED
 
 _MISSING = "tenants/{}/policy.yaml: not found, and the registry holds no version; without a policy nothing is allowed"
@@ -35,6 +36,8 @@ def check(ctx: click.Context) -> int:
             )
             if found.enforced is not None:
                 results += [(f"policy test {name}", state, text) for state, text in app.policy_tests(settings, name)]
+                loose = loose_ends(found.enforced.policy, found.directory, list(found.contracts.values()))
+                results += [(f"policy {name}", "ok", text) for text in loose]
         except AegisError as error:
             results.append((f"tenant {name}", "failed", str(error)))
     if not names:

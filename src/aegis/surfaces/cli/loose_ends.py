@@ -1,0 +1,58 @@
+"""What a policy set names and nothing beside it has: an approver whom nobody can be, a member that no result has.
+
+Such a set loads, because directory and contracts may change without it. But a call would wait for nobody, and a redaction with a
+slip in its path removes nothing; `aegis check` says so.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aegis.identity.directory import Directory
+from aegis.model.contract import Contract
+from aegis.model.decision import Stage
+from aegis.model.node import nearest
+from aegis.policy.ir import Policy, Rule
+from aegis.policy.pointer import tokens
+
+
+def loose_ends(policy: Policy, directory: Directory, contracts: list[Contract]) -> Iterator[str]:
+    """A sentence for each, with the place of its rule."""
+    for rule in policy.rules:
+        for text in (*_approvers(rule, directory), *_members(rule, contracts)):
+            yield f"warning: {rule.place}: {text}"
+
+
+def _approvers(rule: Rule, directory: Directory) -> Iterator[str]:
+    people = [each for each in directory.people.values() if each.enabled]
+    known = {each.id for each in people} | {f"role:{role}" for each in people for role in each.roles}
+    for wanted in sorted({each for some in rule.terms.approver_sets for each in some} - known) if rule.terms else ():
+        yield f"`{rule.id}` asks `{wanted}`, whom the directory does not have{nearest(wanted, known)}"
+
+
+def _members(rule: Rule, contracts: list[Contract]) -> Iterator[str]:
+    for redaction in rule.redactions:
+        if redaction.stage is not Stage.RESPONSE:
+            continue
+        for contract in contracts:
+            parts = tokens(redaction.path)[1:]
+            if (
+                contract.name in rule.tools
+                and contract.output_schema is not None
+                and (known := _lacking(contract.output_schema, parts))
+            ):
+                near = nearest(parts[-1], known)
+                yield f"`{redaction.path}` is nothing that the output of `{contract.name}` {contract.version} describes{near}"
+
+
+def _lacking(schema: Any, parts: tuple[str, ...]) -> list[str]:
+    """The members that a schema describes where it lacks the next one of a path; empty when it has it, or says too little."""
+    for part in parts:
+        if not isinstance(schema, Mapping):
+            return []
+        if isinstance(schema.get("properties"), Mapping) and part != "*":
+            if part not in schema["properties"]:
+                return sorted(schema["properties"])
+            schema = schema["properties"][part]
+        else:
+            schema = schema.get("items") if schema.get("type") == "array" else None
+    return []
