@@ -13,11 +13,12 @@ from tests.policy import oracle
 from aegis.adapters import catalogue, directory, policies
 from aegis.identity.directory import parse_directory
 from aegis.model.document import parse
-from aegis.policy.coverage import cover, stated_data
+from aegis.policy.coverage import cover
 from aegis.policy.fmt import fmt
 from aegis.policy.guard import RulesGuard
 from aegis.policy.lint import ERROR, WARNING, lint
 from aegis.policy.selftest import call, run_tests
+from aegis.policy.trial import stated_data
 from aegis.surfaces.cli.main import cli
 from aegis.surfaces.cli.setup import make_keys
 
