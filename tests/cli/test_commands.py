@@ -138,6 +138,19 @@ def test_check_warns_of_an_approver_whom_nobody_is_and_of_a_member_that_no_resul
         path.write_text(good)
 
 
+def test_check_warns_of_a_role_that_no_agent_has_and_of_a_version_that_no_contract_meets(home):
+    path = home / "tenants/acme/policy.yaml"
+    good = path.read_text()
+    try:
+        path.write_text(good.replace("contains: writer", "contains: wirter").replace('">=1.0.0 <2.0.0"', '">=3.0.0"', 1))
+        told = aegis(home, "--json", "check")
+        text = " ".join(row["text"] for row in json.loads(told.stdout)["results"])
+        assert "looks for the role `wirter`, which no agent of the directory has; did you mean `writer`?" in text
+        assert "every call of `notes.add` is denied: no registered version is >=3.0.0, found 1.0.0" in text
+    finally:
+        path.write_text(good)
+
+
 def test_a_tenant_that_is_not_there_is_refused(home):
     told = aegis(home, "approvals", "list", "--tenant", "amce")
     assert told.returncode == 2

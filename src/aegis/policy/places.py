@@ -73,7 +73,8 @@ def resolve(text: str, scope: Scope, node: Node) -> Path:
         return Path(text, parts, FIXED[text])
     if parts[0] not in ("args", "parsed"):
         known = [*FIXED, *(f"args.{name}" for tool in scope.tools for name in tool.args)]
-        raise node.fail(f"no such path `{text}` in the input; expected one of {', '.join(FIXED)}, args.*{nearest(text, known)}")
+        near = nearest(text, known)
+        raise node.fail(f"no such path `{text}` in the input" + (near or f"; expected one of {', '.join(FIXED)}, args.*"))
     if not scope.tools:
         raise node.fail(f'`{text}`: a rule for "*" may not read arguments; name the tools')
     if len(parts) < 2:

@@ -1,7 +1,7 @@
-"""What a policy set names and nothing beside it has: an approver whom nobody can be, a member that no result has.
+"""What a policy set names and nothing beside it has: approvers, roles, versions of tools, members of results.
 
-Such a set loads, because directory and contracts may change without it. But a call would wait for nobody, and a redaction with a
-slip in its path removes nothing; `aegis check` says so.
+Such a set loads, because directory and contracts may change without it. But a call would wait for nobody, a rule about a role that
+no agent has never holds, and a redaction with a slip in its path removes nothing; `aegis check` says so.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,15 +11,36 @@ from aegis.identity.directory import Directory
 from aegis.model.contract import Contract
 from aegis.model.decision import Stage
 from aegis.model.node import nearest
-from aegis.policy.ir import Policy, Rule
+from aegis.policy.conditions import leaves
+from aegis.policy.ir import Leaf, Literal, Op, Policy, Rule, ToolLine
 from aegis.policy.pointer import tokens
+from aegis.policy.versions import parse_version, within
 
 
 def loose_ends(policy: Policy, directory: Directory, contracts: list[Contract]) -> Iterator[str]:
     """A sentence for each, with the place of its rule."""
     for rule in policy.rules:
-        for text in (*_approvers(rule, directory), *_members(rule, contracts)):
+        for text in (*_approvers(rule, directory), *_roles(rule, directory), *_members(rule, contracts)):
             yield f"warning: {rule.place}: {text}"
+    for line in policy.tools.values():
+        versions = [contract.version for contract in contracts if contract.name == line.name]
+        if line.version and versions and not any(_meets(version, line) for version in versions):
+            found = ", ".join(versions)
+            yield f"warning: every call of `{line.name}` is denied: no registered version is {line.version_text}, found {found}"
+
+
+def _meets(version: str, line: ToolLine) -> bool:
+    found = parse_version(version)
+    return found is not None and within(found, line.version)
+
+
+def _roles(rule: Rule, directory: Directory) -> Iterator[str]:
+    """Roles that the rule compares with and no agent has."""
+    known = {role for agent in directory.agents.values() for role in agent.roles}
+    compared = [leaf for leaf in leaves(rule.when) if isinstance(leaf, Leaf) and leaf.path.text == "agent.roles"]
+    named = {o.value for leaf in compared if leaf.op is Op.CONTAINS for o in leaf.operands if isinstance(o, Literal)}
+    for role in sorted(str(name) for name in named - known):
+        yield f"`{rule.id}` looks for the role `{role}`, which no agent of the directory has{nearest(role, known)}"
 
 
 def _approvers(rule: Rule, directory: Directory) -> Iterator[str]:

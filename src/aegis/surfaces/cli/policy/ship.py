@@ -135,6 +135,7 @@ def show(ctx: click.Context, number: int, tenant: str | None) -> None:
             ("set", release.name),
             ("sha256", release.sha256),
             ("revision", release.revision),
+            ("OPA answers", release.policy),
             ("author", release.author),
             ("pushed", release.time.strftime("%Y-%m-%d %H:%M:%SZ")),
             ("message", release.message),
