@@ -12,7 +12,15 @@ NOW = datetime(2026, 1, 7, 11, 0, tzinfo=UTC)
 
 def made(stated):
     return build_access(
-        tenant="acme", agent_id="agent:a", subject="user:n", roles=(), scopes=(), audience="gw", now=NOW, token_id="t", stated=stated
+        tenant="acme",
+        agent_id="agent:a",
+        subject="user:n",
+        roles=(),
+        scopes=(),
+        audience="gw",
+        now=NOW,
+        token_id="t",
+        stated=stated,
     ).claims
 
 
