@@ -126,6 +126,8 @@ spec:
 
 
 class _QuietServer(ThreadingHTTPServer):
+    request_queue_size = 128  # of five, the default, a race of sixteen callers loses some before they are heard
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A caller that was killed resets its connections: nothing to tell."""
 

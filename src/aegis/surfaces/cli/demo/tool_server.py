@@ -134,12 +134,18 @@ def handler(kind: str, ledger: Ledger, credential: str) -> type[BaseHTTPRequestH
     return Tool
 
 
+class Server(ThreadingHTTPServer):
+    """A server that a burst of callers finds open."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+
 def main() -> None:
     """Serve one kind of tool on a free port."""
     kind, directory = sys.argv[1], Path(sys.argv[2])
     ledger = Ledger(directory, kind)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(kind, ledger, os.environ["TOOL_CREDENTIAL"]))
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), handler(kind, ledger, os.environ["TOOL_CREDENTIAL"]))
     print(server.server_address[1], flush=True)  # noqa: T201 - the port, for who started us
     server.serve_forever()
 
