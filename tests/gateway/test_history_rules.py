@@ -162,12 +162,11 @@ def test_numbers_that_the_issuer_signed_are_read_and_recorded(h):
     assert list(event["facts"]["history"].values()) == [2]
 
 
-def test_what_is_remembered_holds_no_text_of_the_caller(h):
+def test_what_is_remembered_holds_no_text_of_the_caller(on_sqlite):
+    h = remembering(on_sqlite)  # it looks into the file; the columns are the same on PostgreSQL
     h.call("records.read", {"id": "patient-4711"})
     import sqlite3
 
-    if not h.settings.sqlite_path:
-        pytest.skip("looks into the file of SQLite; the columns are the same on PostgreSQL")
     with sqlite3.connect(h.settings.sqlite_path) as db:
         rows = db.execute("SELECT * FROM history").fetchall()
     assert rows

@@ -43,7 +43,7 @@ def load(directory: Path, tenant: str) -> Catalogue:
     newest: dict[str, Contract] = {}
     for stated in found.values():
         kept = newest.get(stated.name)
-        if kept is None or _order(stated.version) > _order(kept.version):
+        if kept is None or stated.numbers > kept.numbers:
             newest[stated.name] = stated
     return Catalogue(
         newest=MappingProxyType(newest), by_digest=MappingProxyType({stated.digest: stated for stated in found.values()})
@@ -52,7 +52,7 @@ def load(directory: Path, tenant: str) -> Catalogue:
 
 def _check_evolution(contracts: Iterable[Contract]) -> None:
     """Each version of a tool says by its number how it differs from the one before."""
-    for older, newer in pairwise(sorted(contracts, key=lambda each: (each.name, _order(each.version)))):
+    for older, newer in pairwise(sorted(contracts, key=lambda each: (each.name, each.numbers))):
         if older.name == newer.name and (wrong := complaint(older, newer)):
             raise ConfigError(f"{newer.source}: {wrong}; `aegis contract check {older.source} {newer.source}` lists the changes")
 
@@ -63,7 +63,3 @@ def read(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {type(error).__name__}") from None
-
-
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))

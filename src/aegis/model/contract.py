@@ -56,6 +56,12 @@ class Contract(Struct, frozen=True, kw_only=True):
     source: str = ""
 
     @property
+    def numbers(self) -> tuple[int, int, int]:
+        """The version as numbers, which order."""
+        major, minor, patch = map(int, self.version.split("."))
+        return major, minor, patch
+
+    @property
     def input_schema(self) -> Any:
         """The input schema as its owner wrote it, closed."""
         return self.input.source

@@ -56,7 +56,7 @@ def changes(old: Contract, new: Contract) -> tuple[Change, ...]:
 
 def complaint(old: Contract, new: Contract) -> str:
     """What is wrong with the version of `new`, which comes after `old`; empty when it says what has changed."""
-    before, after = _numbers(old), _numbers(new)
+    before, after = old.numbers, new.numbers
     if after <= before:
         return f"version {new.version} does not come after {old.version}"
     found = changes(old, new)
@@ -202,7 +202,3 @@ def _text(value: Any) -> str:
 
 def _or_any(schema: Any) -> Any:
     return True if schema is None else schema
-
-
-def _numbers(contract: Contract) -> tuple[int, ...]:
-    return tuple(map(int, contract.version.split(".")))

@@ -41,7 +41,7 @@ def drawn(node: Node, tool: str, contracts: Mapping[str, Contract]) -> Drawn:
     name, at, major = text.partition("@")
     if not at or not major.isdigit() or name != tool:
         raise node.fail(f"expected `{tool}@MAJOR` such as `{tool}@1`, found `{text}`")
-    known = {f"{each.name}@{_numbers(each)[0]}": each for each in sorted(contracts.values(), key=_numbers)}
+    known = {f"{each.name}@{each.numbers[0]}": each for each in sorted(contracts.values(), key=lambda each: each.numbers)}
     found = known.get(text)
     if found is None:
         raise node.fail(f"no contract `{text}` is registered for this tenant{nearest(text, known)}")
@@ -64,7 +64,3 @@ def _argument(node: Node, name: str, schema: Any, *, required: bool) -> Argument
     if kind is Kind.STRING:
         kind = _FORMATS.get(schema.get("format", ""), Kind.STRING)
     return Argument(kind, optional=not required or "null" in given)
-
-
-def _numbers(contract: Contract) -> tuple[int, ...]:
-    return tuple(map(int, contract.version.split(".")))

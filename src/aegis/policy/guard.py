@@ -95,9 +95,16 @@ class RulesGuard:
 
 def _ready(rule: Rule, policy: Policy, tenant_data: Mapping[str, Any]) -> _Ready:
     compiled = compile_rule(rule.when, rule.effect, policy, tenant_data)
-    allows = rule.effect is Outcome.ALLOW
-    field, limit = compiled.fixed if compiled.fixed and not allows else ("", None)
-    verdict = Verdict(
+    plain = rule.effect is Outcome.ALLOW or compiled.fixed is not None
+    edits = tuple(_inside(each) for each in rule.redactions if each.stage is Stage.REQUEST)
+    return _Ready(compiled, spoken_by(rule, policy, compiled), plain, edits)
+
+
+def spoken_by(rule: Rule, policy: Policy, compiled: Compiled) -> Verdict:
+    """What the rule says when it fires; field and limit are named where only one comparison can have made it."""
+    fixed = None if rule.effect is Outcome.ALLOW else compiled.fixed
+    field, limit = fixed or ("", None)
+    return Verdict(
         guard=NAME,
         effect=rule.effect,
         rule=rule.id,
@@ -108,8 +115,6 @@ def _ready(rule: Rule, policy: Policy, tenant_data: Mapping[str, Any]) -> _Ready
         terms=rule.terms,
         live=not (rule.shadow or policy.shadow),
     )
-    edits = tuple(_inside(each) for each in rule.redactions if each.stage is Stage.REQUEST)
-    return _Ready(compiled, verdict, allows or compiled.fixed is not None, edits)
 
 
 def _inside(redaction: Redaction) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from aegis.model.facts import Facts
 from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
 from aegis.policy.decide import decide
-from aegis.policy.guard import NAME
-from aegis.policy.ir import CONTRACT, SHADOW_SET, Policy, Rule
+from aegis.policy.guard import NAME, spoken_by
+from aegis.policy.ir import CONTRACT, SHADOW_SET, Policy
 from aegis.policy.native import compile_rule
 from aegis.policy.pointer import NotAPointer, tokens
 from aegis.policy.rego.custom import name_of
@@ -84,7 +84,8 @@ class Reader:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._rules = {rule.id: _verdict(rule, policy) for rule in policy.rules}
+        compiled = {rule.id: compile_rule(rule.when, rule.effect, policy, {}) for rule in policy.rules}
+        self._rules = {rule.id: spoken_by(rule, policy, compiled[rule.id]) for rule in policy.rules}
         self._names = _names(policy)
 
     def verdicts(self, answer: Any) -> tuple[Verdict, ...]:
@@ -151,23 +152,6 @@ def _consistent(answer: dict[str, Any], verdicts: tuple[Verdict, ...]) -> bool:
     """Whether these verdicts, judged here, come out as the engine says. An approval is looked at later, by the host alone."""
     judged = plain(decide(_NOBODY, Facts(), [_Says(verdicts)]))
     return all(answer[key] == value for key, value in judged.items())
-
-
-def _verdict(rule: Rule, policy: Policy) -> Verdict:
-    """What native evaluation would say; the comparison that made it fire is named where it can only be one."""
-    fixed = None if rule.effect is Outcome.ALLOW else compile_rule(rule.when, rule.effect, policy, {}).fixed
-    field, limit = fixed or ("", None)
-    return Verdict(
-        guard=NAME,
-        effect=rule.effect,
-        rule=rule.id,
-        reason=rule.reason,
-        field=field,
-        limit=limit,
-        redactions=rule.redactions,
-        terms=rule.terms,
-        live=not (rule.shadow or policy.shadow),
-    )
 
 
 def _names(policy: Policy) -> tuple[str, ...]:

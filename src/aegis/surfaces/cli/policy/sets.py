@@ -8,10 +8,9 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from aegis.policy.duration import UNITS
 from aegis.policy.ir import Policy
 from aegis.surfaces.cli import context
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -55,9 +54,9 @@ def since_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _time(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     number, unit = value[:-1], value[-1:]
-    if unit not in _UNITS or not (number.isascii() and number.isdigit()) or len(number) > 6:
+    if unit not in UNITS or not (number.isascii() and number.isdigit()) or len(number) > 6:
         raise click.BadParameter("expected a whole number and a unit (s, m, h, d), such as 14d", ctx, param)
-    return timedelta(seconds=int(number) * _UNITS[unit])
+    return timedelta(seconds=int(number) * UNITS[unit])
 
 
 def set_argument(command: Callable[..., Any]) -> Callable[..., Any]:
