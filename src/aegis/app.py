@@ -4,10 +4,7 @@
 documents is found here, before the first request.
 """
 
-import asyncio
-import contextlib
 import gc
-import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -17,7 +14,7 @@ from aegis.adapters import catalogue, directory, keyfiles, policies
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
-from aegis.errors import AegisError, ConfigError
+from aegis.errors import ConfigError
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import Directory
 from aegis.identity.keyset import KeySet
@@ -35,6 +32,7 @@ from aegis.policy.selftest import run_tests
 from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.enforce import Gate
+from aegis.runtime.following import Follower, Followers
 from aegis.runtime.judge import Engine
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.ruling import ruled
@@ -42,7 +40,6 @@ from aegis.runtime.tenant import Ruling, Snapshot, Tenant
 from aegis.runtime.vault import Vault
 from aegis.settings import Settings
 
-log = logging.getLogger("aegis.app")
 SWEEP_SECONDS = 2.0
 FORGET_SECONDS = 3600.0
 REMEMBERED = timedelta(days=31)  # the longest window, and a day for clocks that differ
@@ -131,9 +128,16 @@ class App:
         self.verifier = verifier
         self._upstream = upstream
         self._opa = opa
-        self._followers: list[asyncio.Task[None]] = []
-        self._swept: str = "not swept yet"
-        self._unfollowed = ""
+        self.following = Followers()
+        for follower in (
+            Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
+            # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
+            Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
+            Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
+            # Old entries only take space: the next turn tries again.
+            Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
+        ):
+            self.following.add(follower)
 
     async def start(self) -> None:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
@@ -146,18 +150,14 @@ class App:
             await self._opa.start()
         await self.gate.halts.refresh()
         await self._follow_revocations()
-        followers = (self._sweep(), self._follow_halts(), self._follow_policies(), self._forget())
-        self._followers = [asyncio.create_task(follower) for follower in followers]
+        self.following.start()
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
         gc.set_threshold(100_000, 50, 100)
 
     async def stop(self) -> None:
         """Finish every call that was permitted, record it, and let go of everything."""
-        for follower in self._followers:
-            follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await follower
+        await self.following.stop()
         await self.gate.drain()
         await self._upstream.close()
         if self._opa is not None:
@@ -174,10 +174,7 @@ class App:
             why.append("store: the writer has stopped; restart the gateway, which checks the store")
         if self.gate.halts.stale:
             why.append("halts: what is halted cannot be read")
-        if self._swept:
-            why.append(f"recovery: {self._swept}")
-        if self._unfollowed:
-            why.append(f"policies: {self._unfollowed}")
+        why += self.following.troubles()
         if self._opa is not None and self.settings.policy.engine == "opa" and not await self._opa.reachable():
             why.append("policy engine: no answer from `policy.opa_url`; until then every call is denied")
         return why
@@ -203,52 +200,22 @@ class App:
         )
 
     async def _follow_halts(self) -> None:
-        while True:
-            await asyncio.sleep(halts.EVERY_SECONDS)
-            try:
-                await self._follow_revocations()
-                await self.gate.halts.refresh()  # last, so that its age speaks for both
-            except Exception:
-                log.exception("halts")  # decisions deny once the last reading is stale
+        await self._follow_revocations()
+        await self.gate.halts.refresh()  # last, so that its age speaks for both
 
     async def _follow_revocations(self) -> None:
         for revoked in await self.gate.revocations.recent():
             self.verifier.revoke(revoked.tenant, before=revoked.before, who=revoked.who)
 
-    async def _follow_policies(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await self.rollout.refresh()
-                self._unfollowed = ""
-            except Exception as error:  # what serves goes on serving; that nothing newer can be seen is told
-                self._unfollowed = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
-                log.exception("policies")
-
     async def _forget(self) -> None:
         """Remove what no window of history can reach any more."""
-        while True:
-            try:
-                await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
-            except Exception:  # old entries only take space; the next turn tries again
-                log.exception("forget")
-            await asyncio.sleep(FORGET_SECONDS)
+        await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
 
     def _some_policy(self) -> None:
         for tenant in self.gate.snapshot:
             if tenant.enforced is None and tenant.shadow is None and self.rollout.source(tenant.name) is Source.FILES:
                 path = self.settings.tenants / tenant.name / policies.FILE
                 raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
-
-    async def _sweep(self) -> None:
-        while True:
-            try:
-                await self.gate.recovery.sweep()
-                self._swept = ""
-            except Exception as error:  # whatever it is, sweeping must go on and the process says that it is not ready
-                self._swept = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
-                log.exception("sweep")
-            await asyncio.sleep(SWEEP_SECONDS)
 
 
 def instance_name(now: datetime) -> str:
