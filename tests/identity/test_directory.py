@@ -61,6 +61,15 @@ def test_what_is_left_out_grants_least_and_an_empty_list_of_children_means_nobod
     assert (found.agents["agent:planner"].trust, found.agents["agent:planner"].enabled) == (0, True)
 
 
+def test_an_agent_may_have_to_prove_its_key_and_may_have_its_instructions_pinned(tmp_path: Path) -> None:
+    write(tmp_path, GOOD.replace("trust: 3", "proof: required\n      prompt: prompts/planner.v2.md"))
+    found = directory.load_all(tmp_path)["acme"].agents
+    assert (found["agent:planner"].proof_required, found["agent:planner"].prompt) == (True, "prompts/planner.v2.md")
+    assert (found["agent:buyer"].proof_required, found["agent:buyer"].prompt) == (False, "")
+    write(tmp_path, GOOD.replace("trust: 3", "proof: optional"))
+    assert not directory.load_all(tmp_path)["acme"].agents["agent:planner"].proof_required
+
+
 # What is replaced, by what, where the complaint points to, and a word of it.
 WRONG = [
     ("aegis.directory/v1", "aegis.directory/v2", "1:1", "aegis.directory/v1"),
@@ -95,6 +104,14 @@ WRONG = [
     ("trust: 3", "trust: 3.0", "9:7", "found a number"),
     ("trust: 3", "trust: true", "9:7", "found a boolean"),
     ("trust: 3", 'trust: "3"', "9:7", "found a string"),
+    ("trust: 3", "proof: true", "9:7", "found a boolean"),
+    ("trust: 3", "proof: requierd", "9:7", "did you mean `required`"),
+    ("trust: 3", "prompt: 5", "9:7", "found an integer"),
+    ("trust: 3", "prompt: ../planner.md", "9:7", "a file in this folder"),
+    ("trust: 3", "prompt: prompts/../../planner.md", "9:7", "a file in this folder"),
+    ("trust: 3", "prompt: /etc/passwd", "9:7", "a file in this folder"),
+    ("trust: 3", "prompt: ~/planner.md", "9:7", "a file in this folder"),
+    ("trust: 3", 'prompt: "prompts\\\\planner.md"', "9:7", "a file in this folder"),
     ("owner: finance@acme.example", "owner: 5", "10:7", "expected a string, found an integer"),
     ("[agent:buyer]", "[agent:bayer]", "11:7", "`agent:bayer` is not an agent of this directory"),
     ("[agent:buyer]", "[person:alice]", "11:25", "an agent id"),

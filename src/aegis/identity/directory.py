@@ -12,6 +12,8 @@ AGENT = re.compile(r"agent:[a-z0-9][a-z0-9._-]{0,62}")
 PERSON = re.compile(r"person:[a-z0-9][a-z0-9._-]{0,62}")
 TENANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_AGENT_KEYS = ("roles", "scopes", "trust", "enabled", "owner", "may_delegate_to", "proof", "prompt")
 _SCOPE = re.compile(r"\*|[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*(?:\.\*)?")
 MAX_TRUST = 5
 
@@ -20,6 +22,8 @@ class AgentEntry(Struct, frozen=True, kw_only=True):
     """An agent: the roles and scopes that its tokens may hold at most, and how far it is trusted (0 to 5).
 
     `may_delegate_to` names the agents that it may hand tasks to: nobody when it is empty; `None`: the directory does not limit it.
+    `proof_required`: its tokens must be bound to a key whose possession every request proves (RFC 9449). `prompt` is the file with
+    the instructions that it runs under, relative to the directory's own folder and never outside of it; empty: none is pinned.
     """
 
     id: str
@@ -29,6 +33,8 @@ class AgentEntry(Struct, frozen=True, kw_only=True):
     enabled: bool = True
     owner: str = ""
     may_delegate_to: tuple[str, ...] | None = None
+    proof_required: bool = False
+    prompt: str = ""
 
 
 class PersonEntry(Struct, frozen=True, kw_only=True):
@@ -70,7 +76,7 @@ def parse_directory(document: Document) -> Directory:
 def _agent(name: str, node: Node) -> AgentEntry:
     if not AGENT.fullmatch(name):
         raise node.fail("expected an id such as `agent:planner`")
-    parts = node.fields(("roles", "scopes", "trust", "enabled", "owner", "may_delegate_to"), ("roles", "scopes"))
+    parts = node.fields(_AGENT_KEYS, ("roles", "scopes"))
     return AgentEntry(
         id=name,
         roles=_texts(parts["roles"], _ROLE, "a role such as `treasury`"),
@@ -79,6 +85,8 @@ def _agent(name: str, node: Node) -> AgentEntry:
         enabled=parts["enabled"].flag() if "enabled" in parts else True,
         owner=parts["owner"].text() if "owner" in parts else "",
         may_delegate_to=_texts(parts["may_delegate_to"], AGENT, "an agent id") if "may_delegate_to" in parts else None,
+        proof_required="proof" in parts and parts["proof"].word(("required", "optional")) == "required",
+        prompt=_match(parts["prompt"], _FILE, "a file in this folder such as `prompts/planner.md`") if "prompt" in parts else "",
     )
 
 
