@@ -4,14 +4,16 @@
 documents is found here, before the first request.
 """
 
+import asyncio
 import gc
 import os
 import socket
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from aegis.adapters import catalogue, directory, keyfiles, policies
+from aegis.adapters import catalogue, directory, keyfiles, keyring, policies
 from aegis.adapters.http_upstream import HttpUpstream, credential
+from aegis.adapters.keyring import Keyring
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
 from aegis.errors import ConfigError
@@ -118,6 +120,7 @@ class App:
         settings: Settings,
         gate: Gate,
         verifier: Verifier,
+        ring: Keyring,
         upstream: HttpUpstream,
         rollout: Rollout,
         opa: OpaEngine | None = None,
@@ -126,6 +129,7 @@ class App:
         self.gate = gate
         self.rollout = rollout
         self.verifier = verifier
+        self.keyring = ring
         self._upstream = upstream
         self._opa = opa
         self.following = Followers()
@@ -133,6 +137,7 @@ class App:
             Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
             # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
             Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
+            Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self._follow_keys),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
             # Old entries only take space: the next turn tries again.
             Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
@@ -182,7 +187,7 @@ class App:
     def override_token(self, held: Approval, who: Principal) -> str:
         """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""
         now = self.gate.clock.now()
-        key = keyfiles.load_private(self.settings.keys, "override", held.tenant, "", now=now)
+        key = self.keyring.signer("override", held.tenant, now)
         return mint(
             build_override(
                 Override(
@@ -198,6 +203,10 @@ class App:
             ),
             key,
         )
+
+    async def _follow_keys(self) -> None:
+        if await asyncio.to_thread(self.keyring.refresh):
+            self.verifier.swap(self.keyring.keys)
 
     async def _follow_halts(self) -> None:
         await self._follow_revocations()
@@ -233,15 +242,15 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     tenants = load_tenants(settings, engine)
     for tenant in tenants.values():
         desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
-    keys = keyfiles.load_public(settings.keys)
-    check_keys(settings, keys, tenants)
+    ring = Keyring(settings.keys)
+    check_keys(settings, ring.keys, tenants)
     upstream = HttpUpstream([contract for tenant in tenants.values() for contract in tenant.by_digest.values()], settings.root)
     store = await open_store(settings, clock)
     vault = Vault(store, lambda tenant: keyfiles.load_symmetric(settings.keys, "kek", tenant))
     snapshot, instance = Snapshot(tenants), instance_name(clock.now())
     gate = Gate(store=store, vault=vault, clock=clock, upstream=upstream, snapshot=snapshot, instance=instance)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
-    return App(settings, gate, Verifier(keys, audience=settings.gateway.audience), upstream, rollout, opa)
+    return App(settings, gate, Verifier(ring.keys, audience=settings.gateway.audience), ring, upstream, rollout, opa)
 
 
 def opa_engine(settings: Settings) -> OpaEngine | None:

@@ -19,7 +19,7 @@ from aegis.adapters.publickeys import Public
 from aegis.crypto import es256
 from aegis.crypto.jwk import PrivateKey, decode, encode, private_key
 from aegis.errors import ConfigError, IdentityError
-from aegis.identity.keyset import CLASSES, ES256_CLASSES, KeySet
+from aegis.identity.keyset import CLASSES, ES256_CLASSES, SETTLES, KeySet
 
 SYMMETRIC = ("kek", "hash")
 KEY_BYTES = 32
@@ -93,7 +93,7 @@ def load_public(root: Path) -> KeySet:
 
 
 def load_private(root: Path, key_class: str, tenant: str, owner: str, *, now: datetime | None = None) -> PrivateKey:
-    """The newest private key of a class that is not being phased out; with `now`, one that is in use at that time.
+    """The newest private key of a class that is not being phased out; with `now`, one that is in use and known at that time.
 
     Raises:
         ConfigError: There is none that `public.json` lists, others can read it, or the class is `bundle`.
@@ -104,6 +104,11 @@ def load_private(root: Path, key_class: str, tenant: str, owner: str, *, now: da
 def load_bundle_key(root: Path, tenant: str, *, now: datetime | None = None) -> es256.PrivateKey:
     """The newest private key that signs bundles of a tenant; as `load_private`."""
     return _private_es256(_newest(root, "bundle", tenant, "", now))
+
+
+def read_private_key(path: Path) -> PrivateKey:
+    """The Ed25519 private key in one file, whose name is its kid; as `load_private`."""
+    return _private(path)
 
 
 def read_bundle_key(path: Path) -> es256.PrivateKey:
@@ -123,7 +128,7 @@ def _newest(root: Path, key_class: str, tenant: str, owner: str, now: datetime |
     if not usable:
         why = "is in use" if listed else f"stands in {publickeys.FILE}"
         raise ConfigError(f"{home}: no key here {why}: run `aegis keys rotate {key_class} --tenant {tenant}{who}`")
-    return files[max(usable, key=_lasting).kid]
+    return files[max(usable, key=lambda entry: (_settled(entry, now), _lasting(entry))).kid]
 
 
 def load_symmetric(root: Path, key_class: str, tenant: str) -> bytes:
@@ -178,10 +183,20 @@ def _in_use(entry: Public, now: datetime) -> bool:
     return entry.not_before <= now and (entry.not_after is None or now < entry.not_after)
 
 
+def _settled(entry: Public, now: datetime | None) -> bool:
+    """Whether every process knows the key by now: one that does not would refuse what it signs."""
+    return now is None or entry.not_before + SETTLES <= now
+
+
 def _lasting(entry: Public) -> tuple[bool, float, float]:
     """Order by how long a key lasts, then by how new it is."""
     end = entry.not_after
     return end is None, end.timestamp() if end else 0.0, entry.not_before.timestamp()
+
+
+def path_of(root: Path, key_class: str, tenant: str, kid: str) -> Path:
+    """The file of a private key of a class without owners, whether it is there or not."""
+    return _home(root, key_class, tenant, "") / f"{kid}.jwk.json"
 
 
 def _home(root: Path, key_class: str, tenant: str, owner: str) -> Path:

@@ -1,7 +1,7 @@
 """Public keys by purpose: a signature by a key of another class, tenant or owner is worth nothing."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -12,6 +12,9 @@ from aegis.errors import ConfigError, IdentityError
 
 CLASSES = ("sts", "override", "human", "workload", "log", "publisher", "bundle")
 ES256_CLASSES = ("bundle",)
+SETTLES = timedelta(
+    seconds=2
+)  # every process has seen a new key by then, though `not_before` lies up to a second before its making
 
 
 class KeyEntry(Struct, frozen=True, kw_only=True):
@@ -78,6 +81,14 @@ class KeySet:
         assert isinstance(entry.key, PublicKey), "the constructor has checked the algorithm of each class"
         return entry.key
 
+    def signing(self, key_class: str, tenant: str, now: datetime) -> tuple[KeyEntry, ...]:
+        """The keys that may sign for a tenant at `now`, the best first.
+
+        That is one which every process knows by now, then the one that lasts longest, then the newest.
+        """
+        found = (entry for entry in self._by_kid.values() if (entry.key_class, entry.tenant) == (key_class, tenant))
+        return tuple(sorted((e for e in found if _in_use(e, now)), key=lambda e: _worth(e, now), reverse=True))
+
     def find(self, kid: str, key_class: str, now: datetime) -> KeyEntry:
         """The key of this id, if it is of this class and in use at `now`. Whose tenant it is, the caller compares.
 
@@ -94,6 +105,11 @@ class KeySet:
         if entry.not_after is not None and now >= entry.not_after:
             raise IdentityError("key_retired")
         return entry
+
+
+def _worth(entry: KeyEntry, now: datetime) -> tuple[bool, bool, float, float]:
+    end = entry.not_after
+    return entry.not_before + SETTLES <= now, end is None, end.timestamp() if end else 0.0, entry.not_before.timestamp()
 
 
 def _in_use(entry: KeyEntry, now: datetime) -> bool:
