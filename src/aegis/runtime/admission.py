@@ -77,7 +77,7 @@ class Admission:
         known = Known()
         for _ in range(ATTEMPTS):
             gathered = await self._facts.gather(tenant, proposal, known)
-            decision = _decide(tenant, proposal, contract, gathered.facts)
+            decision = decision_of(tenant, proposal, contract, gathered.facts)
             missing = self._unread(decision, proposal, known)
             if missing:
                 await known.read(self._store, tenant.name, missing)
@@ -225,7 +225,7 @@ class Admission:
         return await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments))
 
 
-def _decide(tenant: Tenant, proposal: Proposal, contract: Contract | None, facts: Facts) -> Decision:
+def decision_of(tenant: Tenant, proposal: Proposal, contract: Contract | None, facts: Facts) -> Decision:
     """The decision of the tenant's guards, and what only the runtime can add: that it can be carried out at all."""
     decision = decide(proposal, facts, tenant.guards, policy=tenant.policy)
     if decision.outcome is Outcome.SANITIZE and contract is not None:
