@@ -6,7 +6,7 @@ import pytest
 
 from aegis.adapters import directory
 from aegis.errors import ConfigError, DocumentError
-from aegis.identity.directory import AgentEntry, PersonEntry
+from aegis.identity.directory import AgentEntry, PersonEntry, RoleEntry
 
 GOOD = """\
 apiVersion: aegis.directory/v1
@@ -178,3 +178,54 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     write(tmp_path, GOOD).write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"directory\.yaml"):
         directory.load_all(tmp_path)
+
+
+ROLES = (
+    GOOD
+    + """\
+  roles:
+    planner: {description: makes plans, tools: [payments.*, records.read]}
+    finance-lead: {approves: [payments.transfer]}
+"""
+)
+
+
+def test_a_directory_may_say_what_its_roles_are_for(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    assert directory.load_all(tmp_path)["acme"].roles is None
+    write(tmp_path, ROLES)
+    assert directory.load_all(tmp_path)["acme"].roles == {
+        "planner": RoleEntry(name="planner", tools=("payments.*", "records.read"), description="makes plans"),
+        "finance-lead": RoleEntry(name="finance-lead", approves=("payments.transfer",)),
+    }
+
+
+def test_nobody_may_hold_a_role_where_the_section_stands_and_defines_none(tmp_path: Path) -> None:
+    write(tmp_path, GOOD + "  roles: {}\n")
+    with pytest.raises(DocumentError, match=r":7:15: role `planner` is not defined under `spec.roles`"):
+        directory.load_all(tmp_path)
+
+
+WRONG_ROLES = [
+    ("roles: [planner]", "roles: [planer]", "7:15", "role `planer` is not defined under `spec.roles`; did you mean `planner`"),
+    ("roles: [finance-lead]", "roles: [finance]", "14:28", "role `finance` is not defined"),
+    ("roles: [finance-lead]", "roles: [5]", "14:28", "found an integer"),
+    ("roles: [finance-lead]", "roles: finance-lead", "14:20", "expected a list"),
+    ("roles: [finance-lead]", "roles: [{a: 1}]", "14:28", "found a mapping"),
+    ("    planner: {d", "    Planner: {d", "17:5", "a role such as `treasury`"),
+    ("tools: [payments.*,", "tools: [payments*,", "17:49", "a tool, `prefix.*` or `*`"),
+    ("approves:", "aproves:", "18:20", "did you mean `approves`"),
+    ("description: makes plans", "description: 5", "17:15", "expected a string"),
+    ("approves: [payments.transfer]", "approves: payments.transfer", "18:20", "expected a list"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "place", "words"), WRONG_ROLES)
+def test_each_mistake_about_roles_is_told_with_its_place(tmp_path: Path, old: str, new: str, place: str, words: str) -> None:
+    assert ROLES.count(old) == 1
+    path = write(tmp_path, ROLES.replace(old, new))
+    with pytest.raises(DocumentError) as refused:
+        directory.load_all(tmp_path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}:{place}: ")
+    assert words in message

@@ -1,11 +1,17 @@
-"""Who exists in a tenant: agents with what they may hold at most, and people with their roles."""
+"""Who exists in a tenant: agents with what they may hold at most, people with their roles, and what each role is for.
+
+The section `spec.roles` is optional. Where it stands, it is complete: a role that an agent or a person has and that it does not
+define is refused, because a slip in a name would otherwise be a role that nothing is said about. What a role may reach is not
+enforced by being written here: `aegis access check` proves that policy and scopes keep to it.
+"""
 
 import re
+from collections.abc import Collection
 
 from msgspec import Struct
 
 from aegis.model.document import Document
-from aegis.model.node import Node
+from aegis.model.node import Node, nearest
 
 API_VERSION = "aegis.directory/v1"
 AGENT = re.compile(r"agent:[a-z0-9][a-z0-9._-]{0,62}")
@@ -45,12 +51,22 @@ class PersonEntry(Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
+class RoleEntry(Struct, frozen=True, kw_only=True):
+    """What a role is for: the tools that it may reach, and those whose held calls its people may approve (both as scopes)."""
+
+    name: str
+    tools: tuple[str, ...] = ()
+    approves: tuple[str, ...] = ()
+    description: str = ""
+
+
 class Directory(Struct, frozen=True, kw_only=True):
-    """Everybody of one tenant, by id."""
+    """Everybody of one tenant, by id. `roles` is `None` where the directory does not say what its roles are for."""
 
     tenant: str
     agents: dict[str, AgentEntry]
     people: dict[str, PersonEntry]
+    roles: dict[str, RoleEntry] | None = None
 
 
 def parse_directory(document: Document) -> Directory:
@@ -63,14 +79,19 @@ def parse_directory(document: Document) -> Directory:
     top["apiVersion"].word((API_VERSION,))
     top["kind"].word(("Directory",))
     meta = top["metadata"].fields(("tenant", "owner"), ("tenant",))
-    spec = top["spec"].fields(("agents", "people"), ("agents",))
+    spec = top["spec"].fields(("agents", "people", "roles"), ("agents",))
+    roles = {name: _role(name, node) for name, node in spec["roles"].members().items()} if "roles" in spec else None
+    for section in ("agents", "people") if roles is not None else ():
+        _require_defined(spec.get(section), roles or {})
     agents = {name: _agent(name, node) for name, node in spec["agents"].members().items()}
     for name, node in spec["agents"].members().items():
         for other in agents[name].may_delegate_to or ():
             if other not in agents:
                 raise node.at("may_delegate_to").fail(f"`{other}` is not an agent of this directory")
     people = {name: _person(name, node) for name, node in spec["people"].members().items()} if "people" in spec else {}
-    return Directory(tenant=_match(meta["tenant"], TENANT, "a tenant name such as `acme`"), agents=agents, people=people)
+    return Directory(
+        tenant=_match(meta["tenant"], TENANT, "a tenant name such as `acme`"), agents=agents, people=people, roles=roles
+    )
 
 
 def _agent(name: str, node: Node) -> AgentEntry:
@@ -99,6 +120,27 @@ def _person(name: str, node: Node) -> PersonEntry:
         roles=_texts(parts["roles"], _ROLE, "a role such as `oncall`"),
         enabled=parts["enabled"].flag() if "enabled" in parts else True,
     )
+
+
+def _role(name: str, node: Node) -> RoleEntry:
+    if not _ROLE.fullmatch(name):
+        raise node.fail("expected a role such as `treasury`")
+    parts = node.fields(("description", "tools", "approves"))
+    return RoleEntry(
+        name=name,
+        tools=_texts(parts["tools"], _SCOPE, "a tool, `prefix.*` or `*`") if "tools" in parts else (),
+        approves=_texts(parts["approves"], _SCOPE, "a tool, `prefix.*` or `*`") if "approves" in parts else (),
+        description=parts["description"].text() if "description" in parts else "",
+    )
+
+
+def _require_defined(section: Node | None, roles: Collection[str]) -> None:
+    """Refuse an agent or a person with a role that `spec.roles` does not define."""
+    for node in section.members().values() if section else ():
+        for item in node.at("roles").items(empty=True) if "roles" in node.members() else ():
+            told = _match(item, _ROLE, "a role such as `treasury`")
+            if told not in roles:
+                raise item.fail(f"role `{told}` is not defined under `spec.roles`{nearest(told, roles)}")
 
 
 def _texts(node: Node, pattern: re.Pattern[str], expected: str) -> tuple[str, ...]:
