@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from aegis.errors import IdentityError
 from aegis.identity.chain import MAX_DEPTH, ChainGuard, ScopeGuard, agree
 from aegis.identity.directory import AgentEntry, Directory
-from aegis.identity.principal import _within, covers, principal
+from aegis.identity.principal import principal
 from aegis.identity.token import Access, mint
 from aegis.identity.verify import Verifier
+from aegis.model.authority import covers, scope_within
 from aegis.model.call import LIVE, CallState
 from aegis.model.facts import Facts, ParentCall
 from aegis.model.principal import Link, Parent, Principal
@@ -114,19 +115,19 @@ SCOPES = st.just("*") | TOOLS | TOOLS.map(lambda name: name + ".*")
 @example("a.*", ("a.b.*",), "a.a")
 @settings(deadline=None)
 def test_what_a_scope_opens_is_open_to_those_who_hold_it(scope: str, held: tuple[str, ...], tool: str) -> None:
-    if _within(scope, held) and covers(scope, tool):
+    if scope_within(scope, held) and covers(scope, tool):
         assert any(covers(wide, tool) for wide in held)
 
 
 @given(SCOPES, SCOPES, SCOPES)
 @settings(deadline=None)
 def test_holding_is_an_order(one: str, two: str, three: str) -> None:
-    assert _within(one, (one,))
-    assert _within(one, ("*",))
-    if _within(one, (two,)) and _within(two, (three,)):
-        assert _within(one, (three,))
+    assert scope_within(one, (one,))
+    assert scope_within(one, ("*",))
+    if scope_within(one, (two,)) and scope_within(two, (three,)):
+        assert scope_within(one, (three,))
     if one != two:
-        assert not (_within(one, (two,)) and _within(two, (one,)))
+        assert not (scope_within(one, (two,)) and scope_within(two, (one,)))
 
 
 def witness(scope: str) -> str:
@@ -142,7 +143,7 @@ def witness(scope: str) -> str:
 @settings(max_examples=300, deadline=None)
 def test_a_scope_is_held_exactly_when_all_that_it_opens_is_open(scope: str, held: tuple[str, ...]) -> None:
     assert covers(scope, witness(scope))
-    assert _within(scope, held) == any(covers(wide, witness(scope)) for wide in held)
+    assert scope_within(scope, held) == any(covers(wide, witness(scope)) for wide in held)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ under another one, and what it says must equal what its token was signed for.
 """
 
 from aegis.errors import IdentityError
-from aegis.identity.principal import covers
 from aegis.identity.token import MAX_DEPTH
+from aegis.model.authority import covers
 from aegis.model.call import LIVE
 from aegis.model.decision import Verdict
 from aegis.model.facts import Facts, ParentCall

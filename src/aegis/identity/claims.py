@@ -74,6 +74,22 @@ class Claims:
         expect(end - issued <= longest.total_seconds(), "too_long_lived")
         check_times(instant(start), instant(end), now)
 
+    def has(self, name: str) -> bool:
+        """Whether the claim is there."""
+        return name in self._claims
+
+    def raw(self, name: str) -> Any:
+        """A claim as it is, for a reader of its own."""
+        return self._claims.get(name)
+
+    def objects(self, name: str, members: frozenset[str]) -> "tuple[Claims, ...]":
+        """A list of objects with exactly these members; empty when the claim is absent."""
+        value = self._claims.get(name, [])
+        if not isinstance(value, list) or len(value) > MAX_NAMES or not all(isinstance(each, dict) for each in value):
+            raise IdentityError("malformed")
+        expect(all(each.keys() == members for each in value), "malformed")
+        return tuple(Claims(each, members) for each in value)
+
     def whole(self, name: str, most: int) -> int:
         """An integer from 0 to `most`; `true`, `1.0` and `"1"` are none."""
         value = self._claims.get(name)

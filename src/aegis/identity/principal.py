@@ -6,6 +6,7 @@ from aegis.errors import IdentityError
 from aegis.identity.claims import expect
 from aegis.identity.directory import AgentEntry, Directory
 from aegis.identity.token import Access
+from aegis.model.authority import scope_within
 from aegis.model.principal import Link, Parent, Principal
 
 
@@ -22,7 +23,7 @@ def principal(access: Access, directory: Directory) -> Principal:
     entry = _known(directory, access.agent_id, "unknown_agent")
     if not set(access.roles) <= set(entry.roles):
         raise IdentityError("role_not_held", "the token holds a role that the directory does not grant")
-    if not all(_within(scope, entry.scopes) for scope in access.scopes):
+    if not all(scope_within(scope, entry.scopes) for scope in access.scopes):
         raise IdentityError("scope_not_held", "the token holds a scope that the directory does not grant")
     ancestors = [_known(directory, name, "unknown_ancestor") for name in access.chain]
     for child, above in pairwise((entry, *ancestors)):
@@ -41,12 +42,12 @@ def principal(access: Access, directory: Directory) -> Principal:
         txn=access.txn,
         task=access.task,
         stated=access.stated,
+        grants=access.grants,
+        budget_micros=access.budget_micros,
+        ancestors=access.ancestors,
+        requests=tuple(Parent(agent_id=who, request_id=which) for who, which in access.requests),
+        prompt=access.prompt,
     )
-
-
-def covers(scope: str, tool: str) -> bool:
-    """Whether a scope opens a tool: `*`, the name itself, or `prefix.*`."""
-    return scope in ("*", tool) or (scope.endswith(".*") and tool.startswith(scope[:-1]))
 
 
 def _known(directory: Directory, agent_id: str, reason: str) -> AgentEntry:
@@ -56,10 +57,3 @@ def _known(directory: Directory, agent_id: str, reason: str) -> AgentEntry:
     if not entry.enabled:
         raise IdentityError("agent_disabled")
     return entry
-
-
-def _within(scope: str, held: tuple[str, ...]) -> bool:
-    """Whether everything that `scope` opens is opened by one of `held`: `pay` is not within `pay.*`, which opens `pay.x` only."""
-    if scope.endswith(".*"):
-        return any(wide == "*" or (wide.endswith(".*") and scope.startswith(wide[:-1])) for wide in held)
-    return any(covers(wide, scope) for wide in held)

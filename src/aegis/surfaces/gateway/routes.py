@@ -4,8 +4,8 @@ from typing import Any
 
 from aegis.errors import InputError
 from aegis.identity.chain import agree
-from aegis.identity.principal import covers
 from aegis.model.approval import Approval, ApprovalState, Refused
+from aegis.model.authority import covers
 from aegis.model.decision import Stage
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
