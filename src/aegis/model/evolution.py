@@ -1,8 +1,12 @@
-"""How one version of a tool's contract differs from an earlier one, and whether its version number says so.
+"""How one version of a contract differs from an earlier one, and whether its version number says so.
 
 A change *breaks* when a call that fitted no longer fits, when a result may look as no caller of the old version expects, or when
 the tool does more, or can be repeated less safely, than it said. Then the major version must rise. What only adds raises the minor
 one.
+
+Who sends a message and who reads it change at different times, so its data is held against both: a producer of the old version may
+not need more, and a consumer of the old version may not miss what it could count on, nor meet a value that it never met. A consumer
+passes over members that it does not know; so a new optional member adds, and little else does.
 
 Schemas are compared keyword by keyword. Where that cannot show that a change is harmless (a pattern that reads otherwise, `anyOf`
 rearranged, a word with no order to it), it counts as breaking: what nobody can show to be safe is not called so.
@@ -16,6 +20,7 @@ from typing import Any
 from msgspec import Struct
 
 from aegis.model.contract import Contract
+from aegis.model.message import MessageContract
 
 _EFFECTS = ("read", "write", "dangerous")
 _REPEATS = ("honours_key", "ask", "neither")
@@ -46,10 +51,13 @@ class Change(Struct, frozen=True, kw_only=True, order=True):
 def changes(old: Contract, new: Contract) -> tuple[Change, ...]:
     """Every difference that a caller could notice, breaking ones first."""
     found = [*_conduct(old, new)]
-    found += _compared("input", old.input_schema, new.input_schema, "a call that fitted no longer fits", "more calls fit")
-    if old.output_schema is not None or new.output_schema is not None:
-        before, after = _or_any(old.output_schema), _or_any(new.output_schema)
-        found += _compared("output", after, before, "results may look as they never did", "results are narrower")
+    if isinstance(old, MessageContract) and isinstance(new, MessageContract):
+        found += [*_parties(old, new), *_carried(old, new)]
+    else:
+        found += _compared("input", old.input_schema, new.input_schema, "a call that fitted no longer fits", "more calls fit")
+        if old.output_schema is not None or new.output_schema is not None:
+            before, after = _or_any(old.output_schema), _or_any(new.output_schema)
+            found += _compared("output", after, before, "results may look as they never did", "results are narrower")
     order = list(Weight)
     return tuple(sorted(set(found), key=lambda change: (order.index(change.weight), change.place, change.text)))
 
@@ -82,6 +90,50 @@ def _conduct(old: Contract, new: Contract) -> Iterator[Change]:
             worse = order.index(after) > order.index(before)
             text = f"was `{before}`, is `{after}`"
             yield Change(weight=Weight.BREAKING if worse else Weight.ADDING, place=place, text=text)
+
+
+def _parties(old: MessageContract, new: MessageContract) -> Iterator[Change]:
+    """Who sends a message, who gets it, and under which conditions."""
+    for place, before, after in (("kind", old.kind, new.kind), ("spec.idempotency", old.keyed, new.keyed)):
+        if before != after:
+            yield Change(weight=Weight.BREAKING, place=place, text=f"was `{before}`, is `{after}`")
+    for place, senders, now in (("spec.from", old.senders, new.senders), ("spec.to", old.addressees, new.addressees)):
+        yield from (Change(weight=Weight.BREAKING, place=place, text=f"`{each}` is gone") for each in senders if each not in now)
+        yield from (Change(weight=Weight.ADDING, place=place, text=f"`{each}` is new") for each in now if each not in senders)
+    if new.kind == "Message" and len(old.addressees) == 1 < len(new.addressees):
+        yield Change(weight=Weight.BREAKING, place="spec.to", text="there is a choice now: a message must name its addressee")
+    if old.wait_seconds != new.wait_seconds:
+        weight = Weight.BREAKING if new.wait_seconds < old.wait_seconds else Weight.ADDING
+        text = f"was {old.wait_seconds} seconds, is {new.wait_seconds}"
+        yield Change(weight=weight, place="spec.timeout", text=text)
+
+
+def _carried(old: MessageContract, new: MessageContract) -> list[Change]:
+    """What the data may hold, as producers and as consumers of the old version see it."""
+    found = _compared(
+        "data", old.data, new.data, "what a producer of the old version sends no longer fits", "producers may send more"
+    )
+    broken = {change.place for change in found if change.weight is Weight.BREAKING}
+    for place, text in _narrower("data", _opened(new.data), _opened(old.data)):
+        if place not in broken:
+            why = "a consumer of the old version may miss or meet what it does not expect"
+            turned = f"the old version says: {text}" if text else "reads otherwise"
+            found.append(Change(weight=Weight.BREAKING, place=place, text=f"{turned}: {why}"))
+    hurt = {change.place for change in found if change.weight is Weight.BREAKING}
+    return [change for change in found if change.weight is Weight.BREAKING or change.place not in hurt]
+
+
+def _opened(schema: Any, *, named: bool = False) -> Any:
+    """The schema as a consumer holds it, who passes over members that it does not know."""
+    if isinstance(schema, list):
+        return [_opened(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        word: _opened(value, named=not named and word in ("properties", "$defs", "patternProperties"))
+        for word, value in schema.items()
+        if named or word != "additionalProperties" or value is not False
+    }
 
 
 def _compared(place: str, old: Any, new: Any, breaks: str, adds: str) -> list[Change]:

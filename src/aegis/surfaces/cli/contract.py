@@ -1,16 +1,20 @@
-"""`aegis contract check`: whether a new version of a tool's contract says honestly what it changes."""
+"""`aegis contract check`: whether a new version of a contract, of a tool or of a message, says honestly what it changes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.main import DONE, FAILED
 
+if TYPE_CHECKING:
+    from aegis.model.contract import Contract
+
 
 @click.group()
 def contract() -> None:
-    """Look after the contracts of tools."""
+    """Look after the contracts of tools and of messages."""
 
 
 @contract.command()
@@ -19,12 +23,9 @@ def contract() -> None:
 @click.pass_context
 def check(ctx: click.Context, old: Path, new: Path) -> int:
     """Compare the contracts in OLD and NEW. Exit code 1 when NEW breaks callers of OLD without a new major version."""
-    from aegis.adapters.catalogue import read
     from aegis.model import evolution
-    from aegis.model.contract import contract as load
-    from aegis.model.document import parse
 
-    before, after = (load(parse(read(path), source=str(path))) for path in (old, new))
+    before, after = _load(old), _load(new)
     found, wrong = evolution.changes(before, after), evolution.complaint(before, after)
     if context.as_json(ctx):
         output.document("contract", {"ok": not wrong, "problem": wrong, "changes": found})
@@ -34,3 +35,15 @@ def check(ctx: click.Context, old: Path, new: Path) -> int:
     )
     click.echo(f"\n{before.name} {before.version} -> {after.version}: {wrong or 'the version says what has changed'}")
     return FAILED if wrong else DONE
+
+
+def _load(path: Path) -> "Contract":
+    """The contract in a file, whichever of the two it is."""
+    from aegis.adapters.catalogue import read
+    from aegis.model.contract import contract as of_tool
+    from aegis.model.document import parse
+    from aegis.model.message import API_VERSION, message_contract
+
+    document = parse(read(path), source=str(path))
+    stated = document.value.get("apiVersion") if isinstance(document.value, dict) else None
+    return message_contract(document) if stated == API_VERSION else of_tool(document)
