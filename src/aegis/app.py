@@ -4,7 +4,6 @@
 documents is found here, before the first request.
 """
 
-import asyncio
 import gc
 import os
 import socket
@@ -17,8 +16,10 @@ from aegis.adapters.keyring import Keyring
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
 from aegis.errors import ConfigError
+from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import Directory
+from aegis.identity.epoch import Revoked
 from aegis.identity.keyset import KeySet
 from aegis.identity.token import Override, build_override, mint
 from aegis.identity.verify import Verifier
@@ -33,9 +34,11 @@ from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
 from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
+from aegis.runtime.directories import Directories
 from aegis.runtime.enforce import Gate
 from aegis.runtime.following import Follower, Followers
 from aegis.runtime.judge import Engine
+from aegis.runtime.keychanges import KeyChanges
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.ruling import ruled
 from aegis.runtime.tenant import Ruling, Snapshot, Tenant
@@ -82,6 +85,7 @@ def load_tenant(settings: Settings, name: str, found: Directory, engine: Engine 
             HaltedGuard(_effects(contracts.by_digest.values())),
             ChainGuard(),
             ScopeGuard(),
+            AuthorityGuard(contracts.by_digest),
             ContractGuard(contracts.newest, contracts.by_digest),
             RefusalGuard(),
         ),
@@ -123,13 +127,18 @@ class App:
         ring: Keyring,
         upstream: HttpUpstream,
         rollout: Rollout,
+        directories: Directories,
         opa: OpaEngine | None = None,
     ) -> None:
         self.settings = settings
         self.gate = gate
         self.rollout = rollout
+        self.directories = directories
         self.verifier = verifier
         self.keyring = ring
+        self.key_changes = KeyChanges(
+            store=gate.store, clock=gate.clock, snapshot=gate.snapshot, ring=ring, verifier=verifier, instance=gate.instance
+        )
         self._upstream = upstream
         self._opa = opa
         self.following = Followers()
@@ -137,8 +146,9 @@ class App:
             Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
             # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
             Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
-            Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self._follow_keys),
+            Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self.key_changes.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
+            Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             # Old entries only take space: the next turn tries again.
             Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
         ):
@@ -149,12 +159,14 @@ class App:
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
         await self.rollout.refresh()
+        await self.directories.refresh()
         self._some_policy()
         await self._upstream.start()
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
-        await self._follow_revocations()
+        await self.follow_revocations()
+        await self.key_changes.refresh()
         self.following.start()
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
@@ -204,17 +216,17 @@ class App:
             key,
         )
 
-    async def _follow_keys(self) -> None:
-        if await asyncio.to_thread(self.keyring.refresh):
-            self.verifier.swap(self.keyring.keys)
-
     async def _follow_halts(self) -> None:
-        await self._follow_revocations()
+        await self.follow_revocations()
         await self.gate.halts.refresh()  # last, so that its age speaks for both
 
-    async def _follow_revocations(self) -> None:
+    async def follow_revocations(self) -> None:
+        """Refuse what has been taken back by now; commands do it once, a serving process again and again."""
         for revoked in await self.gate.revocations.recent():
             self.verifier.revoke(revoked.tenant, before=revoked.before, who=revoked.who)
+        self.verifier.hold(Revoked(await self.gate.revocations.tokens()))
+        if self.keyring.revoke(await self.gate.revocations.keys()):
+            self.verifier.swap(self.keyring.keys)
 
     async def _forget(self) -> None:
         """Remove what no window of history can reach any more."""
@@ -238,7 +250,10 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     opa = opa_engine(settings)
     engine = BundledOpa(opa, everything=settings.policy.engine == "opa") if opa else None
     desk = policies.PolicyDesk(settings.tenants, settings.keys, engine=engine is not None)
-    stamps = desk.stamps(directory.load_all(settings.tenants))
+    people = directory.DirectoryDesk(settings.tenants)
+    names = list(directory.load_all(settings.tenants))
+    # Before anything is read: what changes meanwhile is read again.
+    stamps, people_stamps = desk.stamps(names), people.stamps(names)
     tenants = load_tenants(settings, engine)
     for tenant in tenants.values():
         desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
@@ -250,7 +265,8 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     snapshot, instance = Snapshot(tenants), instance_name(clock.now())
     gate = Gate(store=store, vault=vault, clock=clock, upstream=upstream, snapshot=snapshot, instance=instance)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
-    return App(settings, gate, Verifier(ring.keys, audience=settings.gateway.audience), ring, upstream, rollout, opa)
+    directories = Directories(store=store, clock=clock, snapshot=snapshot, desk=people, instance=instance, stamps=people_stamps)
+    return App(settings, gate, Verifier(ring.keys, audience=settings.gateway.audience), ring, upstream, rollout, directories, opa)
 
 
 def opa_engine(settings: Settings) -> OpaEngine | None:

@@ -51,6 +51,7 @@ def test_a_principal_says_what_the_token_says_and_trust_comes_from_the_directory
         token_id="tok_1",
         txn="t",
         task="k",
+        requests=(Parent(agent_id="agent:orch", request_id="req_1"),),
     )
 
 

@@ -4,6 +4,8 @@ Headers and bodies never carry authority. A delegated caller must say whose requ
 under another one, and what it says must equal what its token was signed for.
 """
 
+from collections.abc import Iterator
+
 from aegis.errors import IdentityError
 from aegis.identity.token import MAX_DEPTH
 from aegis.model.authority import covers
@@ -12,6 +14,16 @@ from aegis.model.decision import Verdict
 from aegis.model.facts import Facts, ParentCall
 from aegis.model.principal import Parent, Principal
 from aegis.model.proposal import Proposal
+
+
+def agree_on(what: str, signed: str, sent: str) -> None:
+    """Check that what a caller sends about its run or its task, if it sends it, equals what its token says.
+
+    Raises:
+        IdentityError: `txn_mismatch` or `task_mismatch`, after `what`.
+    """
+    if sent and sent != signed:
+        raise IdentityError(f"{what}_mismatch", f"the {what} that is named is not the one that the token was signed for")
 
 
 def agree(signed: Parent | None, sent_agent_id: str, sent_request_id: str) -> None:
@@ -38,9 +50,9 @@ class ChainGuard:
     def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:
         """A deny verdict for each broken link; nothing when the chain holds or there is none."""
         who = proposal.principal
+        found = [*self._requests(who, facts)]
         if not who.chain:
-            return (self._deny("chain.parent_unexpected", "a parent without a chain"),) if who.parent else ()
-        found = []
+            return (self._deny("chain.parent_unexpected", "a parent without a chain"),) if who.parent else tuple(found)
         names = [who.agent_id, *(link.agent_id for link in who.chain)]
         if len(set(names)) != len(names):
             found.append(self._deny("chain.loop", "an agent stands twice in the chain", "chain"))
@@ -56,7 +68,18 @@ class ChainGuard:
             return (self._deny("chain.parent_mismatch", "the parent request is another agent's", "parent_agent_id"),)
         if call.state not in LIVE:
             return (self._deny("chain.parent_not_live", "the parent request is not under way", "parent_request_id"),)
+        if call.txn and who.txn != call.txn:
+            return (self._deny("chain.run_mismatch", "the parent request belongs to another run", "txn"),)
         return ()
+
+    def _requests(self, who: Principal, facts: Facts) -> Iterator[Verdict]:
+        """Everything that the token stands on must still stand, at any depth: whose it was, and that it is under way."""
+        for each in who.requests:
+            if each == who.parent:
+                continue  # which is looked at by itself
+            call = facts.lineage.get(each.request_id)
+            if call is None or call.agent_id != each.agent_id or call.state not in LIVE:
+                yield self._deny("chain.ended", "a request that this task stands on is not under way", "requests")
 
     def _deny(self, rule: str, reason: str, field: str = "", limit: object = None) -> Verdict:
         return Verdict(guard=self.name, effect="deny", rule=rule, reason=reason, field=field, limit=limit)

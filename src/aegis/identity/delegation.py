@@ -77,8 +77,8 @@ def hand_down(held: Access, wanted: Wanted, *, request_id: str, token_id: str, n
     """The delegation that a parent who holds the token `held` may make. `request_id` is the request that it will stand on.
 
     Raises:
-        IdentityError: `scope_widening`; `depth_exceeded`, also for an agent that would stand twice in its own chain; `task_mismatch`
-            when the parent's token is for another task; `too_long_lived`; `expired`.
+        IdentityError: `scope_widening`; `depth_exceeded`, also for an agent that would stand twice in its own chain;
+            `task_mismatch` when the parent's token is for another task; `too_long_lived`; `expired`.
     """
     authority = narrow(held.authority, wanted.authority)
     expect(timedelta(seconds=1) <= wanted.ttl <= LONGEST[DELEGATION], "too_long_lived")

@@ -37,14 +37,14 @@ class KeyEntry(Struct, frozen=True, kw_only=True):
 
 
 class KeySet:
-    """An immutable set of public keys, each for one purpose.
+    """An immutable set of public keys, each for one purpose. Those that were `revoked` are still known, and good for nothing.
 
     Raises:
         ConfigError: One key stands in the set twice: it would have two purposes, tenants or owners. Or a class is unknown, or has
             keys of another algorithm.
     """
 
-    def __init__(self, entries: Iterable[KeyEntry]) -> None:
+    def __init__(self, entries: Iterable[KeyEntry], revoked: frozenset[str] = frozenset()) -> None:
         found: dict[str, KeyEntry] = {}
         for entry in entries:
             if entry.kid in found:
@@ -55,6 +55,11 @@ class KeySet:
                 raise ConfigError(f"key `{entry.kid}`: class `{entry.key_class}` has keys of another algorithm")
             found[entry.kid] = entry
         self._by_kid: Mapping[str, KeyEntry] = MappingProxyType(found)
+        self._revoked = revoked
+
+    def without(self, revoked: frozenset[str]) -> "KeySet":
+        """The same keys, of which exactly these ids are revoked."""
+        return KeySet(self._by_kid.values(), revoked)
 
     def entries(self) -> tuple[KeyEntry, ...]:
         """Every key, by class, tenant, owner and age."""
@@ -67,7 +72,7 @@ class KeySet:
     def bundle_keys(self, tenant: str, now: datetime) -> tuple[es256.PublicKey, ...]:
         """The keys that may sign bundles of this tenant at `now`."""
         found = (entry for entry in self.entries() if (entry.key_class, entry.tenant) == ("bundle", tenant))
-        return tuple(e.key for e in found if isinstance(e.key, es256.PublicKey) and _in_use(e, now))
+        return tuple(e.key for e in found if isinstance(e.key, es256.PublicKey) and self._usable(e, now))
 
     def publisher(self, kid: str, tenant: str, now: datetime) -> PublicKey:
         """The key of this id, if it may sign releases and activations of this tenant at `now`.
@@ -87,17 +92,19 @@ class KeySet:
         That is one which every process knows by now, then the one that lasts longest, then the newest.
         """
         found = (entry for entry in self._by_kid.values() if (entry.key_class, entry.tenant) == (key_class, tenant))
-        return tuple(sorted((e for e in found if _in_use(e, now)), key=lambda e: _worth(e, now), reverse=True))
+        return tuple(sorted((e for e in found if self._usable(e, now)), key=lambda e: _worth(e, now), reverse=True))
 
     def find(self, kid: str, key_class: str, now: datetime) -> KeyEntry:
         """The key of this id, if it is of this class and in use at `now`. Whose tenant it is, the caller compares.
 
         Raises:
-            IdentityError: `unknown_kid`, `wrong_key_class`, `key_retired`, `key_not_yet`.
+            IdentityError: `unknown_kid`, `revoked`, `wrong_key_class`, `key_retired`, `key_not_yet`.
         """
         entry = self._by_kid.get(kid)
         if entry is None:
             raise IdentityError("unknown_kid")
+        if kid in self._revoked:
+            raise IdentityError("revoked", "the key was revoked")
         if entry.key_class != key_class:
             raise IdentityError("wrong_key_class", f"expected a key of class `{key_class}`")
         if now < entry.not_before:
@@ -106,11 +113,10 @@ class KeySet:
             raise IdentityError("key_retired")
         return entry
 
+    def _usable(self, entry: KeyEntry, now: datetime) -> bool:
+        return entry.kid not in self._revoked and entry.not_before <= now and (entry.not_after is None or now < entry.not_after)
+
 
 def _worth(entry: KeyEntry, now: datetime) -> tuple[bool, bool, float, float]:
     end = entry.not_after
     return entry.not_before + SETTLES <= now, end is None, end.timestamp() if end else 0.0, entry.not_before.timestamp()
-
-
-def _in_use(entry: KeyEntry, now: datetime) -> bool:
-    return entry.not_before <= now and (entry.not_after is None or now < entry.not_after)

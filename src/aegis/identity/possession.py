@@ -1,7 +1,7 @@
 """Proof of possession: with each use of a bound token, a statement about exactly this request, signed by the key it is bound to.
 
 The proof names method and address of the request, the token by its hash, and itself by an id that is used once. Its header carries
-the public key: that is what the token's `cnf.jkt` is compared with, and the only place where a token of ours has a key in its header.
+the public key, which is compared with the token's `cnf.jkt`: the only place where a token of ours has a key in its header.
 
 Source: RFC 9449, sections 4.2 and 4.3. Only Ed25519 is taken.
 """
@@ -79,8 +79,8 @@ def _verified(text: str, method: str, url: str, now: datetime, token: str) -> Pr
     if not now - FRESH <= at <= now + FRESH:
         raise IdentityError("pop_stale", "the proof is not of this minute")
     # The time stands first, so that what is too old to matter can be found and forgotten; it is signed, so one proof has one name.
-    once = f"{at:%Y%m%dT%H%M%S}-{hashlib.sha256(f'{key.kid}.{read.name("jti")}'.encode()).hexdigest()[:40]}"
-    return Proof(jkt=key.kid, once=once, at=at)
+    named = hashlib.sha256(f"{key.kid}.{read.name('jti')}".encode()).hexdigest()
+    return Proof(jkt=key.kid, once=f"{at:%Y%m%dT%H%M%S}-{named[:40]}", at=at)
 
 
 def _key_of(head: dict[str, Any]) -> str:

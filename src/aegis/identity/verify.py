@@ -1,9 +1,9 @@
 """Verification with a memory, which is safe because it is checked again on every hit.
 
 What is remembered is only that a token text carries a good signature and well-formed claims, and that for a minute at most. Time,
-the key's presence in the set, its class and its tenant, and the epochs are looked at anew each time, so a token dies at its `exp`,
-with its key and with its epoch, remembered or not. Texts that were refused for good (malformed, forged) are remembered too, by
-their hash; nothing is remembered by key id, so a flood of made-up ids costs a header and a look-up each.
+the key's presence in the set, its class and its tenant, and what was revoked are looked at anew each time, so a token dies at its
+`exp`, with its key, with its epoch and with its ancestors, remembered or not. Texts that were refused for good (malformed, forged)
+are remembered too, by their hash; nothing is remembered by key id, so a flood of made-up ids costs a header and a look-up each.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from msgspec import Struct
 from aegis.crypto.jws import MAX_TOKEN, parse, stated_type
 from aegis.errors import IdentityError
 from aegis.identity.claims import check_times, expect
-from aegis.identity.epoch import EVERYBODY, Epochs
+from aegis.identity.epoch import EVERYBODY, Epochs, Revoked
 from aegis.identity.keyset import KeySet
 from aegis.identity.token import (
     ACCESS,
@@ -50,6 +50,7 @@ class Verifier:
         self._keys = keys
         self._audience = audience
         self._epochs = Epochs()
+        self._revoked = Revoked()
         self._good: cachebox.LRUCache[bytes, _Known | None] = cachebox.LRUCache(CACHED)
         self._bad: cachebox.LRUCache[bytes, str | None] = cachebox.LRUCache(REFUSED)
 
@@ -63,6 +64,10 @@ class Verifier:
         This is kept in memory only: tell it again after a restart, for as long as the longest token lives.
         """
         self._epochs = self._epochs.begin(tenant, who, before)
+
+    def hold(self, revoked: Revoked) -> None:
+        """Refuse exactly these tokens from now on, and everything that hangs on them; keep telling what still matters."""
+        self._revoked = revoked
 
     def kind(self, token: str) -> str:
         """`person` when the text claims to be a person's token, else `agent`; nothing is verified by this."""
@@ -90,35 +95,62 @@ class Verifier:
                 self._bad[digest] = error.reason
             raise
         self._good[digest] = _Known(access, now)
-        self._in_epoch(access)
+        self._stands(access)
         return access
 
     def override(self, token: str, *, now: datetime) -> Override:
         """What an override token says."""
         found = verify_override(parse(token), self._keys, audience=self._audience, now=now)
-        self._epochs.check(found.tenant, (found.agent_id,), found.issued_at)
+        self.standing(found.tenant, found.agent_id, found.issued_at, token_id=found.token_id)
         return found
 
     def statement(self, token: str, *, now: datetime) -> Statement:
         """What a person signed about an approval."""
         found = verify_statement(parse(token), self._keys, now=now)
-        self._epochs.check(found.tenant, (found.approver,), found.issued_at)
+        self.standing(found.tenant, found.approver, found.issued_at)
         return found
 
     def person(self, token: str, *, now: datetime) -> Person:
         """Who proved to hold their key."""
         found = verify_person(parse(token), self._keys, audience=self._audience, now=now)
-        self._epochs.check(found.tenant, (found.person,), found.issued_at)
+        self.standing(found.tenant, found.person, found.issued_at)
         return found
+
+    def standing(
+        self,
+        tenant: str,
+        name: str,
+        issued_at: datetime,
+        *,
+        token_id: str = "",
+        above: tuple[str, ...] = (),
+        ancestors: tuple[str, ...] = (),
+    ) -> None:
+        """Refuse what was taken back since it was issued to `name`.
+
+        `above` are the agents on whose behalf it was issued, `ancestors` the ids of the tokens that it hangs on.
+
+        Raises:
+            IdentityError: `revoked`, `ancestor_revoked`.
+        """
+        self._epochs.check(tenant, name, issued_at, above)
+        self._revoked.check(tenant, token_id, ancestors)
 
     def _still_good(self, access: Access, now: datetime) -> None:
         check_times(access.not_before, access.expires_at, now)
         entry = self._keys.find(access.kid, KEY_CLASS[ACCESS], now)
         expect(entry.tenant == access.tenant, "wrong_tenant")
-        self._in_epoch(access)
+        self._stands(access)
 
-    def _in_epoch(self, access: Access) -> None:
-        self._epochs.check(access.tenant, (access.agent_id, *access.chain), access.issued_at)
+    def _stands(self, access: Access) -> None:
+        self.standing(
+            access.tenant,
+            access.agent_id,
+            access.issued_at,
+            token_id=access.token_id,
+            above=access.chain,
+            ancestors=access.ancestors,
+        )
 
 
 def _digest(token: str) -> bytes:

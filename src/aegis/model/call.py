@@ -49,7 +49,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `instance` names the gateway process that executes it: when that process is gone, the call was interrupted. `claim` is the id
     of the idempotency claim that it holds; empty for a read without a key. `decision_event` and `outcome_event` are the events
     beside which arguments and result are sealed; `redactions` still bind the result. `note` says what kind of end it was
-    (`withheld`, `refused`, `interrupted`). `remembered` is the entry that history keeps of the call, if it keeps one.
+    (`withheld`, `refused`, `interrupted`). `remembered` is the entry that history keeps of the call, if it keeps one. `txn` is the
+    run that it belongs to.
     """
 
     request_id: str
@@ -69,6 +70,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
     redactions: tuple[Redaction, ...] = ()
     remembered: str = ""
+    txn: str = ""
 
 
 class ClaimState(StrEnum):
@@ -83,7 +85,8 @@ class ClaimState(StrEnum):
 class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one agent's idempotency key stands for: the hash of the request, and the call that holds or finished it.
 
-    `broken` remembers that an attempt under this key broke off and may have had its effect.
+    `broken` remembers that an attempt under this key broke off and may have had its effect. `charged` are the ids of the tokens
+    whose allowance an attempt under this key has used: another attempt under it is not counted again.
     """
 
     request_hash: str
@@ -91,6 +94,7 @@ class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: ClaimState
     instance: str = ""
     broken: bool = False
+    charged: tuple[str, ...] = ()
 
 
 def claim_id(agent_id: str, idempotency_key: str) -> str:

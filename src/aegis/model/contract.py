@@ -32,12 +32,16 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
 VERSION = re.compile(r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)")
 _SILENT = frozenset({401, 403, 407, 408, 425, 429})  # about the question, not about the call
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+MAX_COST = 10**12
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LITERAL = re.compile(r"[A-Za-z0-9._~:@-]+")
 
 
 class Contract(Struct, frozen=True, kw_only=True):
-    """One version of a tool's contract. `digest` is over its meaning: two files that say the same have the same digest."""
+    """One version of a tool's contract. `digest` is over its meaning: two files that say the same have the same digest.
+
+    `cost_micros` is what one call costs, in millionths of the tenant's unit of money.
+    """
 
     name: str
     version: str
@@ -54,6 +58,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     output: Schema | None
     digest: str
     source: str = ""
+    cost_micros: int = 0
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -106,6 +111,7 @@ def contract(document: Document) -> Contract:
     spec = top["spec"].fields(
         (
             "description", "effect", "resource", "interrupt", "idempotency_header", "upstream", "operations", "input", "output",
+            "cost_micros",
         ),
         ("description", "effect", "upstream", "operations", "input"),
     )  # fmt: skip
@@ -125,6 +131,7 @@ def contract(document: Document) -> Contract:
         idempotency_header=idempotency_header, upstream=upstream, operations=operations,
         input=_schema(spec["input"], closed), output=output,
         digest=sha256(canon_numbers(meaning)),
+        cost_micros=spec["cost_micros"].integer(0, MAX_COST) if "cost_micros" in spec else 0,
     )  # fmt: skip
 
 

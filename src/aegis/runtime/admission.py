@@ -171,6 +171,7 @@ class Admission:
                 held=held,
                 known=known,
                 gathered=gathered,
+                cost_micros=contract.cost_micros if contract else 0,
             )
         )
         if built is None:
@@ -285,4 +286,5 @@ def _call(
         decision_event=event_id,
         redactions=decision.redactions if decision.permits else (),
         remembered=remembered(tenant, proposal, decision),
+        txn=proposal.principal.txn,
     )

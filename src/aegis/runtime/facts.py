@@ -17,10 +17,12 @@ from aegis.model.approval import Approval
 from aegis.model.call import Call
 from aegis.model.facts import Facts, ParentCall
 from aegis.model.history import Expect, Reading
+from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
+from aegis.runtime import allowances
 from aegis.runtime.clock import Clock
 from aegis.runtime.halts import Halts
-from aegis.runtime.known import APPROVAL, CALL, RUN, Known, claim_ref
+from aegis.runtime.known import APPROVAL, CALL, RUN, Known, Ref, claim_ref
 from aegis.runtime.tenant import Tenant
 
 
@@ -53,7 +55,9 @@ class FactSource:
         facts = Facts(
             now=self._clock.now(),
             environment=tenant.environment,
-            parent=_parent(known, parent.request_id) if parent else None,
+            parent=call_of(known, parent.request_id) if parent else None,
+            lineage=_lineage(known, proposal.principal),
+            allowances=allowances.left_for(known, proposal),
             approval=approval_of(known, proposal, tenant.directory),
             halted=halted,
             safe_mode=safe_mode,
@@ -72,9 +76,9 @@ class FactSource:
         return Gathered(facts=facts, expects=expects)
 
     async def _rows(self, tenant: Tenant, proposal: Proposal, known: Known) -> None:
-        wanted = []
-        if proposal.principal.delegated and proposal.principal.parent is not None:
-            wanted.append((CALL, proposal.principal.parent.request_id))
+        wanted: list[Ref] = []
+        wanted += requests_of(proposal.principal)
+        wanted += allowances.refs(proposal)
         if tenant.memory.tracks_labels and proposal.principal.txn:
             wanted.append((RUN, proposal.principal.txn))
         missing = [ref for ref in wanted if ref not in known.rows]
@@ -127,9 +131,21 @@ def _run_labels(known: Known, proposal: Proposal) -> tuple[str, ...] | None:
     return msgspec.json.decode(row.body, type=RunLabels).labels if row else ()
 
 
-def _parent(known: Known, request_id: str) -> ParentCall | None:
+def requests_of(who: Principal) -> list[Ref]:
+    """The calls that the caller's token stands on."""
+    named = [*who.requests, *([who.parent] if who.parent else [])]
+    return list(dict.fromkeys((CALL, each.request_id) for each in named))
+
+
+def _lineage(known: Known, who: Principal) -> dict[str, ParentCall]:
+    found = {each.request_id: call_of(known, each.request_id) for each in who.requests}
+    return {name: call for name, call in found.items() if call is not None}
+
+
+def call_of(known: Known, request_id: str) -> ParentCall | None:
+    """A call as it was read; `None` when the journal has none of this id."""
     row = known.rows.get((CALL, request_id))
     if row is None:
         return None
     call = msgspec.json.decode(row.body, type=Call)
-    return ParentCall(request_id=call.request_id, agent_id=call.agent_id, state=call.state, version=row.version)
+    return ParentCall(request_id=call.request_id, agent_id=call.agent_id, state=call.state, version=row.version, txn=call.txn)

@@ -15,15 +15,18 @@ from aegis.model.decision import Decision, Outcome
 from aegis.model.event import Event
 from aegis.model.history import Entry, Phase
 from aegis.model.proposal import Proposal
-from aegis.runtime import record
+from aegis.runtime import allowances, record
 from aegis.runtime.approvals import put_approval
-from aegis.runtime.facts import Gathered, RunLabels, entry_id, refusal_id
+from aegis.runtime.facts import Gathered, RunLabels, entry_id, refusal_id, requests_of
 from aegis.runtime.known import APPROVAL, CALL, CLAIM, RUN, Known, claim_ref
 from aegis.runtime.tenant import Tenant
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """A decision that is to be recorded. `held` is the approval that waits for it, `sealed` its arguments."""
+    """A decision that is to be recorded. `held` is the approval that waits for it, `sealed` its arguments.
+
+    `cost_micros` is what the call costs.
+    """
 
     tenant: Tenant
     proposal: Proposal
@@ -34,6 +37,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     held: Approval | None
     known: Known
     gathered: Gathered
+    cost_micros: int = 0
 
     @property
     def approval(self) -> Approval | None:
@@ -53,12 +57,13 @@ def first_unit(made: Decided) -> tuple[Unit, Claim | None] | None:
         requires.append(Require(kind=APPROVAL, id=ref[1], version=known.version(ref)))
         writes.append(put_approval(made.held))
     if made.decision.permits:
-        if proposal.principal.parent is not None:
-            parent = proposal.principal.parent.request_id
-            requires.append(Require(kind=CALL, id=parent, version=known.version((CALL, parent))))
+        requires += [
+            Require(kind=kind, id=name, version=known.version((kind, name))) for kind, name in requests_of(proposal.principal)
+        ]
         if not _approve(made, requires, writes, events):
             return None
-        claim = _claim(made, requires, writes)
+        charged = allowances.charge(known, proposal, made.cost_micros, requires, writes)
+        claim = _claim(made, charged, requires, writes)
         _label(made, requires, writes)
     unit = Unit(
         tenant=made.tenant.name,
@@ -89,7 +94,7 @@ def _approve(made: Decided, requires: list[Require], writes: list[Put], events: 
     return True
 
 
-def _claim(made: Decided, requires: list[Require], writes: list[Put]) -> Claim | None:
+def _claim(made: Decided, charged: tuple[str, ...], requires: list[Require], writes: list[Put]) -> Claim | None:
     """Take the idempotency key."""
     for ref in claim_ref(made.proposal):
         claim = Claim(
@@ -98,6 +103,7 @@ def _claim(made: Decided, requires: list[Require], writes: list[Put]) -> Claim |
             state=ClaimState.IN_FLIGHT,
             instance=made.call.instance,
             broken=_broken(made.known.rows.get(ref)),
+            charged=charged,
         )
         requires.append(Require(kind=CLAIM, id=ref[1], version=made.known.version(ref)))
         writes.append(_put(CLAIM, ref[1], claim, state=claim.state, lookup=made.proposal.request_id))

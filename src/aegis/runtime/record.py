@@ -101,6 +101,10 @@ def decision(
         data["shadow"] = {"rules": list(made.shadow), "would_be": str(made.would_be or made.outcome)}
     if read := _read(facts):
         data["facts"] = read
+    if principal.ancestors:
+        data["token_ancestors"] = [text(each) for each in principal.ancestors]
+    if principal.prompt:
+        data["model"] = {"prompt_sha256": text(principal.prompt)}
     if principal.parent:
         data["parent_request_id"] = text(principal.parent.request_id)
         data["parent_agent_id"] = principal.parent.agent_id
