@@ -169,17 +169,19 @@ def test_good_tokens_fill_the_memory_to_its_bound_only(monkeypatch: pytest.Monke
     assert verifier.access(tokens[0], now=NOW).token_id == "tok_0"
 
 
-@pytest.mark.parametrize("who", ["", "agent:planner", "agent:orch"])
-def test_a_revocation_ends_what_was_issued_before_it_and_nothing_after(verifier: Verifier, who: str) -> None:
+@pytest.mark.parametrize(
+    ("who", "reason"), [("", "revoked"), ("agent:planner", "revoked"), ("agent:orch", "ancestor_revoked")], ids=lambda x: x or "all"
+)
+def test_a_revocation_ends_what_was_issued_before_it_and_nothing_after(verifier: Verifier, who: str, reason: str) -> None:
     old = mint(access(parent=("agent:orch", "req_1")), key_of("sts"))
     new = mint(access(parent=("agent:orch", "req_1"), now=NOW + 5 * SECOND, token_id="tok_9"), key_of("sts"))
     verifier.access(old, now=NOW)
     verifier.revoke("acme", who=who, before=NOW + 5 * SECOND)
-    assert refused(verifier, old, NOW + 6 * SECOND) == "revoked"
+    assert refused(verifier, old, NOW + 6 * SECOND) == reason
     assert verifier.access(new, now=NOW + 6 * SECOND).token_id == "tok_9"
     fresh = Verifier(KEYS, audience=AUDIENCE)
     fresh.revoke("acme", who=who, before=NOW + 5 * SECOND)
-    assert [refused(fresh, old, NOW + 6 * SECOND) for _ in range(2)] == ["revoked", "revoked"]
+    assert [refused(fresh, old, NOW + 6 * SECOND) for _ in range(2)] == [reason, reason]
 
 
 def test_a_revocation_reaches_neither_other_tenants_nor_other_agents(verifier: Verifier) -> None:

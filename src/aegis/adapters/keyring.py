@@ -32,14 +32,24 @@ class Keyring:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._stamp = _stamp(root / publickeys.FILE)
-        self._keys = _checked(root)
+        self._listed = self._keys = _checked(root)
+        self._revoked: frozenset[str] = frozenset()
         self._private_keys: dict[Path, tuple[_Stamp, PrivateKey]] = {}
         self._lock = Lock()
 
     @property
     def keys(self) -> KeySet:
-        """The public keys that are in force."""
+        """The public keys that are in force; those that were revoked are good for nothing."""
         return self._keys
+
+    def revoke(self, kids: frozenset[str]) -> bool:
+        """Hold exactly these keys as revoked, whatever the file says of them; whether that changes anything."""
+        with self._lock:
+            if kids == self._revoked:
+                return False
+            self._revoked = kids
+            self._keys = self._listed.without(kids)
+            return True
 
     def refresh(self) -> bool:
         """Look at the file; whether another set is in force now. It reads files: call it in a thread.
@@ -52,8 +62,9 @@ class Keyring:
             if stamp is not None and stamp == self._stamp:
                 return False
             self._stamp = None  # until it has been read whole, every turn looks again
-            keys = _checked(self._root)
-            changed, self._keys, self._stamp = keys.entries() != self._keys.entries(), keys, stamp
+            listed = _checked(self._root)
+            changed, self._listed, self._stamp = listed.entries() != self._listed.entries(), listed, stamp
+            self._keys = listed.without(self._revoked)
             return changed
 
     def signer(self, key_class: str, tenant: str, now: datetime) -> PrivateKey:

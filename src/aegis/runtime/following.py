@@ -1,7 +1,8 @@
 """What a process keeps looking at while it serves: halts, revocations, keys, directories, policies, unfinished calls.
 
-Each follower does one thing again and again, with a pause between two turns. A turn that fails is logged and told by `troubles`,
-and the next one tries again: nothing may stop a process from learning that something was revoked.
+Each follower does one thing again and again, with a pause between two turns. A turn that fails is told by `troubles` and logged,
+once for as long as it fails in the same way, and the next one tries again: nothing may stop a process from learning that something
+was revoked.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ class Followers:
         self._known: list[Follower] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def add(self, follower: Follower) -> None:
         """Follow this too, from `start` on."""
@@ -66,10 +68,12 @@ class Followers:
             try:
                 await follower.work()
                 self._troubles.pop(follower.name, None)
+                self._logged.pop(follower.name, None)
             except Exception as error:
-                log.exception(follower.name)
+                why = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
+                if self._logged.get(follower.name) != why:  # turns come several times a second
+                    log.exception(follower.name)
+                    self._logged[follower.name] = why
                 if follower.tells:
-                    self._troubles[follower.name] = (
-                        f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
-                    )
+                    self._troubles[follower.name] = why
             await asyncio.sleep(follower.every_seconds)

@@ -34,6 +34,7 @@ async def _with_app(found: Settings, work: Callable[[App], Awaitable[Result]]) -
     app = await open_app(found)
     try:
         app.gate.clock.witness(await app.gate.store.latest())
+        await app.follow_revocations()
         return await work(app)
     finally:
         await app.gate.store.close()

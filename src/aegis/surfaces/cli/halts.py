@@ -7,7 +7,7 @@ import click
 from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.runtime.halts import Halt
-from aegis.runtime.revocations import Revocation
+from aegis.runtime.revocations import Revocation, RevokedKey, RevokedToken
 from aegis.surfaces.cli import context, output
 
 
@@ -79,29 +79,53 @@ def halts(ctx: click.Context) -> None:
 
 
 @click.command()
-@click.argument("who", metavar="WHO")
+@click.argument("who", metavar="[WHO]", default="")
+@click.option("--token", "token_id", default="", metavar="JTI", help="One token (its `jti`), and everything that hangs on it.")
+@click.option("--key", "kid", default="", metavar="KID", help="One public key of the tenant, for good.")
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @click.option("--as", "person", required=True, metavar="PERSON", help="Who you are (person:NAME); your key must be here.")
 @context.tenant_option
 @click.pass_context
-def revoke(ctx: click.Context, who: str, reason: str, person: str, tenant: str | None) -> None:
+def revoke(ctx: click.Context, who: str, token_id: str, kid: str, reason: str, person: str, tenant: str | None) -> None:
     """Refuse every token issued until now to WHO (agent:NAME, person:NAME, or tenant), and to those who act for it.
 
-    Tokens issued afterwards are good: disable the agent in the directory, or halt it, to keep it out.
+    Or one token, or everything that one key signed. Every gateway process on every host follows within a second. Tokens issued
+    to WHO afterwards are good: disable the agent in the directory, or halt it, to keep it out.
     """
     name = context.the_tenant(ctx, tenant)
-    if who != "tenant" and not who.startswith(("agent:", "person:")):
+    if sum(map(bool, (who, token_id, kid))) != 1:
+        raise click.UsageError("give exactly one of WHO, --token JTI and --key KID")
+    if who and who != "tenant" and not who.startswith(("agent:", "person:")):
         raise ConfigError(f"cannot revoke `{who}`: expected `tenant`, `agent:NAME` or `person:NAME`")
 
     async def work(app: App) -> None:
-        statement = context.signed_by(app, name, person)
-        # Tokens count whole seconds: what was issued within this one is refused too.
-        before = app.gate.clock.now().replace(microsecond=0) + timedelta(seconds=1)
-        revoked = Revocation(tenant=name, who="" if who == "tenant" else who, before=before, reason=reason, by=person)
-        await app.gate.revocations.add(revoked, statement=statement)
+        statement, revocations = context.signed_by(app, name, person), app.gate.revocations
+        if token_id:
+            await revocations.add_token(RevokedToken(tenant=name, token_id=token_id, reason=reason, by=person), statement=statement)
+        elif kid:
+            _known_key(app, name, kid)
+            await revocations.add_key(RevokedKey(tenant=name, kid=kid, reason=reason, by=person), statement=statement)
+        else:
+            # Tokens count whole seconds: what was issued within this one is refused too.
+            before = app.gate.clock.now().replace(microsecond=0) + timedelta(seconds=1)
+            revoked = Revocation(tenant=name, who="" if who == "tenant" else who, before=before, reason=reason, by=person)
+            await revocations.add(revoked, statement=statement)
 
     context.with_app(ctx, work)
     if context.as_json(ctx):
-        output.document("revoke", {"tenant": name, "who": who})
+        output.document("revoke", {"tenant": name, "who": who, "token": token_id, "key": kid})
         return
-    click.echo(f"tokens issued to {who} until now are refused from here on")
+    click.echo(_told(who, token_id, kid))
+
+
+def _known_key(app: App, tenant: str, kid: str) -> None:
+    if not any((entry.kid, entry.tenant) == (kid, tenant) for entry in app.keyring.keys.entries()):
+        raise ConfigError(f"no public key `{kid}` of tenant `{tenant}`; `aegis keys list` shows them")
+
+
+def _told(who: str, token_id: str, kid: str) -> str:
+    if token_id:
+        return f"token {token_id}, and everything that hangs on it, is refused from here on"
+    if kid:
+        return f"what key {kid} signed is refused from here on; `aegis keys rotate` makes another one"
+    return f"tokens issued to {who} until now are refused from here on"
