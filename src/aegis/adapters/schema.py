@@ -8,7 +8,7 @@ of all tenants then share a page, and a group of units of many tenants dirties f
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "r0002"
+REVISION = "r0003"
 """The revision that this code reads and writes: the head of the history below `migrations/versions`."""
 
 # Ids are ordered by code point in both dialects, whatever the locale of the database.

@@ -8,6 +8,7 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.adapters.group import Stop, UnfitError
+from aegis.adapters.postgres import tenancy
 from aegis.errors import ConfigError, CorruptStoreError, StoreBusyError, StoreError, StoreHaltedError
 
 OLDEST = 130_000
@@ -70,6 +71,21 @@ def connect_writer(dsn: str) -> Connection:
             "SET default_transaction_isolation = 'read committed'",
         ):
             connection.execute(setting)
+        tenancy.confine(connection)
+    except psycopg.Error as error:
+        connection.close()
+        raise LostError(f"PostgreSQL does not answer ({type(error).__name__})") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(dsn: str) -> Connection:
+    """A connection that is kept to the tenants that it names."""
+    connection = connect(dsn)
+    try:
+        tenancy.confine(connection)
     except psycopg.Error as error:
         connection.close()
         raise LostError(f"PostgreSQL does not answer ({type(error).__name__})") from error

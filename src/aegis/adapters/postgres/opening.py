@@ -8,8 +8,9 @@ from datetime import datetime
 import psycopg
 from psycopg import Connection
 
-from aegis.adapters import migrate
+from aegis.adapters import migrate, schema
 from aegis.adapters.group import Stop
+from aegis.adapters.postgres import tenancy
 from aegis.adapters.postgres.connection import connect, lock_key, translated
 from aegis.adapters.postgres.inspection import check_ends
 from aegis.adapters.postgres.store import PostgresStore
@@ -33,13 +34,24 @@ def _open(dsn: str, clock: Callable[[], datetime], check: bool) -> PostgresStore
             # One process at a time looks and migrates; the lock goes with the session.
             connection.execute("SELECT pg_advisory_lock(%s)", (lock_key("migrate", ""),))
             if migrate.behind(_revision(connection)):
-                migrate.upgrade("postgresql+psycopg", lambda: psycopg.connect(dsn), "")
+                migrate.upgrade("postgresql+psycopg", lambda: _for_all(dsn), "")
+            tenancy.prepare(connection, schema.metadata.tables)
             if check:
-                check_ends(connection)
+                with connection.transaction():
+                    connection.execute(*tenancy.EVERY)
+                    check_ends(connection)
         except psycopg.Error as error:
             found = translated(error, connection)
             raise (found.error if isinstance(found, Stop) else found) from error
     return PostgresStore(dsn, clock)
+
+
+def _for_all(dsn: str) -> Connection:
+    """A connection for revisions, which may have to change rows of every tenant."""
+    connection = psycopg.connect(dsn)
+    connection.execute("SELECT set_config('aegis.tenants', '*', false)")
+    connection.commit()
+    return connection
 
 
 def _revision(connection: Connection) -> str | None:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import Connection
 
 from aegis.adapters.group import Stop
-from aegis.adapters.postgres.connection import LostError, connect, translated
+from aegis.adapters.postgres.connection import LostError, connect_reader, translated
 from aegis.errors import StoreError
 
 THREADS = 4
@@ -49,7 +49,7 @@ class Readers:
             return self._once(work)
 
     def _once(self, work: Callable[[Connection], Result]) -> Result:
-        connection = self._idle.pop() if self._idle else connect(self._dsn)
+        connection = self._idle.pop() if self._idle else connect_reader(self._dsn)
         try:
             found = work(connection)
         except psycopg.Error as error:

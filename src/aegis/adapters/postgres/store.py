@@ -15,7 +15,7 @@ from aegis.adapters.group import GroupWriter
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, listed
 from aegis.adapters.past import BATCH, Asked, answered, forgotten
-from aegis.adapters.postgres import statements
+from aegis.adapters.postgres import statements, tenancy
 from aegis.adapters.postgres.connection import connect, lock_key, translated
 from aegis.adapters.postgres.inspection import PostgresInspection
 from aegis.adapters.postgres.readers import Readers
@@ -50,7 +50,7 @@ class PostgresStore:
         if not refs:
             return {}
         keys = statements.arrays([(tenant, kind, row_id) for kind, row_id in refs])
-        return {(row.kind, row.id): row for row in map(columns.row, await self._all(statements.ROWS, keys))}
+        return {(row.kind, row.id): row for row in map(columns.row, await self._all(tenant, statements.ROWS, keys))}
 
     async def find(
         self,
@@ -65,7 +65,7 @@ class PostgresStore:
         """Rows of a kind in order of id, after the id `after`."""
         text = columns.percent(columns.find(state=state, lookup=lookup))
         given = {"tenant": tenant, "kind": kind, "state": state, "lookup": lookup, "after": after, "limit": max(limit, 0)}
-        return tuple(map(columns.row, await self._all(text, given)))
+        return tuple(map(columns.row, await self._all(tenant, text, given)))
 
     async def measure(self, tenant: str, queries: Sequence[Query]) -> tuple[Measured, ...]:
         """The answers to `queries` over the tenant's history; a window of more than `MAX_WINDOW` entries is not measured."""
@@ -73,7 +73,7 @@ class PostgresStore:
         history = texts(asked)
 
         def read(connection: Connection) -> dict[Asked, Measured]:
-            return answers(asked, zip(history, _together(connection, list(history.values())), strict=True))
+            return answers(asked, zip(history, _together(connection, tenant, list(history.values())), strict=True))
 
         return answered(asked, await self._readers.read(read))
 
@@ -83,7 +83,7 @@ class PostgresStore:
 
     async def event(self, tenant: str, event_id: str) -> Stored | None:
         """The event of this id."""
-        found = await self._one(statements.EVENT_BY_ID, [event_id, tenant])
+        found = await self._one(tenant, statements.EVENT_BY_ID, [event_id, tenant])
         return columns.stored(found) if found else None
 
     async def events(
@@ -98,11 +98,11 @@ class PostgresStore:
         """Events with `seq > after` (or `seq < after` when newest first and `after >= 0`), in order of `seq`."""
         text = columns.percent(columns.events(request_id=request_id, after=after, newest_first=newest_first))
         given = {"tenant": tenant, "request_id": request_id, "after": after, "limit": max(limit, 0)}
-        return tuple(map(columns.stored, await self._all(text, given)))
+        return tuple(map(columns.stored, await self._all(tenant, text, given)))
 
     async def payload(self, tenant: str, event_id: str, name: str) -> Payload | None:
         """A sealed payload; `None` when there never was one or it was erased."""
-        found = await self._one(statements.PAYLOAD, [event_id, name, tenant])
+        found = await self._one(tenant, statements.PAYLOAD, [event_id, name, tenant])
         if found is None:
             return None
         key_id, nonce, ciphertext = found
@@ -110,7 +110,7 @@ class PostgresStore:
 
     async def data_key(self, tenant: str, subject: str, proposed: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
         """The newest (key id, wrapped key) of a subject, or `proposed` once it has durably become it."""
-        found = await self._one(statements.NEWEST_KEY, [tenant, subject])
+        found = await self._one(tenant, statements.NEWEST_KEY, [tenant, subject])
         if found is not None:
             return (found[0], found[1])
         if proposed is None:
@@ -122,17 +122,17 @@ class PostgresStore:
 
     async def data_key_by_id(self, tenant: str, key_id: str) -> bytes | None:
         """The wrapped key of this id; `None` when it was destroyed."""
-        found = await self._one(statements.KEY_BY_ID, [tenant, key_id])
+        found = await self._one(tenant, statements.KEY_BY_ID, [tenant, key_id])
         return found[0] if found else None
 
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
-        return tuple(tenant for (tenant,) in await self._all(statements.TENANTS, ()))
+        return tuple(tenant for (tenant,) in await self._system(statements.TENANTS))
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant."""
-        found = await self._one(statements.LATEST, ())
-        return from_micros(found[0]) if found and found[0] is not None else None
+        ((latest,),) = await self._system(statements.LATEST)
+        return None if latest is None else from_micros(latest)
 
     async def count_noise(self, reason: str, source: str, at: datetime) -> None:
         """Count a refusal of a caller who is not authenticated; it is written within about a second."""
@@ -141,7 +141,7 @@ class PostgresStore:
     async def noise(self) -> tuple[Noise, ...]:
         """The bounded system journal, newest first."""
         await self._writer.run(self._backend.flush_noise)
-        return listed(tallies(await self._all(statements.NOISE, ())))
+        return listed(tallies(await self._system(statements.NOISE)))
 
     async def register(self, instance: str) -> None:
         """Hold `instance` as alive for as long as this process lives and reaches the store."""
@@ -149,8 +149,8 @@ class PostgresStore:
 
     async def alive(self, instance: str) -> bool:
         """Whether some process still holds `instance`."""
-        found = await self._one(statements.ALIVE, [lock_key("instance", instance)])
-        return bool(found[0])
+        ((held,),) = await self._system(statements.ALIVE, [lock_key("instance", instance)])
+        return bool(held)
 
     async def fsck(self) -> tuple[Finding, ...]:
         """Check that the store does not contradict itself, in one snapshot and on a thread and a connection of its own."""
@@ -160,10 +160,10 @@ class PostgresStore:
         """Numbers for metrics; `bytes` is left out while the server cannot be reached."""
         found = dict[str, Any](self._writer.stats())
         try:
-            size = await self._one(statements.SIZE, ())
+            ((size,),) = await self._system(statements.SIZE)
         except StoreError:
             return found | {"reachable": False}
-        return found | {"reachable": True, "bytes": size[0] if size else 0}
+        return found | {"reachable": True, "bytes": size}
 
     async def close(self) -> None:
         """Finish what is waiting, then let go of everything."""
@@ -173,25 +173,39 @@ class PostgresStore:
     def _fsck(self) -> tuple[Finding, ...]:
         with closing(connect(self._dsn)) as connection:
             try:
+                tenancy.confine(connection)
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                connection.execute(*tenancy.EVERY)
                 return check(PostgresInspection(connection))
             except psycopg.Error as error:
                 found = translated(error, connection)
                 raise found from error
 
-    async def _all(self, text: str, given: Given) -> list[Any]:
-        return await self._readers.read(lambda connection: _execute(connection, text, given).fetchall())
+    async def _all(self, tenant: str, text: str, given: Given) -> list[Any]:
+        return await self._readers.read(lambda connection: _named(connection, tenancy.naming([tenant]), text, given).fetchall())
 
-    async def _one(self, text: str, given: Given) -> Any:
-        return await self._readers.read(lambda connection: _execute(connection, text, given).fetchone())
+    async def _one(self, tenant: str, text: str, given: Given) -> Any:
+        return await self._readers.read(lambda connection: _named(connection, tenancy.naming([tenant]), text, given).fetchone())
+
+    async def _system(self, text: str, given: Given = ()) -> list[Any]:
+        """Of all tenants, or of none."""
+        return await self._readers.read(lambda connection: _named(connection, tenancy.EVERY, text, given).fetchall())
 
 
-def _together(connection: Connection, asked: list[tuple[str, Given]]) -> list[list[Any]]:
+def _named(connection: Connection, naming: tenancy.Naming, text: str, given: Given) -> psycopg.Cursor:
+    """What a statement finds among the named tenants. One round trip, which is one transaction: the naming ends with it."""
+    with connection.pipeline():
+        _execute(connection, *naming)
+        return _execute(connection, text, given)
+
+
+def _together(connection: Connection, tenant: str, asked: list[tuple[str, Given]]) -> list[list[Any]]:
     """What each statement finds, all of them in one snapshot and one round trip."""
     if len(asked) == 1:  # a statement is a snapshot by itself
-        return [_execute(connection, *asked[0]).fetchall()]
+        return [_named(connection, tenancy.naming([tenant]), *asked[0]).fetchall()]
     with connection.pipeline():
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        _execute(connection, *tenancy.naming([tenant]))
         cursors = [_execute(connection, *each) for each in asked]
         connection.execute("COMMIT")
     return [cursor.fetchall() for cursor in cursors]

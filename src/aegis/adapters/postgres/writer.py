@@ -18,7 +18,7 @@ from aegis.adapters.draft import Draft, event_keys, row_refs
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
 from aegis.adapters.past import asked_by, touched_by
-from aegis.adapters.postgres import statements
+from aegis.adapters.postgres import statements, tenancy
 from aegis.adapters.postgres.connection import AgainError, LostError, connect_writer, lock_key, translated
 from aegis.adapters.postgres.readings import past, texts
 from aegis.errors import AegisError, StoreBusyError, StoreError, StoreUncertainError
@@ -56,7 +56,7 @@ class PostgresBackend:
 
     def forget(self, before: int, most: int) -> int:
         """Remove at most so many entries of history from before a time in microseconds; how many went."""
-        (cursor,) = self._attempted(lambda: self._ask([(statements.FORGET, {"before": before, "most": most})]))
+        _, cursor = self._attempted(lambda: self._ask([tenancy.EVERY, (statements.FORGET, {"before": before, "most": most})]))
         return cursor.rowcount
 
     def hold(self, instance: str) -> None:
@@ -112,7 +112,7 @@ class PostgresBackend:
         if names:
             asked["entries"] = (statements.ENTRIES, statements.arrays(names))
         asked |= (history := texts(readings, names))
-        cursors = dict(zip(asked, self._ask([("BEGIN", None), *asked.values()])[1:], strict=True))
+        cursors = dict(zip(asked, self._ask([("BEGIN", None), tenancy.naming(tenants), *asked.values()])[2:], strict=True))
         heads = dict(map(columns.head, cursors["heads"].fetchall()))
         events = [columns.stored(found) for found in cursors["events"].fetchall()] if keys else []
         rows = [columns.row(found) for found in cursors["rows"].fetchall()] if refs else []
@@ -128,7 +128,8 @@ class PostgresBackend:
         key_id, wrapped = proposed
         with self._transaction() as commit:
             lock: Query = (statements.LOCK_KEYS, [lock_key("data key", f"{tenant}\0{subject}")])
-            *_, newest = self._ask([("BEGIN", None), lock, (statements.NEWEST_KEY, [tenant, subject])])
+            begin: list[Query] = [("BEGIN", None), tenancy.naming([tenant])]
+            *_, newest = self._ask([*begin, lock, (statements.NEWEST_KEY, [tenant, subject])])
             if (found := newest.fetchone()) is not None:
                 return (found[0], found[1])
             given = {
@@ -205,7 +206,9 @@ class PostgresBackend:
         assert self._connection is not None
         key = lock_key("instance", instance)
         try:
-            self._connection.execute(statements.END_FORMER, (key, self._former))
+            with self._connection.transaction():
+                self._connection.execute("SET LOCAL ROLE NONE")  # only the role that connected may end a session of that role
+                self._connection.execute(statements.END_FORMER, (key, self._former))
             held = _held_soon(self._connection, key)
         except psycopg.Error as error:
             self._drop()
