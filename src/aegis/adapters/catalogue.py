@@ -1,6 +1,6 @@
 """Reads the contracts of a tenant from `tools/*.yaml`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -21,32 +21,68 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     by_digest: Any
 
 
+class Stated(Struct, frozen=True, kw_only=True):
+    """A contract, and the text that states it."""
+
+    contract: Contract
+    text: str
+
+
 def load(directory: Path, tenant: str) -> Catalogue:
     """Every contract below `directory`; none at all when it does not exist.
 
     Raises:
         DocumentError: A document is wrong, at its place.
-        ConfigError: A file ends in `.yml`, a document belongs to another tenant, or two documents state one version.
+        ConfigError: A file ends in `.yml`, a document belongs to another tenant, two documents state one version, or a version does
+            not say how it differs from the one before.
     """
-    found: dict[tuple[str, str], Contract] = {}
-    for path in sorted(path for path in directory.rglob("*") if path.suffix in (".yaml", ".yml")):
+    return arranged([each.contract for each in stated(directory, tenant, parsed)])
+
+
+def stated(directory: Path, tenant: str, reader: Callable[[Path], Stated]) -> tuple[Stated, ...]:
+    """What the documents below `directory` state, each by itself; `reader` reads one.
+
+    Raises:
+        DocumentError: As `load`.
+        ConfigError: As `load`, but for how versions differ.
+    """
+    found: dict[tuple[str, str], Stated] = {}
+    for path in documents(directory):
         if path.suffix == ".yml":
             raise ConfigError(f"{path}: expected a name that ends in `.yaml`, or the tool would be missing without a word")
-        stated = contract(parse(read(path), source=str(path)))
-        if stated.tenant != tenant:
-            raise ConfigError(f"{path}: is of tenant `{stated.tenant}`, but lies below tenant `{tenant}`")
-        if (stated.name, stated.version) in found:
-            first = found[stated.name, stated.version].source
-            raise ConfigError(f"{path}: version {stated.version} of `{stated.name}` stands already in {first}")
-        found[stated.name, stated.version] = stated
-    _check_evolution(found.values())
-    newest: dict[str, Contract] = {}
-    for stated in found.values():
-        kept = newest.get(stated.name)
-        if kept is None or stated.numbers > kept.numbers:
-            newest[stated.name] = stated
+        each = reader(path)
+        contract = each.contract
+        if contract.tenant != tenant:
+            raise ConfigError(f"{path}: is of tenant `{contract.tenant}`, but lies below tenant `{tenant}`")
+        if (contract.name, contract.version) in found:
+            first = found[contract.name, contract.version].contract.source
+            raise ConfigError(f"{path}: version {contract.version} of `{contract.name}` stands already in {first}")
+        found[contract.name, contract.version] = each
+    return tuple(found.values())
+
+
+def documents(directory: Path) -> list[Path]:
+    """The files below `directory` that state contracts, or mean to."""
+    return sorted(path for path in directory.rglob("*") if path.suffix in (".yaml", ".yml"))
+
+
+def parsed(path: Path) -> Stated:
+    """The contract in a file."""
+    text = read(path)
+    return Stated(contract=contract(parse(text, source=str(path))), text=text)
+
+
+def arranged(contracts: Iterable[Contract], *, waiting: Collection[str] = ()) -> Catalogue:
+    """The catalogue of these contracts. A version that is `waiting` (its digest) is newest only where no other one serves.
+
+    Raises:
+        ConfigError: A version does not say how it differs from the one before.
+    """
+    found = sorted(contracts, key=lambda each: (each.digest not in waiting, each.numbers))
+    _check_evolution(found)
     return Catalogue(
-        newest=MappingProxyType(newest), by_digest=MappingProxyType({stated.digest: stated for stated in found.values()})
+        newest=MappingProxyType({each.name: each for each in found}),
+        by_digest=MappingProxyType({each.digest: each for each in found}),
     )
 
 

@@ -1,0 +1,190 @@
+"""What lies in a tenant's folder and who vouches for it.
+
+TENANT/trust.yaml                  what the tenant demands (optional)
+TENANT/tools/**/*.yaml             contracts
+FILE.dsse.json                     beside any of them, or beside a prompt or a workflow: the signed statement about it
+
+A `Shelf` is looked at several times a second: a look costs a `stat` for each file, and only what changed is read again.
+"""
+
+import os
+from collections.abc import Callable, Hashable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from aegis.adapters import catalogue
+from aegis.adapters.catalogue import Stated, read
+from aegis.crypto.digest import sha256
+from aegis.errors import ConfigError, IdentityError
+from aegis.identity.directory import AgentEntry
+from aegis.identity.keyset import KeySet
+from aegis.identity.statement import Thing, Vouched, publishers, vouched
+from aegis.model.contract import Contract
+from aegis.model.document import parse
+from aegis.model.provenance import Artifact, Folder, Manifest, Trust, parse_trust
+
+FILE, TOOLS, SUFFIX = "trust.yaml", "tools", ".dsse.json"
+MAX_ARTIFACT = 16 * 1024 * 1024
+NO_SIGNATURE = "no_signature"
+_Stamp = tuple[int, int, int, int]
+
+
+def load(home: Path, tenant: str) -> Trust:
+    """What a tenant demands; without a document: everything is pinned at first use, nothing is signed.
+
+    Raises:
+        DocumentError: The document is wrong, at its place.
+        ConfigError: It is of another tenant.
+    """
+    path = home / FILE
+    if not path.is_file():
+        return Trust(tenant=tenant)
+    found = parse_trust(parse(read(path), source=str(path)))
+    if found.tenant != tenant:
+        raise ConfigError(f"{path}: is of tenant `{found.tenant}`, but lies below tenant `{tenant}`")
+    return found
+
+
+def beside(path: Path) -> Path:
+    """Where the signed statement about a file lies."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def envelope(path: Path) -> bytes | None:
+    """The signed statement beside a file, if there is one."""
+    try:
+        return beside(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{beside(path)}: cannot be read: {error.strerror}") from None
+
+
+def tool(contract: Contract) -> Thing:
+    """A contract, as a statement names it."""
+    name = f"{contract.name}@{contract.version}"
+    return Thing(tenant=contract.tenant, kind="tool", name=name, digest=contract.digest, version=contract.version)
+
+
+def artifact(home: Path, tenant: str, file: str, kind: str) -> Thing:
+    """A prompt or a workflow, as a statement names it.
+
+    Raises:
+        ConfigError: There is no such file, or it does not lie in the tenant's folder.
+    """
+    return Thing(tenant=tenant, kind=kind, name=file, digest=sha256(_content(home, file)))
+
+
+def vouchers(path: Path, thing: Thing, keys: KeySet, now: datetime) -> Vouched:
+    """Who vouches for what lies in a file."""
+    found = envelope(path)
+    return vouched(found, thing, keys, now) if found is not None else Vouched(problem=NO_SIGNATURE)
+
+
+def prompt_digest(home: Path, entry: AgentEntry) -> str:
+    """The digest of the prompt that an agent works by; empty when the directory names none.
+
+    Raises:
+        ConfigError: The file is not there, or does not lie in the tenant's folder.
+        IdentityError: `artifact_digest_mismatch`: `trust.yaml` pins it, and it is another.
+    """
+    if not entry.prompt:
+        return ""
+    found = sha256(_content(home, entry.prompt))
+    pinned = load(home, home.name).artifact(entry.prompt)
+    if pinned is not None and pinned.digest not in ("", found):
+        raise IdentityError("artifact_digest_mismatch", f"`{entry.prompt}` is not the file that `{FILE}` pins")
+    return found
+
+
+def artifact_problems(home: Path, tenant: str, pinned: Artifact, keys: KeySet, now: datetime) -> tuple[str, Vouched, str]:
+    """(digest, who vouches for it, what is wrong with it) of a file that the tenant pins; the last is empty when all is well."""
+    try:
+        thing = artifact(home, tenant, pinned.file, pinned.kind)
+    except ConfigError as error:
+        return "", Vouched(), str(error)
+    who = vouchers(home / pinned.file, thing, keys, now)
+    if pinned.digest not in ("", thing.digest):
+        return thing.digest, who, f"artifact_digest_mismatch: expected {pinned.digest}"
+    if len(who.owners) < pinned.signatures:
+        why = f" ({who.problem})" if who.problem else ""
+        return thing.digest, who, f"artifact_unsigned: expected signatures of {pinned.signatures}, found {len(who.owners)}{why}"
+    return thing.digest, who, ""
+
+
+def _content(home: Path, file: str) -> bytes:
+    """The bytes of a file of the tenant's folder; a link that leads out of it is refused."""
+    path = home / file
+    try:
+        if not path.resolve(strict=True).is_relative_to(home.resolve()) or not path.is_file():
+            raise ConfigError(f"{path}: expected a file in the tenant's folder")
+        if path.stat().st_size > MAX_ARTIFACT:
+            raise ConfigError(f"{path}: expected at most {MAX_ARTIFACT} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+class Shelf:
+    """The folders of all tenants, as `runtime.toolbox` asks for them. `keys` are the public keys in force."""
+
+    def __init__(self, tenants: Path, keys: Callable[[], KeySet]) -> None:
+        self._tenants = tenants
+        self._keys = keys
+        self._parsed: dict[str, tuple[_Stamp | None, Stated]] = {}
+
+    def stamp(self, tenant: str, now: datetime) -> Hashable:
+        """Something that changes when a file does, or when another key may sign."""
+        home = f"{self._tenants}/{tenant}"
+        trusted = tuple(entry.kid for entry in publishers(self._keys(), tenant, now))
+        return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(_files(f"{home}/{TOOLS}")))
+
+    def stated(self, tenant: str) -> tuple[Stated, ...]:
+        """The contracts of a tenant; a file that did not change is not read again."""
+        return catalogue.stated(self._tenants / tenant / TOOLS, tenant, self._once)
+
+    def folder(self, tenant: str, now: datetime) -> Folder:
+        """What lies there now.
+
+        Raises:
+            ConfigError: A document is wrong.
+        """
+        trust, keys = load(self._tenants / tenant, tenant), self._keys()
+        return Folder(trust=trust, manifests=tuple(_manifest(each, trust, keys, now) for each in self.stated(tenant)))
+
+    def _once(self, path: Path) -> Stated:
+        stamp = _stamp(str(path))
+        known = self._parsed.get(str(path))
+        if known is None or stamp is None or known[0] != stamp:
+            known = self._parsed[str(path)] = stamp, catalogue.parsed(path)
+        return known[1]
+
+
+def _manifest(each: Stated, trust: Trust, keys: KeySet, now: datetime) -> Manifest:
+    """Signatures cost half a millisecond each: they are looked at where they are asked for."""
+    contract = each.contract
+    if not trust.of(contract).signatures:
+        return Manifest(contract=contract, text=each.text)
+    who = vouchers(Path(contract.source), tool(contract), keys, now)
+    return Manifest(contract=contract, text=each.text, owners=who.owners, problem=who.problem)
+
+
+def _files(directory: str) -> Iterator[tuple[str, _Stamp | None]]:
+    """The contracts and statements below a directory, each with what changes when it does."""
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+        elif entry.name.endswith((".yaml", ".yml", SUFFIX)):
+            yield entry.path, _stamp(entry.path)
+
+
+def _stamp(path: str) -> _Stamp | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path costs five times the call
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns  # times of change cannot be set back
