@@ -10,8 +10,9 @@ import socket
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from aegis.adapters import catalogue, directory, keyfiles, keyring, policies
+from aegis.adapters import catalogue, directory, keyfiles, keyring, messages, policies
 from aegis.adapters.http_upstream import HttpUpstream, credential
+from aegis.adapters.kekfiles import KekFiles
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
@@ -28,6 +29,7 @@ from aegis.model.approval import Approval
 from aegis.model.contract import Contract
 from aegis.model.contract_guard import ContractGuard
 from aegis.model.decision import PolicyRef
+from aegis.model.message_guard import SenderGuard
 from aegis.model.principal import Principal
 from aegis.policy.guards import HaltedGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
@@ -36,9 +38,14 @@ from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.directories import Directories
 from aegis.runtime.enforce import Gate
+from aegis.runtime.facts import FactSource
 from aegis.runtime.following import Follower, Followers
 from aegis.runtime.judge import Engine
 from aegis.runtime.keychanges import KeyChanges
+from aegis.runtime.letters import Letters
+from aegis.runtime.mailbox import Mailbox, Router
+from aegis.runtime.messages import EVERY_SECONDS as MAIL_SECONDS
+from aegis.runtime.messages import Messages
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.ruling import ruled
 from aegis.runtime.tenant import Ruling, Snapshot, Tenant
@@ -74,7 +81,7 @@ def load_tenants(settings: Settings, engine: Engine | None = None) -> dict[str, 
 def load_tenant(settings: Settings, name: str, found: Directory, engine: Engine | None = None) -> Tenant:
     """One tenant; its guards stand in the order in which people read them, which never changes a decision."""
     home = settings.tenants / name
-    contracts = catalogue.load(home / "tools", name)
+    contracts = messages.beside(catalogue.load(home / "tools", name), home, name)
     base = Tenant(
         name=name,
         directory=found,
@@ -87,6 +94,7 @@ def load_tenant(settings: Settings, name: str, found: Directory, engine: Engine 
             ScopeGuard(),
             AuthorityGuard(contracts.by_digest),
             ContractGuard(contracts.newest, contracts.by_digest),
+            SenderGuard(contracts.by_digest),
             RefusalGuard(),
         ),
         policy=PolicyRef(),
@@ -140,6 +148,14 @@ class App:
             store=gate.store, clock=gate.clock, snapshot=gate.snapshot, ring=ring, verifier=verifier, instance=gate.instance
         )
         self._upstream = upstream
+        self.messages = Messages(
+            gate.store,
+            gate.vault,
+            gate.clock,
+            FactSource(gate.store, gate.clock, gate.halts),
+            Letters(gate.store, gate.vault, gate.clock),
+            gate.snapshot,
+        )
         self._opa = opa
         self.following = Followers()
         for follower in (
@@ -148,6 +164,7 @@ class App:
             Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
             Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self.key_changes.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
+            Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             # Old entries only take space: the next turn tries again.
             Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
@@ -261,9 +278,10 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     check_keys(settings, ring.keys, tenants)
     upstream = HttpUpstream([contract for tenant in tenants.values() for contract in tenant.by_digest.values()], settings.root)
     store = await open_store(settings, clock)
-    vault = Vault(store, lambda tenant: keyfiles.load_symmetric(settings.keys, "kek", tenant))
+    vault = Vault(store, KekFiles(settings.keys))
     snapshot, instance = Snapshot(tenants), instance_name(clock.now())
-    gate = Gate(store=store, vault=vault, clock=clock, upstream=upstream, snapshot=snapshot, instance=instance)
+    everywhere = Router(Mailbox(store, vault, clock), upstream)
+    gate = Gate(store=store, vault=vault, clock=clock, upstream=everywhere, snapshot=snapshot, instance=instance)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
     directories = Directories(store=store, clock=clock, snapshot=snapshot, desk=people, instance=instance, stamps=people_stamps)
     return App(settings, gate, Verifier(ring.keys, audience=settings.gateway.audience), ring, upstream, rollout, directories, opa)
