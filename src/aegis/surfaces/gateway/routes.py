@@ -6,16 +6,13 @@ from aegis.errors import InputError
 from aegis.identity.chain import agree
 from aegis.model.approval import Approval, ApprovalState, Refused
 from aegis.model.authority import covers
-from aegis.model.decision import Stage
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
-from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.surfaces.gateway import http, wire
+from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
 from aegis.surfaces.gateway.caller import Caller, agent
-from aegis.surfaces.gateway.problems import of_answer, problem
-from aegis.surfaces.gateway.views import approval_view, call_view, decide_view, request_view, tool_view
-
-OK = 200
+from aegis.surfaces.gateway.problems import problem
+from aegis.surfaces.gateway.views import approval_view, request_view, tool_view
 
 
 def find(request: http.Request) -> tuple[Any, tuple[str, ...]]:
@@ -52,16 +49,16 @@ def _match(pattern: tuple[str, ...], path: tuple[str, ...]) -> tuple[str, ...] |
 async def call(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
     """`POST /v1/tools/{tool}/call`."""
     who = agent(caller)
-    asked = _shape(gateway, body, wire.CallBody)
+    asked = shaped(gateway, body, wire.CallBody)
     _delegation(who, asked.parent_agent_id, asked.parent_request_id)
-    ask = _ask(gateway, exchange, who, _tool_name(parts[0]), asked.arguments, asked.version)
-    return _told(gateway, exchange, await gateway.app.gate.call(ask))
+    ask = ask_of(gateway, exchange, who, _tool_name(parts[0]), asked.arguments, asked.version)
+    return told(gateway, exchange, await gateway.app.gate.call(ask))
 
 
 async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
     """`POST /v1/decide`."""
     who = agent(caller)
-    asked = _shape(gateway, body, wire.DecideBody)
+    asked = shaped(gateway, body, wire.DecideBody)
     _delegation(who, asked.parent_agent_id, asked.parent_request_id)
     arguments = asked.arguments
     if (arguments is None) == (asked.http is None):
@@ -79,14 +76,14 @@ async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
         if len(headers) != len(seen.headers):
             raise InputError("a header is named twice", "/http/headers")
         arguments = to_arguments(contract.operations["call"], seen.method, seen.path, seen.query, headers, seen.body)
-    ask = _ask(gateway, exchange, who, asked.tool, arguments or {}, asked.version)
-    return _told(gateway, exchange, await gateway.app.gate.decide(ask), enforced=False)
+    ask = ask_of(gateway, exchange, who, asked.tool, arguments or {}, asked.version)
+    return told(gateway, exchange, await gateway.app.gate.decide(ask), enforced=False)
 
 
 async def outcome(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
     """`POST /v1/decide/{request_id}/outcome`."""
     who = agent(caller)
-    said = _shape(gateway, body, wire.OutcomeBody)
+    said = shaped(gateway, body, wire.OutcomeBody)
     result = (said.result,) if said.done else ()
     if not await gateway.app.gate.report(who.tenant, who.agent_id, parts[0], done=said.done, result=result):
         raise http.refuse("not-found", "no decided call of this agent waits for its outcome under this id")
@@ -139,7 +136,7 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     """`POST /v1/approvals/{approval_id}/answer`: a person's signed statement."""
     if caller.agent is not None:
         raise http.refuse("forbidden", "agents do not answer approvals")
-    said = _shape(gateway, body, wire.AnswerBody)
+    said = shaped(gateway, body, wire.AnswerBody)
     statement = gateway.app.verifier.statement(said.statement, now=gateway.app.gate.clock.now())
     if statement.tenant != caller.tenant or statement.approval_id != parts[0] or statement.approver != caller.person:
         raise http.refuse("approval-refused", "the statement is for another approval, person or tenant")
@@ -159,11 +156,6 @@ async def request(gateway: Any, exchange: Any, caller: Caller, body: bytes, part
     return OK, view
 
 
-def _shape(gateway: Any, body: bytes, shape: type[wire.Shape]) -> wire.Shape:
-    settings = gateway.app.settings.gateway
-    return wire.body(body, shape, max_depth=settings.max_depth, max_size_bytes=settings.max_body_bytes)
-
-
 def _tool_name(name: str) -> str:
     if len(name) > 128 or not all(part and part.replace("-", "").replace("_", "").isalnum() for part in name.split(".")):
         raise http.refuse("not-found", "no such tool")
@@ -181,42 +173,6 @@ def _opens(who: Principal, name: str) -> bool:
 def _may_see(caller: Caller, held: Approval) -> bool:
     names = {caller.person, *(f"role:{role}" for role in caller.person_roles)}
     return any(names & set(group) for group in held.approver_sets)
-
-
-def _ask(gateway: Any, exchange: Any, who: Principal, name: str, arguments: dict[str, Any], version: str) -> Ask:
-    headers = exchange.request.headers
-    exchange.tool = name
-    key = headers.get("idempotency-key", "")
-    if len(key) > 128 or not all(" " < char <= "~" for char in key):
-        raise http.refuse("malformed", "header `idempotency-key`: expected at most 128 visible ASCII characters")
-    override_hash = ""
-    if token := headers.get("aegis-override", ""):
-        found = gateway.app.verifier.override(token, now=gateway.app.gate.clock.now())
-        if found.tenant != who.tenant or found.agent_id != who.agent_id:
-            raise http.refuse("unauthenticated", "refused: the override token is another agent's", reason="override_owner")
-        override_hash = found.request_hash
-    return Ask(
-        principal=who,
-        tool=name,
-        arguments=arguments,
-        version=version,
-        idempotency_key=key,
-        request_id=exchange.request_id,
-        override_hash=override_hash,
-        traceparent=exchange.trace.traceparent,
-    )
-
-
-def _told(gateway: Any, exchange: Any, said: Answer, *, enforced: bool = True) -> tuple[int, Any]:
-    exchange.request_id = said.request_id
-    exchange.outcome = str(said.decision.outcome) if said.decision and said.kind is not Kind.BUSY else str(said.kind)
-    exchange.rules = said.decision.rules if said.decision else ()
-    if said.kind is Kind.DONE and enforced:
-        return OK, call_view(said)
-    if said.kind in (Kind.DECIDED, Kind.DONE):
-        return OK, decide_view(said, Stage.RESPONSE)
-    found = of_answer(said, gateway.audit_origin(exchange.tenant))
-    return found.status, found
 
 
 ROUTES: dict[tuple[str, tuple[str, ...]], Any] = {
