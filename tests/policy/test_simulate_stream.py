@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from tests.policy.strategies import loaded
 
-from aegis.adapters import sqlite
+from aegis.adapters import keyfiles, sqlite
+from aegis.adapters.kekfiles import KekFiles
 from aegis.journal.unit import Unit
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
@@ -43,7 +44,8 @@ def limited(**condition):
 async def journal(tmp_path):
     """Ten calls, one an hour, of two runs by turns; the arguments of the last were not kept."""
     store = await sqlite.open_store(tmp_path / "aegis.db", clock=lambda: START)
-    vault = Vault(store, lambda _: b"k" * 32)
+    keyfiles.create(tmp_path / "keys", "kek", "acme", "", now=START)
+    vault = Vault(store, KekFiles(tmp_path / "keys"))
     deciding = policy()
     for number in range(10):
         who = Principal(tenant="acme", agent_id="agent:a", subject="person:b", txn=f"run-{number % 2}", trust=3)
@@ -103,5 +105,5 @@ async def test_what_was_erased_with_its_key_is_named(journal, tmp_path):
     store, _ = journal
     with closing(sqlite3.connect(tmp_path / "aegis.db")) as database, database:
         database.execute("DELETE FROM data_key")
-    fresh = Vault(store, lambda _: b"k" * 32)
+    fresh = Vault(store, KekFiles(tmp_path / "keys"))
     assert Counter(each.lost for each in await simulated((store, fresh), policy())) == {"erased": 9, "not kept": 1}

@@ -1,16 +1,17 @@
 """Seals payloads under data keys, and opens them again.
 
-A tenant's key-encryption key (KEK) lives in a file and never in the database; data keys live in the database, wrapped by it.
-Destroying a data key erases what it sealed, while the events beside it keep their proofs.
+A tenant's key-encryption key (KEK) stays with its keeper, the port `KeyManagement`, and never comes into the database; data keys
+live in the database, wrapped by it. What is cached has the tenant in its key: ids of two tenants may be equal. Destroying a data
+key erases what it sealed, while the events beside it keep their proofs.
 """
 
 import os
-from collections.abc import Callable
 
 from aegis.crypto.seal import KEY_BYTES, NONCE_BYTES, seal, unseal
 from aegis.errors import SealError
 from aegis.journal.store import Store
 from aegis.journal.unit import Payload
+from aegis.model.keymanagement import KeyManagement
 
 WHOLE_TENANT = ""
 
@@ -18,9 +19,9 @@ WHOLE_TENANT = ""
 class Vault:
     """Data keys of all tenants, read once and kept in memory for as long as the process lives."""
 
-    def __init__(self, store: Store, kek: Callable[[str], bytes]) -> None:
+    def __init__(self, store: Store, keys: KeyManagement) -> None:
         self._store = store
-        self._kek = kek
+        self._keys = keys
         self._newest: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._by_id: dict[tuple[str, str], bytes] = {}
 
@@ -42,7 +43,7 @@ class Vault:
             wrapped = await self._store.data_key_by_id(tenant, payload.key_id)
             if wrapped is None:
                 raise SealError("the data key was destroyed: this payload is erased")
-            key = self._unwrap(tenant, payload.key_id, wrapped)
+            key = await self._unwrap(tenant, payload.key_id, wrapped)
         return unseal(key, payload.nonce, payload.ciphertext, _context(tenant, payload.event_id, payload.name))
 
     async def read(self, tenant: str, event_id: str, name: str) -> bytes | None:
@@ -54,17 +55,16 @@ class Vault:
         stored = await self._store.data_key(tenant, subject, None)
         if stored is None:
             key_id = "dek_" + os.urandom(10).hex()
-            nonce = os.urandom(NONCE_BYTES)
-            wrapped = nonce + seal(self._kek(tenant), nonce, os.urandom(KEY_BYTES), _context(tenant, key_id, "dek"))
+            wrapped = await self._keys.wrap(tenant, os.urandom(KEY_BYTES), _context(tenant, key_id, "dek"))
             stored = await self._store.data_key(tenant, subject, (key_id, wrapped))
         if stored is None:
             raise SealError("the store gave no data key")
-        key = self._unwrap(tenant, *stored)
+        key = await self._unwrap(tenant, *stored)
         self._newest[tenant, subject] = (stored[0], key)
         return stored[0], key
 
-    def _unwrap(self, tenant: str, key_id: str, wrapped: bytes) -> bytes:
-        key = unseal(self._kek(tenant), wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _context(tenant, key_id, "dek"))
+    async def _unwrap(self, tenant: str, key_id: str, wrapped: bytes) -> bytes:
+        key = await self._keys.unwrap(tenant, wrapped, _context(tenant, key_id, "dek"))
         self._by_id[tenant, key_id] = key
         return key
 
