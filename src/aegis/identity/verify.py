@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from aegis.crypto.jws import MAX_TOKEN, parse, stated_type
 from aegis.errors import IdentityError
+from aegis.identity.assertion import Assertion, verify_assertion
 from aegis.identity.claims import check_times, expect
+from aegis.identity.delegation import Delegation, verify_delegation
 from aegis.identity.epoch import EVERYBODY, Epochs, Revoked
 from aegis.identity.keyset import KeySet
 from aegis.identity.token import (
@@ -97,6 +99,19 @@ class Verifier:
         self._good[digest] = _Known(access, now)
         self._stands(access)
         return access
+
+    def delegation(self, token: str, *, now: datetime) -> Delegation:
+        """What a delegation says, if nothing that it hangs on was taken back."""
+        found = verify_delegation(parse(token), self._keys, audience=self._audience, now=now)
+        above = tuple(dict.fromkeys((found.agent_id, *found.chain)))
+        self.standing(found.tenant, found.to, found.issued_at, token_id=found.token_id, above=above, ancestors=found.ancestors)
+        return found
+
+    def assertion(self, token: str, *, now: datetime) -> Assertion:
+        """Which agent proved to hold its key."""
+        found = verify_assertion(parse(token), self._keys, now=now)
+        self.standing(found.tenant, found.agent_id, found.issued_at)
+        return found
 
     def override(self, token: str, *, now: datetime) -> Override:
         """What an override token says."""

@@ -56,7 +56,7 @@ class FactSource:
             now=self._clock.now(),
             environment=tenant.environment,
             parent=call_of(known, parent.request_id) if parent else None,
-            lineage=_lineage(known, proposal.principal),
+            lineage=lineage_of(known, proposal.principal),
             allowances=allowances.left_for(known, proposal),
             approval=approval_of(known, proposal, tenant.directory),
             halted=halted,
@@ -137,7 +137,8 @@ def requests_of(who: Principal) -> list[Ref]:
     return list(dict.fromkeys((CALL, each.request_id) for each in named))
 
 
-def _lineage(known: Known, who: Principal) -> dict[str, ParentCall]:
+def lineage_of(known: Known, who: Principal) -> dict[str, ParentCall]:
+    """Those of them that the journal knows."""
     found = {each.request_id: call_of(known, each.request_id) for each in who.requests}
     return {name: call for name, call in found.items() if call is not None}
 

@@ -1,0 +1,246 @@
+"""Handing a task down is a proposal like any other: decided, recorded, and under way until it is ended.
+
+The request of a delegation is what everything below it stands on (`identity.chain`): while it is under way the child may work, and
+when its owner ends it, or any request further up ends, so does the work. The unit holds the decision, the `delegation`
+event, the call in state `decided`, and the allowances of the parent's token and of the delegation, where they are counted.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from aegis.errors import IdentityError
+from aegis.identity import authz
+from aegis.identity.chain import ChainGuard
+from aegis.identity.delegation import Delegation, Wanted, hand_down
+from aegis.identity.directory import Directory
+from aegis.identity.token import Access
+from aegis.journal.store import Store
+from aegis.journal.unit import Committed, Put, Require, Unit
+from aegis.model.authority import scope_within
+from aegis.model.call import Call, CallState
+from aegis.model.decision import Decision, Verdict
+from aegis.model.event import Event
+from aegis.model.facts import Facts
+from aegis.model.principal import Principal
+from aegis.model.proposal import Proposal, canon_arguments, request_hash
+from aegis.policy.decide import decide
+from aegis.policy.guards import READ, HaltedGuard
+from aegis.policy.readings import ReadingsGuard
+from aegis.runtime import allowances, ids, record
+from aegis.runtime.clock import Clock
+from aegis.runtime.facts import FactSource, requests_of
+from aegis.runtime.halts import Halts
+from aegis.runtime.known import ALLOWANCE, CALL, Known
+from aegis.runtime.tenant import Tenant
+from aegis.runtime.trace import Trace
+from aegis.runtime.vault import Vault
+
+TOOL = "aegis.delegate"
+RULE = "delegation"
+ATTEMPTS = 8
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A parent's wish: who it is, the token it holds, and what it wants to hand down."""
+
+    who: Principal
+    held: Access
+    wanted: Wanted
+    request_id: str = ""
+    trace: Trace
+    door: str = "http"
+
+
+class Handed(Struct, frozen=True, kw_only=True):
+    """What was decided; `delegation` is there when it was allowed. `taken`: the request id stands for another request."""
+
+    request_id: str
+    decision: Decision
+    delegation: Delegation | None = None
+    seq: int = -1
+    taken: bool = False
+
+
+class DelegationGuard:
+    """Says whether a task may be handed down: `refused` is why not."""
+
+    name = RULE
+
+    def __init__(self, refused: IdentityError | None) -> None:
+        self._refused = refused
+
+    def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
+        """One verdict: allow, or deny with the reason."""
+        error = self._refused
+        if error is None:
+            return (Verdict(guard=self.name, effect="allow", rule=RULE),)
+        return (Verdict(guard=self.name, effect="deny", rule=f"{RULE}.{error.reason}", reason=str(error), field="tools"),)
+
+
+class Delegations:
+    """Hands tasks down. One for each process; it holds no state of its own."""
+
+    def __init__(self, store: Store, vault: Vault, clock: Clock, halts: Halts, instance: str) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._facts = FactSource(store, clock, halts)
+        self._instance = instance
+
+    async def hand_down(self, tenant: Tenant, asked: Asked) -> Handed:
+        """The delegation, durable and under way; or why there is none, durable too."""
+        now = self._clock.now()
+        request_id = asked.request_id or ids.new("req", now)
+        proposal = _proposal(tenant, asked, request_id)
+        for _ in range(ATTEMPTS):
+            made, refused = self._made(tenant, asked, request_id, now)
+            known = Known()
+            await known.read(self._store, tenant.name, [(CALL, request_id), (ALLOWANCE, asked.held.token_id)])
+            gathered = await self._facts.gather(tenant, proposal, known)
+            guards = (ReadingsGuard(), HaltedGuard({TOOL: READ}), ChainGuard(), DelegationGuard(refused))
+            decision = decide(proposal, gathered.facts, guards)
+            if known.rows[CALL, request_id] is not None:
+                return Handed(request_id=request_id, decision=decision, taken=True)
+            unit = await self._unit(tenant, asked, proposal, decision, made, known, gathered.facts)
+            receipt = await self._store.commit(unit)
+            if isinstance(receipt, Committed):
+                allowed = made if decision.permits else None
+                return Handed(request_id=request_id, decision=decision, delegation=allowed, seq=receipt.events[0].seq)
+        raise IdentityError("contended", "the requests that this task stands on keep changing: try again")
+
+    def _made(self, tenant: Tenant, asked: Asked, request_id: str, now: datetime) -> tuple[Delegation | None, IdentityError | None]:
+        try:
+            made = hand_down(asked.held, asked.wanted, request_id=request_id, token_id=ids.new("tok", now), now=now)
+            _permitted(tenant.directory, made)
+        except IdentityError as error:
+            return None, error
+        return made, None
+
+    async def _unit(
+        self,
+        tenant: Tenant,
+        asked: Asked,
+        proposal: Proposal,
+        decision: Decision,
+        made: Delegation | None,
+        known: Known,
+        facts: Facts,
+    ) -> Unit:
+        now = self._clock.now()
+        event_id = f"decision:{proposal.request_id}:0"
+        sealed = await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments))
+        event = record.decision(
+            proposal,
+            decision,
+            event_id=event_id,
+            now=now,
+            instance=self._instance,
+            door=asked.door,
+            trace_id=asked.trace.trace_id,
+            span_id=asked.trace.span_id,
+            latency_us=0,
+            sealed=sealed,
+            effect=READ,
+            facts=facts,
+        )
+        state = CallState.DECIDED if decision.permits else CallState.DENIED
+        call = Call(
+            request_id=proposal.request_id,
+            agent_id=asked.who.agent_id,
+            tool=TOOL,
+            state=state,
+            request_hash=proposal.request_hash,
+            at=now,
+            effect=READ,
+            decision_event=event_id,
+            txn=made.txn if made else asked.who.txn,
+        )
+        requires = [Require(kind=CALL, id=proposal.request_id, version=0)]
+        writes = [Put(kind=CALL, id=call.request_id, body=msgspec.json.encode(call), state=str(state), lookup=call.agent_id)]
+        events = [event]
+        if made is not None and decision.permits:
+            events.append(_told(proposal, made, now))
+            requires += [Require(kind=kind, id=name, version=known.version((kind, name))) for kind, name in requests_of(asked.who)]
+            for token_id, authority in ((asked.held.token_id, asked.held.authority), (made.token_id, made.authority)):
+                if (opened := allowances.opened(known, token_id, authority)) is not None:
+                    requires.append(opened[0])
+                    writes.append(opened[1])
+        return Unit(
+            tenant=tenant.name, events=tuple(events), payloads=(sealed,), requires=tuple(requires), writes=tuple(writes)
+        )  # fmt: skip
+
+
+def _permitted(directory: Directory, made: Delegation) -> None:
+    """Hold a delegation against the directory: who may hand what to whom.
+
+    Raises:
+        IdentityError: `unknown_agent`, `agent_disabled`, `delegation_not_granted`, `scope_not_held`.
+    """
+    child = directory.agents.get(made.to)
+    if child is None or not child.enabled:
+        raise IdentityError("unknown_agent" if child is None else "agent_disabled", f"`{made.to}` is not at work in this tenant")
+    above = directory.agents.get(made.agent_id)
+    if (
+        made.to != made.agent_id
+        and above is not None
+        and above.may_delegate_to is not None
+        and made.to not in above.may_delegate_to
+    ):
+        raise IdentityError("delegation_not_granted", f"the directory does not let `{made.agent_id}` hand tasks to `{made.to}`")
+    for scope in made.authority.scopes:
+        if not scope_within(scope, child.scopes):
+            raise IdentityError("scope_not_held", f"`{made.to}` may not hold `{scope}`: name the tools that it is to have")
+
+
+def _proposal(tenant: Tenant, asked: Asked, request_id: str) -> Proposal:
+    wanted = asked.wanted
+    arguments: dict[str, Any] = {
+        "to": wanted.to,
+        "scopes": list(wanted.authority.scopes),
+        "tools": authz.written(wanted.authority.grants or ()),
+        "ttl_seconds": int(wanted.ttl.total_seconds()),
+        "task": wanted.task,
+        "max_depth": wanted.max_depth,
+    }
+    if wanted.authority.budget_micros is not None:
+        arguments["budget_micros"] = wanted.authority.budget_micros
+    return Proposal(
+        principal=asked.who,
+        tool=TOOL,
+        arguments=arguments,
+        environment=tenant.environment,
+        request_id=request_id,
+        request_hash=request_hash(asked.who, TOOL, "", arguments, ""),
+    )
+
+
+def _told(proposal: Proposal, made: Delegation, now: datetime) -> Event:
+    """That a task was handed down: to whom, which tools, how often; the limits themselves lie sealed beside the decision."""
+    grants = made.authority.grants
+    data: dict[str, Any] = {
+        "agent_id": made.agent_id,
+        "to": made.to,
+        "delegation_jti": made.token_id,
+        "ancestors": list(made.ancestors),
+        "scopes": [record.text(scope) for scope in made.authority.scopes],
+        "tools": [
+            {
+                "tool": each.tool,
+                "limited": [path for path, _ in each.limits],
+                **({} if each.calls is None else {"calls": each.calls}),
+            }
+            for each in grants or ()
+        ],
+        "depth": len(made.chain),
+        "txn": record.text(made.txn),
+        "task": record.text(made.task),
+        "expires_at": made.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    if made.authority.budget_micros is not None:
+        data["budget_micros"] = made.authority.budget_micros
+    return Event(
+        id=f"delegation:{proposal.request_id}", type=RULE, tenant=made.tenant, time=now, request_id=proposal.request_id, data=data
+    )
