@@ -16,7 +16,7 @@ from aegis.adapters.kekfiles import KekFiles
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
-from aegis.errors import ConfigError
+from aegis.errors import ConfigError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import Directory
@@ -215,6 +215,7 @@ class App:
 
     def override_token(self, held: Approval, who: Principal) -> str:
         """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""
+        self.require_fresh()
         now = self.gate.clock.now()
         key = self.keyring.signer("override", held.tenant, now)
         return mint(
@@ -232,6 +233,15 @@ class App:
             ),
             key,
         )
+
+    def require_fresh(self) -> None:
+        """Called before authority is given out or taken in: a token, an answer to an approval.
+
+        Raises:
+            StoreError: What is halted and revoked could not be read lately, so nobody knows whether this may be.
+        """
+        if self.gate.halts.stale:
+            raise StoreError("what is halted and revoked cannot be read; until it can, nothing is issued and no answer is taken")
 
     async def _follow_halts(self) -> None:
         await self.follow_revocations()

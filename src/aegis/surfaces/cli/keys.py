@@ -11,11 +11,17 @@ CLASSES = {
     "sts": "signs the tokens of a tenant's agents",
     "override": "signs the one-time tokens of approvals",
     "human": "a person's own key: signs answers to approvals (needs --owner person:NAME)",
+    "workload": "an agent's own key: proves at the token service who asks (needs --owner agent:NAME)",
     "publisher": "signs versions of policy sets and their activations",
     "bundle": "signs policy bundles, so that Open Policy Agent can verify them",
     "kek": "wraps the keys that seal a tenant's payloads",
     "hash": "keys the digests that stand in for redacted values",
 }
+
+
+OWNERS = {"human": "person:", "workload": "agent:"}
+ROTATED = [name for name in CLASSES if name not in ("kek", "hash")]
+owner_option = click.option("--owner", default="", help="Whose key: person:NAME for class human, agent:NAME for class workload.")
 
 
 @click.group()
@@ -26,6 +32,7 @@ def keys() -> None:
     sts       signs the tokens of a tenant's agents
     override  signs the one-time tokens of approvals
     human     a person's own key: signs answers to approvals (--owner person:NAME)
+    workload  an agent's own key: proves who asks for tokens (--owner agent:NAME)
     publisher signs versions of policy sets and their activations
     bundle    signs policy bundles, so that Open Policy Agent can verify them
     kek       wraps the keys that seal a tenant's payloads
@@ -35,15 +42,17 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("key_class", type=click.Choice(list(CLASSES)))
-@click.option("--owner", default="", help="Whose key: person:NAME for class human.")
+@owner_option
 @context.tenant_option
 @click.pass_context
 def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> None:
     """Make the first key of KEY_CLASS for a tenant."""
     from aegis.adapters import keyfiles
 
-    if (key_class == "human") != owner.startswith("person:"):
-        raise click.UsageError("--owner person:NAME goes with class human, and only with it")
+    wanted = OWNERS.get(key_class, "")
+    if not owner.startswith(wanted) or (owner and not wanted):
+        expected = f"--owner {wanted}NAME" if wanted else "no --owner"
+        raise click.UsageError(f"a key of class {key_class} has {expected}")
     kid = keyfiles.create(
         context.settings(ctx).keys, key_class, context.the_tenant(ctx, tenant, there=False), owner, now=datetime.now(UTC)
     )
@@ -51,8 +60,8 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
 
 
 @keys.command()
-@click.argument("key_class", type=click.Choice(["sts", "override", "human", "publisher", "bundle"]))
-@click.option("--owner", default="", help="Whose key: person:NAME for class human.")
+@click.argument("key_class", type=click.Choice(ROTATED))
+@owner_option
 @click.option(
     "--overlap", type=int, metavar="SECONDS", help="How long the old key is still accepted (600; publisher, bundle: a year)."
 )
@@ -156,4 +165,4 @@ def _say(ctx: click.Context, verb: str, key_class: str, kid: str) -> None:
     if context.as_json(ctx):
         output.document("key", {"kid": kid, "class": key_class, "did": verb})
     else:
-        click.echo(f"{verb} {key_class + ' ' if key_class else ''}key {kid}; running gateways read it when they start")
+        click.echo(f"{verb} {key_class + ' ' if key_class else ''}key {kid}; running gateways follow within a second")

@@ -136,6 +136,7 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     """`POST /v1/approvals/{approval_id}/answer`: a person's signed statement."""
     if caller.agent is not None:
         raise http.refuse("forbidden", "agents do not answer approvals")
+    gateway.app.require_fresh()
     said = shaped(gateway, body, wire.AnswerBody)
     statement = gateway.app.verifier.statement(said.statement, now=gateway.app.gate.clock.now())
     if statement.tenant != caller.tenant or statement.approval_id != parts[0] or statement.approver != caller.person:
