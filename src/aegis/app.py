@@ -16,10 +16,10 @@ from aegis.adapters.kekfiles import KekFiles
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
-from aegis.errors import ConfigError, StoreError
+from aegis.errors import ConfigError, IdentityError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
-from aegis.identity.directory import Directory
+from aegis.identity.directory import AgentEntry, Directory
 from aegis.identity.epoch import Revoked
 from aegis.identity.keyset import KeySet
 from aegis.identity.token import Override, build_override, mint
@@ -36,10 +36,13 @@ from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
 from aegis.runtime import halts, ids
 from aegis.runtime.clock import Clock
+from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
+from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
 from aegis.runtime.enforce import Gate
 from aegis.runtime.facts import FactSource
 from aegis.runtime.following import Follower, Followers
+from aegis.runtime.issuing import Issuer, Mapped
 from aegis.runtime.judge import Engine
 from aegis.runtime.keychanges import KeyChanges
 from aegis.runtime.letters import Letters
@@ -147,7 +150,21 @@ class App:
         self.key_changes = KeyChanges(
             store=gate.store, clock=gate.clock, snapshot=gate.snapshot, ring=ring, verifier=verifier, instance=gate.instance
         )
+        self.issuer = Issuer(
+            store=gate.store,
+            clock=gate.clock,
+            halts=gate.halts,
+            snapshot=gate.snapshot,
+            verifier=verifier,
+            audience=settings.gateway.audience,
+            signer=lambda tenant, now: ring.signer("sts", tenant, now),
+            prompts=_no_prompts,
+            mapper=_no_mapper,
+            instance=gate.instance,
+        )
+        self.credentials = SealedCredentials(gate.store, gate.vault, gate.clock, gate.snapshot)
         self._upstream = upstream
+        self._upstream.sealed = self.credentials
         self.messages = Messages(
             gate.store,
             gate.vault,
@@ -166,6 +183,7 @@ class App:
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
             Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
+            Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
             # Old entries only take space: the next turn tries again.
             Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
         ):
@@ -179,6 +197,7 @@ class App:
         await self.directories.refresh()
         self._some_policy()
         await self._upstream.start()
+        await self.credentials.refresh()
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
@@ -258,12 +277,22 @@ class App:
     async def _forget(self) -> None:
         """Remove what no window of history can reach any more."""
         await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
+        for tenant in self.gate.snapshot:
+            await self.gate.once.forget(tenant.name)
 
     def _some_policy(self) -> None:
         for tenant in self.gate.snapshot:
             if tenant.enforced is None and tenant.shadow is None and self.rollout.source(tenant.name) is Source.FILES:
                 path = self.settings.tenants / tenant.name / policies.FILE
                 raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
+
+
+def _no_prompts(tenant: str, entry: AgentEntry) -> str:  # noqa: ARG001 - the shape of a reader of pinned instructions
+    return ""
+
+
+async def _no_mapper(tenant: str, token: str, now: datetime) -> Mapped:  # noqa: ARG001 - the shape of a mapper
+    raise IdentityError("unknown_issuer", "the tenant takes tokens of no other issuer")
 
 
 def instance_name(now: datetime) -> str:

@@ -20,12 +20,13 @@ FILE = "aegis.toml"
 
 
 class GatewaySettings(Struct, frozen=True, kw_only=True):
-    """Where the gateway listens and what it takes."""
+    """Where the gateway listens and what it takes. `url` is where callers reach it, if that is not where it listens."""
 
     host: str = "127.0.0.1"
     port: int = 8420
     environment: str = "dev"
     audience: str = "aegis-gw"
+    url: str = ""
     max_in_flight: int = 512
     max_body_bytes: int = 1_048_576
     max_depth: int = 32

@@ -36,6 +36,9 @@ spec:
     agent:other: {{roles: [treasury], scopes: ["*"], trust: 4}}
     agent:reader: {{roles: [reader], scopes: [records.*], trust: 3}}
     agent:off: {{roles: [], scopes: [], enabled: false}}
+    agent:desk: {{roles: [desk], scopes: ["*"], trust: 3}}
+    agent:planner: {{roles: [planner], scopes: [pay.*, records.*], trust: 2, may_delegate_to: [agent:payer, agent:reader, agent:remote]}}
+    agent:remote: {{roles: [treasury], scopes: [pay.*], trust: 1, proof: required}}
   people:
     person:alice: {{roles: [lead]}}
     person:bob: {{roles: [lead]}}
@@ -320,8 +323,15 @@ class World:
         **more: Any,
     ) -> str:
         now = now or self.hand()
-        known_roles = {"agent:reader": ("reader",), "agent:off": ()}.get(agent_id, ("treasury",))
-        known_scopes = {"agent:reader": ("records.*",), "agent:off": ()}.get(agent_id, ("*",))
+        known_roles = {"agent:reader": ("reader",), "agent:off": (), "agent:desk": ("desk",), "agent:planner": ("planner",)}.get(
+            agent_id, ("treasury",)
+        )
+        known_scopes = {
+            "agent:reader": ("records.*",),
+            "agent:off": (),
+            "agent:planner": ("pay.*", "records.*"),
+            "agent:remote": ("pay.*",),
+        }.get(agent_id, ("*",))
         claims = build_access(
             tenant=tenant,
             agent_id=agent_id,

@@ -23,8 +23,10 @@ from aegis.runtime.admission import Admission, Permit
 from aegis.runtime.approvals import Desk
 from aegis.runtime.ask import Answer, Ask
 from aegis.runtime.clock import Clock
+from aegis.runtime.delegations import Delegations
 from aegis.runtime.effect import Effect
 from aegis.runtime.halts import Halts
+from aegis.runtime.once import Once
 from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.revocations import Revocations
@@ -49,6 +51,8 @@ class Gate:
         self.desk = Desk(store, vault, clock, snapshot)
         self.halts = Halts(store, clock)
         self.revocations = Revocations(store, clock)
+        self.once = Once(store, clock)
+        self.delegations = Delegations(store, vault, clock, self.halts, instance)
         self._admission = Admission(store, vault, clock, self.recovery, self.halts, instance)
         self._effect = Effect(store, vault, clock, tool, self.recovery, instance)
         self._running: set[asyncio.Task[Answer]] = set()

@@ -18,7 +18,7 @@ from aegis.errors import AegisError, IdentityError, InputError, StoreBusyError, 
 from aegis.model.event import origin
 from aegis.runtime import ids
 from aegis.runtime.trace import Trace
-from aegis.surfaces.gateway import http, routes
+from aegis.surfaces.gateway import http, routes, tokens
 from aegis.surfaces.gateway.caller import Caller, authenticate
 from aegis.surfaces.gateway.metrics import Metrics
 from aegis.surfaces.gateway.openapi import document
@@ -27,6 +27,7 @@ from aegis.surfaces.gateway.wire import Problem
 
 log = logging.getLogger("aegis.gateway")
 REQUEST_ID = "aegis-request-id"
+MAX_FORM = 64 * 1024
 
 
 class Exchange(Struct, kw_only=True):
@@ -148,12 +149,15 @@ class Gateway:
     async def _governed(self, exchange: Exchange, receive: http.Receive) -> tuple[int, Any]:
         request, settings = exchange.request, self.app.settings.gateway
         exchange.request_id = caller_request_id(request) or ids.new("req", self.app.gate.clock.now())
-        handler: Handler
-        handler, arguments = routes.find(request)
+        found, arguments = routes.find(request)
+        if found is tokens.token:
+            return await self._token(exchange, receive)
+        handler: Handler = found
         caller = authenticate(self.app, request)
         exchange.tenant, exchange.agent_id = caller.tenant, caller.name
         try:
             if request.method != "POST":
+                await self._once(caller)
                 return await handler(self, exchange, caller, b"", arguments)
             if caller.agent is not None and self._taken >= settings.max_in_flight:
                 return 503, problem(
@@ -163,6 +167,7 @@ class Gateway:
             try:
                 body = await http.read_body(request, receive, limit=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
                 caller = authenticate(self.app, request)  # the body may have taken long: what was revoked meanwhile stays out
+                await self._once(caller)
                 return await handler(self, exchange, caller, body, arguments)
             finally:
                 self._taken -= 1
@@ -179,6 +184,36 @@ class Gateway:
         except StoreError as error:
             log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed
             return 503, problem("store-unavailable", request_id=exchange.request_id)
+
+    async def _token(self, exchange: Exchange, receive: http.Receive) -> tuple[int, Any]:
+        """The token endpoint: who asks is known only by what the body holds."""
+        settings = self.app.settings.gateway
+        limit = min(settings.max_body_bytes, MAX_FORM)
+        try:
+            body = await http.read_body(
+                exchange.request, receive, limit=limit, seconds=settings.body_timeout_seconds, expected=http.FORM
+            )
+            return await tokens.token(self, exchange, body)
+        except InputError as error:
+            refused = problem("malformed", detail=f"`{error.path}`: {error}" if error.path else str(error), field=error.path)
+            raise (await self._refused(exchange, refused) if exchange.tenant else http.RefusedError(refused)) from None
+        except IdentityError as error:
+            detail = f"{error.reason}: {error}" if str(error) != error.reason else error.reason
+            if not exchange.tenant:
+                raise http.RefusedError(problem("unauthenticated", detail=f"refused: {error.reason}"), error.reason) from None
+            raise await self._refused(exchange, problem("token-refused", detail=detail, rule=f"token.{error.reason}")) from None
+        except StoreError as error:
+            log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed
+            return 503, problem("store-unavailable", request_id=exchange.request_id)
+
+    async def _once(self, caller: Caller) -> None:
+        """Use up the proof of possession that came with the request."""
+        if caller.proof is None:
+            return
+        try:
+            await self.app.gate.once.use(caller.tenant, caller.proof.once, agent_id=caller.name, what="proof_used")
+        except IdentityError as error:
+            raise http.refuse("unauthenticated", f"refused: {error.reason}", reason=error.reason) from None
 
     async def _refused(self, exchange: Exchange, answer: Problem) -> http.RefusedError:
         """Record the refusal in the tenant's journal before it is told."""

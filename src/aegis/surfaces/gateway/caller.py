@@ -4,7 +4,10 @@ from msgspec import Struct
 
 from aegis.app import App
 from aegis.errors import IdentityError
+from aegis.identity.chain import agree, agree_on
+from aegis.identity.possession import Proof, expected_key, verify_proof
 from aegis.identity.principal import principal
+from aegis.identity.token import Access
 from aegis.model.principal import Principal
 from aegis.surfaces.gateway import http
 
@@ -17,12 +20,25 @@ class Caller(Struct, frozen=True, kw_only=True):
     agent: Principal | None = None
     person: str = ""
     person_roles: tuple[str, ...] = ()
+    access: Access | None = None
+    proof: Proof | None = None
+
+    def agrees(self, parent_agent_id: str, parent_request_id: str, txn: str = "", task: str = "") -> None:
+        """Refuse a body that names another parent, run or task than the token.
+
+        Raises:
+            IdentityError: `parent_required`, `parent_mismatch`, `txn_mismatch`, `task_mismatch`.
+        """
+        who = agent(self)
+        agree(who.parent, parent_agent_id, parent_request_id)
+        agree_on("txn", who.txn, txn)
+        agree_on("task", who.task, task)
 
 
 def authenticate(app: App, request: http.Request) -> Caller:
     """The caller, or a refusal that tells the reason and nothing else."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if scheme.lower() not in ("bearer", "dpop") or not token:
         raise http.refuse("unauthenticated", "expected `Authorization: Bearer TOKEN`", reason="no_token")
     try:
         now = app.gate.clock.now()
@@ -34,10 +50,39 @@ def authenticate(app: App, request: http.Request) -> Caller:
                 raise IdentityError("unknown_person")  # noqa: TRY301 - one refusal below for every reason
             return Caller(tenant=said.tenant, name=person.id, person=person.id, person_roles=person.roles)
         access = app.verifier.access(token, now=now)
-        who = principal(access, app.gate.tenant(access.tenant).directory)
-        return Caller(tenant=who.tenant, name=who.agent_id, agent=who)
+        directory = app.gate.tenant(access.tenant).directory
+        who = principal(access, directory)
+        bound = directory.agents[who.agent_id].proof_required
+        proof = _possession(app, request, access, token, scheme.lower(), required=bound)
+        return Caller(tenant=who.tenant, name=who.agent_id, agent=who, access=access, proof=proof)
     except IdentityError as error:
         raise http.refuse("unauthenticated", f"refused: {error.reason}", reason=error.reason) from None
+
+
+def _possession(app: App, request: http.Request, access: Access, token: str, scheme: str, *, required: bool) -> Proof | None:
+    """The proof that whoever sends a bound token holds its key; that it is shown for the first time is looked at later.
+
+    Raises:
+        IdentityError: `pop_required`, `pop_invalid`, `pop_stale`.
+    """
+    if not access.jkt:
+        if required:
+            raise IdentityError("pop_required", "the directory wants tokens of this agent bound to a key")
+        if scheme == "dpop":
+            raise IdentityError("pop_invalid", "the token is not bound to a key")
+        return None
+    text = request.headers.get("dpop", "")
+    if scheme != "dpop" or not text:
+        raise IdentityError("pop_required", "the token is bound to a key: send `Authorization: DPoP TOKEN` and a `DPoP` proof")
+    proof = verify_proof(text, method=request.method, url=address(app, request), now=app.gate.clock.now(), token=token)
+    expected_key(access.jkt, proof)
+    return proof
+
+
+def address(app: App, request: http.Request) -> str:
+    """The address of the request as its caller knows it: of the setting `gateway.url`, or of the header `Host`."""
+    base = app.settings.gateway.url or f"http://{request.headers['host']}"
+    return f"{base.rstrip('/')}/{'/'.join(request.path)}"
 
 
 def agent(caller: Caller) -> Principal:

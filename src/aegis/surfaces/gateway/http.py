@@ -32,6 +32,7 @@ SINGLE = frozenset(
         b"traceparent",
         b"aegis-request-id",
         b"aegis-override",
+        b"dpop",
         b"expect",
     }
 )
@@ -124,10 +125,15 @@ def _query(raw: bytes) -> dict[str, str]:
     return found
 
 
-async def read_body(request: Request, receive: Receive, *, limit: int, seconds: float) -> bytes:
-    """The whole body, at most `limit` bytes, within `seconds`; it must be declared as JSON."""
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+CLOUDEVENTS = "application/cloudevents+json"  # structured mode: the whole body is JSON
+
+
+async def read_body(request: Request, receive: Receive, *, limit: int, seconds: float, expected: str = JSON) -> bytes:
+    """The whole body, at most `limit` bytes, within `seconds`; it must be declared as what is `expected`."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+    kind = JSON if kind == CLOUDEVENTS else kind
+    if kind != expected or request.headers.get("content-encoding", "identity") != "identity":
         raise refuse("unsupported-media-type")
     if int(request.headers.get("content-length", "0")) > limit:
         raise refuse("too-large", f"at most {limit} bytes are taken")

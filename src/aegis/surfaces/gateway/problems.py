@@ -74,6 +74,9 @@ TABLE: dict[str, Shown] = {
     "unauthenticated": Shown(
         status=401, title="The credential was refused", detail="refused",
         next="Get a fresh token and send it as `Authorization: Bearer`."),
+    "token-refused": Shown(
+        status=403, title="No token is given out", detail="refused",
+        next="Ask for what is held: the detail names what was refused. A delegation that has ended is asked for anew."),
     "forbidden": Shown(status=403, title="This identity may not do that", detail="refused", next="Ask the tenant's owner."),
     "malformed": Shown(status=400, title="The request is malformed", detail="refused", next="Mend the named place."),
     "too-large": Shown(status=413, title="The body is too large", detail="refused", next="Send less at once."),
@@ -86,6 +89,15 @@ TABLE: dict[str, Shown] = {
     "method-not-allowed": Shown(status=405, title="This path takes another method", detail="refused", next="See `/openapi.json`."),
     "approval-refused": Shown(
         status=409, title="The answer does not count", detail="refused", next="`aegis approvals show` tells where the approval stands."),
+    "unknown-message": Shown(
+        status=422, title="There is no such message, or no such version of it", detail="refused, and kept as a dead letter",
+        next="Send or accept a type and version that the detail names; the message's owner publishes others."),
+    "version-mismatch": Shown(
+        status=409, title="Producer and consumer do not speak the same version", detail="the message went to the dead letters",
+        next="Upgrade the side that is behind; then an operator puts the message back: `aegis messages requeue`."),
+    "lease-lost": Shown(
+        status=409, title="The lease is over", detail="the message is no longer this consumer's",
+        next="Drop what was done with it, or make that safe to repeat: the message is handed out again."),
     "internal": Shown(
         status=500, title="Aegis could not decide", detail="so nothing was done", next="Give the request id to the operator."),
 }  # fmt: skip

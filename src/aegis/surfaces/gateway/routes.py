@@ -3,12 +3,11 @@
 from typing import Any
 
 from aegis.errors import InputError
-from aegis.identity.chain import agree
 from aegis.model.approval import Approval, ApprovalState, Refused
 from aegis.model.authority import covers
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
-from aegis.surfaces.gateway import http, wire
+from aegis.surfaces.gateway import http, messages, tokens, wire
 from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
 from aegis.surfaces.gateway.caller import Caller, agent
 from aegis.surfaces.gateway.problems import problem
@@ -50,7 +49,7 @@ async def call(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: 
     """`POST /v1/tools/{tool}/call`."""
     who = agent(caller)
     asked = shaped(gateway, body, wire.CallBody)
-    _delegation(who, asked.parent_agent_id, asked.parent_request_id)
+    caller.agrees(asked.parent_agent_id, asked.parent_request_id, asked.txn, asked.task)
     ask = ask_of(gateway, exchange, who, _tool_name(parts[0]), asked.arguments, asked.version)
     return told(gateway, exchange, await gateway.app.gate.call(ask))
 
@@ -59,7 +58,7 @@ async def decide(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     """`POST /v1/decide`."""
     who = agent(caller)
     asked = shaped(gateway, body, wire.DecideBody)
-    _delegation(who, asked.parent_agent_id, asked.parent_request_id)
+    caller.agrees(asked.parent_agent_id, asked.parent_request_id, asked.txn, asked.task)
     arguments = asked.arguments
     if (arguments is None) == (asked.http is None):
         raise InputError("expected exactly one of `arguments` and `http`")
@@ -163,10 +162,6 @@ def _tool_name(name: str) -> str:
     return name
 
 
-def _delegation(who: Principal, parent_agent_id: str, parent_request_id: str) -> None:
-    agree(who.parent, parent_agent_id, parent_request_id)
-
-
 def _opens(who: Principal, name: str) -> bool:
     return any(covers(scope, name) for scope in who.scopes)
 
@@ -186,4 +181,8 @@ ROUTES: dict[tuple[str, tuple[str, ...]], Any] = {
     ("GET", ("v1", "approvals", "{approval_id}")): approval,
     ("POST", ("v1", "approvals", "{approval_id}", "answer")): answer,
     ("GET", ("v1", "requests", "{request_id}")): request,
+    ("POST", ("v1", "token")): tokens.token,
+    ("POST", ("v1", "delegations")): tokens.delegate,
+    ("POST", ("v1", "delegations", "{request_id}", "end")): tokens.end,
+    **messages.ROUTES,
 }

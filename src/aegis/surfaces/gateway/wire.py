@@ -19,12 +19,17 @@ Id = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
 
 
 class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`POST /v1/tools/{tool}/call`. The parent members are required exactly when the token is delegated."""
+    """`POST /v1/tools/{tool}/call`. The parent members are required exactly when the token is delegated.
+
+    `txn` and `task` need not be sent; if they are, they must be those of the token.
+    """
 
     arguments: dict[str, Any]
     version: Version = ""
     parent_agent_id: str = ""
     parent_request_id: str = ""
+    txn: str = ""
+    task: str = ""
 
 
 class DecideBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -40,6 +45,8 @@ class DecideBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     version: Version = ""
     parent_agent_id: str = ""
     parent_request_id: str = ""
+    txn: str = ""
+    task: str = ""
 
 
 class HttpRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +70,53 @@ class AnswerBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/approvals/{approval_id}/answer`: the statement that the person signed (`approval+jwt`)."""
 
     statement: str
+
+
+class DelegationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`POST /v1/delegations`: hand a task down to the agent `to`, or to oneself for a credential that is good for one task.
+
+    Either `scopes` or `tools`, as in the claim `authz` of a token; with neither, all that the caller's token opens.
+    """
+
+    to: Annotated[str, Meta(max_length=128)] = ""
+    scopes: tuple[Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^ ]+$")], ...] = ()
+    tools: Any = None
+    budget_micros: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+    ttl_seconds: Annotated[int, Meta(ge=1, le=300)] = 300
+    task: Annotated[str, Meta(max_length=256, pattern="^[^ ]*$")] = ""
+    max_depth: Annotated[int, Meta(ge=0, le=8)] = 8
+    parent_agent_id: str = ""
+    parent_request_id: str = ""
+    txn: str = ""
+
+
+class DelegationView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task that was handed down. Give `delegation` to the agent `to` with the task; end the task by `request_id`."""
+
+    request_id: str
+    delegation: str
+    to: str
+    expires_in: int
+    scopes: tuple[str, ...]
+    depth: int
+    txn: str
+    task: str = ""
+    tools: list[dict[str, Any]] | None = None
+    budget_micros: int | None = None
+
+
+class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An access token (RFC 6749, section 5.1). A delegated one names the parent that each call must name too."""
+
+    access_token: str
+    issued_token_type: str
+    token_type: str
+    expires_in: int
+    scope: str
+    agent_id: str
+    parent_agent_id: str = ""
+    parent_request_id: str = ""
+    task: str = ""
 
 
 class ReasonView(Struct, frozen=True, kw_only=True, omit_defaults=True):
