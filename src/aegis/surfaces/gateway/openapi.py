@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from aegis.surfaces.gateway import wire
+from aegis.surfaces.gateway import envelope, wire
 
 _TYPES = (
     wire.CallBody, wire.DecideBody, wire.OutcomeBody, wire.AnswerBody, wire.CallView, wire.DecideView, wire.ToolView,
-    wire.ApprovalView, wire.Problem,
+    wire.ApprovalView, wire.Problem, *envelope.TYPES,
 )  # fmt: skip
 _REFUSED = {"400", "401", "403", "404", "405", "409", "413", "415", "422", "431", "500", "502", "503", "504", "408"}
 
@@ -69,6 +69,14 @@ def _paths() -> dict[str, Any]:
             "Answer with a signed statement", _ref("ApprovalView"), body="AnswerBody", parameters=[_part("approval_id")])},
         "/v1/requests/{request_id}": {"get": _operation(
             "What the journal holds of a request", story, parameters=[_part("request_id")])},
+        "/v1/messages": {"post": _operation(
+            "Send a message in a CloudEvents 1.0 envelope", _ref("SentView"), body="Envelope", status="202",
+            parameters=[key, rid, override])},
+        "/v1/messages/lease": {"post": _operation("Take the next message", _ref("ReceivedView"), body="LeaseBody")},
+        "/v1/messages/{message_id}/ack": {"post": _operation(
+            "Say that a message is done with", _ref("SettledView"), body="AckBody", parameters=[_part("message_id")])},
+        "/v1/messages/{message_id}/nack": {"post": _operation(
+            "Give a message back", _ref("SettledView"), body="NackBody", parameters=[_part("message_id")])},
         "/healthz": {"get": _plain("The process lives", "200")},
         "/readyz": {"get": _plain("The gateway can decide and record", "200", "503")},
         "/metrics": {"get": _plain("Prometheus metrics", "200")},
@@ -77,11 +85,11 @@ def _paths() -> dict[str, Any]:
 
 
 def _operation(
-    summary: str, answer: dict[str, Any], *, body: str = "", parameters: list[dict[str, Any]] | None = None
+    summary: str, answer: dict[str, Any], *, body: str = "", parameters: list[dict[str, Any]] | None = None, status: str = "200"
 ) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": _ref("Problem")}}
-    responses: dict[str, Any] = {"200": {"description": summary, "content": {"application/json": {"schema": answer}}}}
-    responses |= {status: {"description": "Refused; the body says why and what to do", "content": problem} for status in _REFUSED}
+    responses: dict[str, Any] = {status: {"description": summary, "content": {"application/json": {"schema": answer}}}}
+    responses |= {code: {"description": "Refused; the body says why and what to do", "content": problem} for code in _REFUSED}
     operation: dict[str, Any] = {"summary": summary, "responses": dict(sorted(responses.items()))}
     if parameters:
         operation["parameters"] = parameters
