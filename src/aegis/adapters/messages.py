@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
+from aegis.adapters import catalogue
 from aegis.adapters.catalogue import Catalogue, read
 from aegis.errors import ConfigError
 from aegis.model.contract import Contract
@@ -11,7 +12,7 @@ from aegis.model.document import parse
 from aegis.model.evolution import complaint
 from aegis.model.message import PREFIX, MessageContract, message_contract
 
-FOLDER = "messages"
+TOOLS, FOLDER = "tools", "messages"
 
 
 def beside(tools: Catalogue, home: Path, tenant: str) -> Catalogue:
@@ -30,6 +31,11 @@ def beside(tools: Catalogue, home: Path, tenant: str) -> Catalogue:
     newest |= {each.name: each for each in found}  # they come in order: the newest is last
     by_digest: dict[str, Contract] = {**tools.by_digest, **{each.digest: each for each in found}}
     return Catalogue(newest=MappingProxyType(newest), by_digest=MappingProxyType(by_digest))
+
+
+def registered(home: Path, tenant: str) -> Catalogue:
+    """Every contract of a tenant, of tools and of messages, as policies may name them; `home` is the tenant's folder."""
+    return beside(catalogue.load(home / TOOLS, tenant), home, tenant)
 
 
 def load(directory: Path, tenant: str) -> tuple[MessageContract, ...]:

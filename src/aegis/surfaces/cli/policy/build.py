@@ -57,7 +57,7 @@ def build(ctx: click.Context, file: Path | None, out: Path, key_file: Path | Non
 
 def _of_set(ctx: click.Context, file: Path | None, key_file: Path | None, tenant: str | None) -> tuple[str, bytes, str, str]:
     """(tenant, bundle, revision, names of hand-written modules) of a set."""
-    from aegis.adapters import catalogue, policies
+    from aegis.adapters import messages, policies
     from aegis.policy.bundle.bundle import load
 
     if file is None:
@@ -65,11 +65,10 @@ def _of_set(ctx: click.Context, file: Path | None, key_file: Path | None, tenant
         file = home / policies.FILE
         if not file.is_file():
             raise ConfigError(f"{file}: not found; pass the file of a policy set")
-    tools = file.parent / policies.TOOLS
     owner = policies.owner(file)
     if tenant not in (None, owner):
         raise ConfigError(f"{file}: is of tenant `{owner}`, not of tenant `{tenant}`")
-    policy, sources = policies.load_file(file, catalogue.load(tools, owner).by_digest if tools.is_dir() else {})
+    policy, sources = policies.load_file(file, messages.registered(file.parent, owner).by_digest)
     key = _key(ctx, key_file, owner)
     packed = policies.bundled(policy, sources, key)
     modules = ", ".join(each.file for each in policy.rego)

@@ -44,10 +44,9 @@ def coverage(ctx: click.Context, file: Path | None, tenant: str | None, min_crit
 
 def _seen(ctx: click.Context, opened: Opened, *, traffic: bool) -> set[str]:
     """Tools of the catalogue that lies beside the set; and those that the journal has seen."""
-    from aegis.adapters import catalogue, policies
+    from aegis.adapters import messages
 
-    home = opened.path.parent / policies.TOOLS
-    found = set(catalogue.load(home, opened.policy.tenant).newest) if home.is_dir() else set()
+    found = set(messages.registered(opened.path.parent, opened.policy.tenant).newest)
     if traffic:
         from aegis.app import App
         from aegis.runtime.learn import tools_seen

@@ -23,7 +23,7 @@ class Opened(Struct, frozen=True, kw_only=True):
 
 def open_set(ctx: click.Context, file: Path | None, tenant: str | None) -> Opened:
     """The set in `file`, with the data and contracts that lie beside it; or a tenant's."""
-    from aegis.adapters import catalogue, policies
+    from aegis.adapters import catalogue, messages, policies
     from aegis.model.document import parse
     from aegis.policy.language import load
     from aegis.policy.rego_lines import rego_files
@@ -36,7 +36,7 @@ def open_set(ctx: click.Context, file: Path | None, tenant: str | None) -> Opene
     text = catalogue.read(file)
     home = file.parent
     # Contracts are read when the set names some; without data beside it, what refers to data is unknown.
-    known = catalogue.load(home / policies.TOOLS, home.resolve().name).by_digest if "contract:" in text else {}
+    known = messages.registered(home, home.resolve().name).by_digest if "contract:" in text else {}
     if (home / policies.DATA).is_file():
         policy, sources = policies.load_file(file, known)
         return Opened(policy=policy, tenant_data=sources.tenant_data, path=file)
