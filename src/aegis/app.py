@@ -14,9 +14,10 @@ from aegis.adapters import catalogue, directory, keyfiles, keyring, messages, po
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.kekfiles import KekFiles
 from aegis.adapters.keyring import Keyring
+from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
-from aegis.errors import ConfigError, IdentityError, StoreError
+from aegis.errors import ConfigError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import AgentEntry, Directory
@@ -42,7 +43,7 @@ from aegis.runtime.directories import Directories
 from aegis.runtime.enforce import Gate
 from aegis.runtime.facts import FactSource
 from aegis.runtime.following import Follower, Followers
-from aegis.runtime.issuing import Issuer, Mapped
+from aegis.runtime.issuing import Issuer
 from aegis.runtime.judge import Engine
 from aegis.runtime.keychanges import KeyChanges
 from aegis.runtime.letters import Letters
@@ -150,6 +151,7 @@ class App:
         self.key_changes = KeyChanges(
             store=gate.store, clock=gate.clock, snapshot=gate.snapshot, ring=ring, verifier=verifier, instance=gate.instance
         )
+        self.other_issuers = OtherIssuers(settings.tenants, lambda: [tenant.name for tenant in gate.snapshot])
         self.issuer = Issuer(
             store=gate.store,
             clock=gate.clock,
@@ -159,7 +161,7 @@ class App:
             audience=settings.gateway.audience,
             signer=lambda tenant, now: ring.signer("sts", tenant, now),
             prompts=_no_prompts,
-            mapper=_no_mapper,
+            mapper=self.other_issuers.principal_of,
             instance=gate.instance,
         )
         self.credentials = SealedCredentials(gate.store, gate.vault, gate.clock, gate.snapshot)
@@ -180,6 +182,7 @@ class App:
             # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
             Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
             Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self.key_changes.refresh),
+            Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
             Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
@@ -195,6 +198,7 @@ class App:
         await self.gate.store.register(self.gate.instance)
         await self.rollout.refresh()
         await self.directories.refresh()
+        await self.other_issuers.refresh()
         self._some_policy()
         await self._upstream.start()
         await self.credentials.refresh()
@@ -213,6 +217,7 @@ class App:
         await self.following.stop()
         await self.gate.drain()
         await self._upstream.close()
+        await self.other_issuers.close()
         if self._opa is not None:
             await self._opa.close()
         await self.gate.store.close()
@@ -289,10 +294,6 @@ class App:
 
 def _no_prompts(tenant: str, entry: AgentEntry) -> str:  # noqa: ARG001 - the shape of a reader of pinned instructions
     return ""
-
-
-async def _no_mapper(tenant: str, token: str, now: datetime) -> Mapped:  # noqa: ARG001 - the shape of a mapper
-    raise IdentityError("unknown_issuer", "the tenant takes tokens of no other issuer")
 
 
 def instance_name(now: datetime) -> str:

@@ -21,6 +21,7 @@ from aegis.errors import IdentityError, StoreError
 from aegis.identity.chain import ChainGuard
 from aegis.identity.delegation import Delegation, redeemed
 from aegis.identity.directory import AgentEntry
+from aegis.identity.foreign import Mapped
 from aegis.identity.narrow import narrow
 from aegis.identity.possession import Proof
 from aegis.identity.principal import principal
@@ -42,20 +43,6 @@ from aegis.runtime.tenant import Snapshot, Tenant
 
 TOOL = "aegis.token"
 ATTEMPTS = 4
-
-
-class Mapped(Struct, frozen=True, kw_only=True):
-    """What another issuer's token stands for in a tenant: an agent, or (`agent_id` empty) a person for whom agents act.
-
-    `scopes` and `roles` are the most that it may hold; `None` is all that the directory grants. `token_id` names the token.
-    """
-
-    subject: str
-    token_id: str
-    expires_at: datetime
-    agent_id: str = ""
-    scopes: tuple[str, ...] | None = None
-    roles: tuple[str, ...] | None = None
 
 
 Mapper = Callable[[str, str, datetime], Awaitable[Mapped]]
