@@ -10,13 +10,17 @@ import socket
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from aegis.adapters import catalogue, directory, keyfiles, keyring, messages, policies
+from aegis.adapters.catalogue import Catalogue
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.kekfiles import KekFiles
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
+from aegis.adapters.trust import Shelf
 from aegis.errors import ConfigError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
@@ -29,9 +33,10 @@ from aegis.journal.store import Store
 from aegis.model.approval import Approval
 from aegis.model.contract import Contract
 from aegis.model.contract_guard import ContractGuard
-from aegis.model.decision import PolicyRef
+from aegis.model.decision import Guard, PolicyRef
 from aegis.model.message_guard import SenderGuard
 from aegis.model.principal import Principal
+from aegis.model.provenance import UNAPPROVED, Objection, ProvenanceGuard
 from aegis.policy.guards import HaltedGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.policy.selftest import run_tests
@@ -53,6 +58,7 @@ from aegis.runtime.messages import Messages
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.ruling import ruled
 from aegis.runtime.tenant import Ruling, Snapshot, Tenant
+from aegis.runtime.toolbox import Fitting, Toolbox
 from aegis.runtime.vault import Vault
 from aegis.settings import Settings
 
@@ -91,22 +97,65 @@ def load_tenant(settings: Settings, name: str, found: Directory, engine: Engine 
         directory=found,
         contracts=contracts.newest,
         by_digest=contracts.by_digest,
-        guards=(
-            ReadingsGuard(),
-            HaltedGuard(_effects(contracts.by_digest.values())),
-            ChainGuard(),
-            ScopeGuard(),
-            AuthorityGuard(contracts.by_digest),
-            ContractGuard(contracts.newest, contracts.by_digest),
-            SenderGuard(contracts.by_digest),
-            RefusalGuard(),
-        ),
+        guards=guards_of(contracts, None),
         policy=PolicyRef(),
         environment=settings.gateway.environment,
         redaction_key=keyfiles.load_symmetric(settings.keys, "hash", name),
         engine=engine,
     )
     return ruled(base, ruling_by_files(settings, name, contracts.by_digest), None)
+
+
+def guards_of(contracts: Catalogue, standing: Mapping[str, Objection | None] | None) -> tuple[Guard, ...]:
+    """What holds calls against everything but the policy; `standing` as `ProvenanceGuard` takes it."""
+    return (
+        ReadingsGuard(),
+        HaltedGuard(_effects(contracts.by_digest.values())),
+        ChainGuard(),
+        ScopeGuard(),
+        AuthorityGuard(contracts.by_digest),
+        ProvenanceGuard(standing),
+        ContractGuard(contracts.newest, contracts.by_digest),
+        SenderGuard(contracts.by_digest),
+        RefusalGuard(),
+    )
+
+
+class ToolHands:
+    """Puts contracts into a tenant, and tells the parts that speak to tools or compile with contracts; for `runtime.toolbox`."""
+
+    def __init__(self, upstream: HttpUpstream, desk: policies.PolicyDesk) -> None:
+        self._upstream = upstream
+        self._desk = desk
+
+    def hold(self, tenant: Tenant, standing: Mapping[str, Objection | None]) -> Tenant:
+        """The tenant with other objections to the contracts that it has."""
+        return replace(tenant, guards=_exchanged(tenant.guards, (ProvenanceGuard(standing),)))
+
+    def fit(self, tenant: Tenant, wanted: Fitting) -> Tenant:
+        """The tenant with other contracts. Those that calls under way still need can be found by digest, and serve nobody."""
+        waiting = [
+            digest for digest, objection in wanted.standing.items() if objection is not None and objection.rule == UNAPPROVED
+        ]
+        found = catalogue.arranged(wanted.contracts, waiting=waiting)
+        former = {each.digest: each for each in wanted.former}
+        return replace(
+            tenant,
+            contracts=found.newest,
+            by_digest={**found.by_digest, **former},
+            guards=_exchanged(tenant.guards, guards_of(found, wanted.standing)),
+        )
+
+    def learn(self, tenant: str, contracts: tuple[Contract, ...]) -> None:
+        """Be ready to speak to these tools, and to compile bundles that were built with these contracts."""
+        self._desk.keep(tenant, {each.digest: each for each in contracts})
+        self._upstream.learn(contracts)
+
+
+def _exchanged(guards: tuple[Guard, ...], fresh: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    """The guards, with fresh ones in the places of those of the same types."""
+    found = {type(guard): guard for guard in fresh}
+    return tuple(found.get(type(guard), guard) for guard in guards)
 
 
 def ruling_by_files(settings: Settings, name: str, contracts: Mapping[str, Contract]) -> Ruling | None:
@@ -140,12 +189,14 @@ class App:
         upstream: HttpUpstream,
         rollout: Rollout,
         directories: Directories,
+        toolbox: Toolbox,
         opa: OpaEngine | None = None,
     ) -> None:
         self.settings = settings
         self.gate = gate
         self.rollout = rollout
         self.directories = directories
+        self.toolbox = toolbox
         self.verifier = verifier
         self.keyring = ring
         self.key_changes = KeyChanges(
@@ -185,6 +236,7 @@ class App:
             Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
             Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
+            Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
             # Old entries only take space: the next turn tries again.
@@ -196,6 +248,7 @@ class App:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
+        await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
         await self.rollout.refresh()
         await self.directories.refresh()
         await self.other_issuers.refresh()
@@ -311,10 +364,12 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     names = list(directory.load_all(settings.tenants))
     # Before anything is read: what changes meanwhile is read again.
     stamps, people_stamps = desk.stamps(names), people.stamps(names)
+    ring = Keyring(settings.keys)
+    shelf, now = Shelf(settings.tenants, lambda: ring.keys), clock.now()
+    tool_stamps = {name: shelf.stamp(name, now) for name in names}
     tenants = load_tenants(settings, engine)
     for tenant in tenants.values():
         desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
-    ring = Keyring(settings.keys)
     check_keys(settings, ring.keys, tenants)
     upstream = HttpUpstream([contract for tenant in tenants.values() for contract in tenant.by_digest.values()], settings.root)
     store = await open_store(settings, clock)
@@ -324,7 +379,23 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     gate = Gate(store=store, vault=vault, clock=clock, upstream=everywhere, snapshot=snapshot, instance=instance)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
     directories = Directories(store=store, clock=clock, snapshot=snapshot, desk=people, instance=instance, stamps=people_stamps)
-    return App(settings, gate, Verifier(ring.keys, audience=settings.gateway.audience), ring, upstream, rollout, directories, opa)
+    toolbox = Toolbox(
+        store=store,
+        clock=clock,
+        snapshot=snapshot,
+        shelf=shelf,
+        hands=ToolHands(upstream, desk),
+        rollout=rollout,
+        instance=instance,
+        stamps=tool_stamps,
+    )
+    try:
+        await toolbox.recall()
+    except BaseException:
+        await store.close()
+        raise
+    verifier = Verifier(ring.keys, audience=settings.gateway.audience)
+    return App(settings, gate, verifier, ring, upstream, rollout, directories, toolbox, opa)
 
 
 def opa_engine(settings: Settings) -> OpaEngine | None:

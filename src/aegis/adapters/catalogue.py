@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from aegis.errors import ConfigError
 from aegis.model.contract import Contract, contract
-from aegis.model.document import parse
+from aegis.model.document import Document, parse
 from aegis.model.evolution import complaint
 
 
@@ -51,13 +51,13 @@ def stated(directory: Path, tenant: str, reader: Callable[[Path], Stated]) -> tu
         if path.suffix == ".yml":
             raise ConfigError(f"{path}: expected a name that ends in `.yaml`, or the tool would be missing without a word")
         each = reader(path)
-        contract = each.contract
-        if contract.tenant != tenant:
-            raise ConfigError(f"{path}: is of tenant `{contract.tenant}`, but lies below tenant `{tenant}`")
-        if (contract.name, contract.version) in found:
-            first = found[contract.name, contract.version].contract.source
-            raise ConfigError(f"{path}: version {contract.version} of `{contract.name}` stands already in {first}")
-        found[contract.name, contract.version] = each
+        made = each.contract
+        if made.tenant != tenant:
+            raise ConfigError(f"{path}: is of tenant `{made.tenant}`, but lies below tenant `{tenant}`")
+        if (made.name, made.version) in found:
+            first = found[made.name, made.version].contract.source
+            raise ConfigError(f"{path}: version {made.version} of `{made.name}` stands already in {first}")
+        found[made.name, made.version] = each
     return tuple(found.values())
 
 
@@ -66,10 +66,10 @@ def documents(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.suffix in (".yaml", ".yml"))
 
 
-def parsed(path: Path) -> Stated:
-    """The contract in a file."""
+def parsed(path: Path, states: Callable[[Document], Contract] = contract) -> Stated:
+    """The contract in a file, which is of a tool unless said otherwise."""
     text = read(path)
-    return Stated(contract=contract(parse(text, source=str(path))), text=text)
+    return Stated(contract=states(parse(text, source=str(path))), text=text)
 
 
 def arranged(contracts: Iterable[Contract], *, waiting: Collection[str] = ()) -> Catalogue:

@@ -8,6 +8,7 @@ A request counts as sent from the moment it has a connection: what fails before 
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -80,6 +81,13 @@ class HttpUpstream:
         )
         # aiohttp sends GET, PUT and DELETE again when a kept connection drops; it has no public switch against that.
         self._session._retry_connection = False  # noqa: SLF001 - see above; tests/upstream proves that it holds
+
+    def learn(self, contracts: Iterable[Contract]) -> None:
+        """Speak to these tools too. A credential that is missing is told when such a tool is called, and nothing is sent."""
+        for contract in contracts:
+            if contract.upstream.credential is not None and contract.digest not in self._secrets:
+                with contextlib.suppress(ConfigError):
+                    self._secrets[contract.digest] = credential(contract, self._root)
 
     async def close(self) -> None:
         """Let go of all connections."""

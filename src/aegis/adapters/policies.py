@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aegis.adapters import catalogue, keyfiles
+from aegis.adapters import keyfiles, messages
 from aegis.adapters.catalogue import read
 from aegis.crypto.es256 import PrivateKey
 from aegis.errors import ConfigError
@@ -41,7 +41,7 @@ def load(home: Path, tenant: str, contracts: Mapping[str, Contract] | None = Non
     path = home / FILE
     if not path.is_file():
         raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
-    known = contracts if contracts is not None else catalogue.load(home / TOOLS, tenant).by_digest
+    known = contracts if contracts is not None else messages.registered(home, tenant).by_digest
     policy, sources = load_file(path, known)
     if policy.tenant != tenant:
         raise ConfigError(f"{path}: is of tenant `{policy.tenant}`, but lies below tenant `{tenant}`")
@@ -113,12 +113,25 @@ class PolicyDesk:
         self._tenants = tenants
         self._keys = keys
         self._contracts: dict[str, Mapping[str, Contract]] = {}
+        self._kept: dict[str, Mapping[str, Contract]] = {}
         self._modules: dict[str, tuple[str, ...]] = {}
 
     def know(self, tenant: str, contracts: Mapping[str, Contract], policy: Policy | None) -> None:
         """Take in what the process started with: its contracts by digest, and the set of the files."""
         self._contracts[tenant] = contracts
         self._modules[tenant] = tuple(each.file for each in policy.rego) if policy else ()
+
+    def contracts(self, tenant: str) -> Mapping[str, Contract]:
+        """The contracts by digest that sets in files are compiled with."""
+        return self._contracts[tenant]
+
+    def take(self, tenant: str, contracts: Mapping[str, Contract]) -> None:
+        """Compile sets in files with these contracts from now on."""
+        self._contracts[tenant] = contracts
+
+    def keep(self, tenant: str, contracts: Mapping[str, Contract]) -> None:
+        """Bundles may have been built with these contracts as well; they need exactly those that they name."""
+        self._kept[tenant] = {**self._kept.get(tenant, {}), **contracts}
 
     def stamps(self, tenants: Iterable[str]) -> dict[str, Hashable]:
         """For each tenant something that changes when its files do: inode, size and time of each."""
@@ -137,7 +150,7 @@ class PolicyDesk:
 
     def compiled(self, bundle: Bundle) -> tuple[Policy, dict[str, Any]]:
         """The set in a bundle."""
-        policy, data = compiled(bundle, self._contracts[bundle.tenant])
+        policy, data = compiled(bundle, {**self._kept.get(bundle.tenant, {}), **self._contracts[bundle.tenant]})
         require_servable(policy, at_hand=self._engine)
         return policy, data
 

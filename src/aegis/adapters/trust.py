@@ -1,7 +1,8 @@
 """What lies in a tenant's folder and who vouches for it.
 
 TENANT/trust.yaml                  what the tenant demands (optional)
-TENANT/tools/**/*.yaml             contracts
+TENANT/tools/**/*.yaml             contracts of tools
+TENANT/messages/**/*.yaml          contracts of messages
 FILE.dsse.json                     beside any of them, or beside a prompt or a workflow: the signed statement about it
 
 A `Shelf` is looked at several times a second: a look costs a `stat` for each file, and only what changed is read again.
@@ -19,11 +20,12 @@ from aegis.errors import ConfigError, IdentityError
 from aegis.identity.directory import AgentEntry
 from aegis.identity.keyset import KeySet
 from aegis.identity.statement import Thing, Vouched, publishers, vouched
-from aegis.model.contract import Contract
-from aegis.model.document import parse
+from aegis.model.contract import Contract, contract
+from aegis.model.document import Document, parse
+from aegis.model.message import PREFIX, message_contract
 from aegis.model.provenance import Artifact, Folder, Manifest, Trust, parse_trust
 
-FILE, TOOLS, SUFFIX = "trust.yaml", "tools", ".dsse.json"
+FILE, TOOLS, MESSAGES, SUFFIX = "trust.yaml", "tools", "messages", ".dsse.json"
 MAX_ARTIFACT = 16 * 1024 * 1024
 NO_SIGNATURE = "no_signature"
 _Stamp = tuple[int, int, int, int]
@@ -137,11 +139,21 @@ class Shelf:
         """Something that changes when a file does, or when another key may sign."""
         home = f"{self._tenants}/{tenant}"
         trusted = tuple(entry.kid for entry in publishers(self._keys(), tenant, now))
-        return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(_files(f"{home}/{TOOLS}")))
+        lying = (entry for folder in (TOOLS, MESSAGES) for entry in _files(f"{home}/{folder}"))
+        return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(lying))
 
     def stated(self, tenant: str) -> tuple[Stated, ...]:
-        """The contracts of a tenant; a file that did not change is not read again."""
-        return catalogue.stated(self._tenants / tenant / TOOLS, tenant, self._once)
+        """The contracts of a tenant; a file that did not change is not read again.
+
+        Raises:
+            ConfigError: A document is wrong, or a tool has the name of a message.
+        """
+        home = self._tenants / tenant
+        tools = catalogue.stated(home / TOOLS, tenant, self._tool)
+        for each in tools:
+            if each.contract.name.startswith(PREFIX):
+                raise ConfigError(f"{each.contract.source}: names below `{PREFIX}` are those of messages")
+        return (*tools, *catalogue.stated(home / MESSAGES, tenant, self._message))
 
     def folder(self, tenant: str, now: datetime) -> Folder:
         """What lies there now.
@@ -152,21 +164,27 @@ class Shelf:
         trust, keys = load(self._tenants / tenant, tenant), self._keys()
         return Folder(trust=trust, manifests=tuple(_manifest(each, trust, keys, now) for each in self.stated(tenant)))
 
-    def _once(self, path: Path) -> Stated:
+    def _tool(self, path: Path) -> Stated:
+        return self._once(path, contract)
+
+    def _message(self, path: Path) -> Stated:
+        return self._once(path, message_contract)
+
+    def _once(self, path: Path, states: Callable[[Document], Contract]) -> Stated:
         stamp = _stamp(str(path))
         known = self._parsed.get(str(path))
         if known is None or stamp is None or known[0] != stamp:
-            known = self._parsed[str(path)] = stamp, catalogue.parsed(path)
+            known = self._parsed[str(path)] = stamp, catalogue.parsed(path, states)
         return known[1]
 
 
 def _manifest(each: Stated, trust: Trust, keys: KeySet, now: datetime) -> Manifest:
     """Signatures cost half a millisecond each: they are looked at where they are asked for."""
-    contract = each.contract
-    if not trust.of(contract).signatures:
-        return Manifest(contract=contract, text=each.text)
-    who = vouchers(Path(contract.source), tool(contract), keys, now)
-    return Manifest(contract=contract, text=each.text, owners=who.owners, problem=who.problem)
+    made = each.contract
+    if not trust.of(made).signatures:
+        return Manifest(contract=made, text=each.text)
+    who = vouchers(Path(made.source), tool(made), keys, now)
+    return Manifest(contract=made, text=each.text, owners=who.owners, problem=who.problem)
 
 
 def _files(directory: str) -> Iterator[tuple[str, _Stamp | None]]:

@@ -16,10 +16,12 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from aegis.model.contract import NAME, Contract, Effect
+from aegis.model.contract import NAME, Contract, Effect, contract
 from aegis.model.decision import Outcome, Verdict
-from aegis.model.document import Document
+from aegis.model.document import Document, parse
 from aegis.model.facts import Facts
+from aegis.model.message import API_VERSION as MESSAGE
+from aegis.model.message import message_contract
 from aegis.model.node import Node
 from aegis.model.proposal import Proposal
 
@@ -142,6 +144,7 @@ class ProvenanceGuard:
         )
 
 
+UNAPPROVED = "tool#unapproved"
 UNPINNED = Objection(rule="tool#unpinned", reason="tool_not_pinned", text="this contract was never pinned here", expected="pinned")
 
 
@@ -154,13 +157,24 @@ def mismatch(pinned: str) -> Objection:
 def unapproved() -> Objection:
     """What stands against a version that a person must approve first."""
     text = "nobody has approved this version of the tool yet"
-    return Objection(rule="tool#unapproved", reason="tool_not_approved", text=text, expected="approved")
+    return Objection(rule=UNAPPROVED, reason="tool_not_approved", text=text, expected="approved")
 
 
 def unsigned(wanted: int, found: int, why: str = "") -> Objection:
     """What stands against a contract that too few publishers have signed."""
     text = f"expected signatures of {wanted}, found {found}{f' ({why})' if why else ''}"
     return Objection(rule="tool#unsigned", reason="tool_unsigned", text=text, field="signatures", expected=wanted)
+
+
+def contract_of(text: str, *, source: str) -> Contract:
+    """The contract of a tool or of a message that a document states.
+
+    Raises:
+        DocumentError: It states neither, at its place.
+    """
+    document = parse(text, source=source)
+    said = document.value.get("apiVersion") if isinstance(document.value, Mapping) else None
+    return message_contract(document) if said == MESSAGE else contract(document)
 
 
 def parse_trust(document: Document) -> Trust:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from aegis.errors import BundleError
 from aegis.identity.keyset import KeySet
+from aegis.model.contract import Contract
 from aegis.model.decision import PolicyRef
 from aegis.policy.bundle.bundle import Bundle, load
 from aegis.policy.bundle.statement import Activation, Pin, Release, read_activation, read_release
@@ -26,6 +27,12 @@ class Desk(Protocol):
 
     def stamps(self, tenants: Iterable[str]) -> dict[str, Hashable]:
         """For each tenant something that changes when its files do."""
+
+    def contracts(self, tenant: str) -> Mapping[str, Contract]:
+        """The contracts by digest that sets in files are compiled with."""
+
+    def take(self, tenant: str, contracts: Mapping[str, Contract]) -> None:
+        """Compile sets in files with these contracts from now on."""
 
     def has_files(self, tenant: str) -> bool:
         """Whether the tenant has a set in files."""

@@ -13,7 +13,7 @@ Compiling happens in a thread. The last three generations of a tenant are kept, 
 
 import asyncio
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from msgspec import Struct
 from aegis.crypto.digest import sha256
 from aegis.errors import AegisError, BundleError, StoreError
 from aegis.journal.store import Store
+from aegis.model.contract import Contract
 from aegis.policy.bundle.statement import Activation, Pin
 from aegis.runtime.candidates import Candidates, Desk
 from aegis.runtime.clock import Clock
@@ -127,10 +128,11 @@ class Rollout:
         seen.started = True
 
     async def _try_activation(self, name: str, seen: _Seen, active: Active) -> None:
+        base = self._tenant(name)
         try:
             activation = await self._verified(name, seen, active)
             rulings = [await self._ruling(name, seen, pin) for pin in (activation.enforced, activation.shadow)]
-            made = await asyncio.to_thread(self._made, name, *rulings)
+            made = await asyncio.to_thread(self._made, base, *rulings)
         except StoreError:
             raise  # the store may answer at the next turn: nothing is held against the activation
         except Exception as error:
@@ -145,14 +147,13 @@ class Rollout:
             seen.refused.pop("files", None)
         elif seen.source is not Source.REGISTRY:
             seen.source = Source.FILES
-        self._serve(made)
+        self._snapshot.put(made, base=base)
         log.info("policy activated: %s", _told(activation), extra={"tenant": name})
 
-    def _made(self, name: str, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:
+    def _made(self, tenant: Tenant, enforced: Ruling | None, shadow: Ruling | None) -> Tenant:
         """The tenant under these sets. Where the registry enforces none, the files go on deciding, if there are any."""
-        tenant = self._tenant(name)
         if enforced is None:
-            enforced = tenant.enforced or (self.candidates.files(name) if self._desk.has_files(name) else None)
+            enforced = tenant.enforced or (self.candidates.files(tenant.name) if self._desk.has_files(tenant.name) else None)
         return ruled(tenant, enforced, shadow)
 
     async def _verified(self, tenant: str, seen: _Seen, active: Active) -> Activation:
@@ -177,25 +178,48 @@ class Rollout:
         return found
 
     async def _try_files(self, name: str, seen: _Seen, stamp: Hashable) -> None:
-        seen.stamp = stamp
+        seen.stamp, base = stamp, self._tenant(name)
         try:
             found = await asyncio.to_thread(self.candidates.files, name)
             if (await asyncio.to_thread(self._desk.stamps, [name]))[name] != stamp:
                 return  # changed while it was read: a later turn looks again
-            made = await asyncio.to_thread(ruled, self._tenant(name), found, self._tenant(name).shadow)
+            made = await asyncio.to_thread(ruled, base, found, base.shadow)
         except Exception as error:
             await self._refuse(name, seen, "files", sha256(repr(stamp).encode())[7:23], error)
             return
         mended = seen.refused.pop("files", None)
         served = self._tenant(name).enforced
         if served is None or (served.ref, served.data) != (found.ref, found.data):
-            self._serve(made)
+            self._snapshot.put(made, base=base)
             log.info("policy files changed: %s", found.ref.digest, extra={"tenant": name})
         elif mended:
             log.info("policy files are mended, and say what serves: %s", found.ref.digest, extra={"tenant": name})
 
-    def _serve(self, made: Tenant) -> None:
-        self._snapshot.swap({**{tenant.name: tenant for tenant in self._snapshot}, made.name: made})
+    async def recontract(self, name: str, contracts: Mapping[str, Contract], change: Callable[[Tenant], Tenant]) -> None:
+        """Serve a tenant with other contracts: what `change` makes of it, under its set in files compiled with `contracts`.
+
+        A version of the registry stays as it is: it was compiled with exactly the contracts that it was built with.
+
+        Raises:
+            AegisError: They cannot be served together; then everything stays as it was.
+        """
+        async with self._turn:
+            base, former = self._tenant(name), self._desk.contracts(name)
+            self._desk.take(name, contracts)
+            try:
+                made = await asyncio.to_thread(self._recontracted, base, change)
+            except BaseException:
+                self._desk.take(name, former)
+                raise
+            self._snapshot.put(made, base=base)
+            if base.enforced is not None and base.enforced.number == 0:
+                self._seen[name].refused.pop("files", None)
+
+    def _recontracted(self, base: Tenant, change: Callable[[Tenant], Tenant]) -> Tenant:
+        enforced = base.enforced
+        if enforced is not None and enforced.number == 0:
+            enforced = self.candidates.files(base.name)
+        return ruled(change(base), enforced, base.shadow)
 
     async def _refuse(self, name: str, seen: _Seen, what: str, which: str, error: Exception) -> None:
         """What serves goes on serving. A tenant that starts with an activation that nobody can trust is denied everything."""
@@ -208,7 +232,8 @@ class Rollout:
         log.error("policy refused: %s", told, extra={"tenant": name, "code": reason})
         if what == "activation" and not seen.started:
             seen.source = Source.NOBODY
-            self._serve(await asyncio.to_thread(ruled, self._tenant(name), None, None))
+            base = self._tenant(name)
+            self._snapshot.put(await asyncio.to_thread(ruled, base, None, None), base=base)
         self._unrecorded.append((name, f"{what}-{which}", reason, detail))
         await self._record()
 

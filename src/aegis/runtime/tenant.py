@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aegis.identity.directory import Directory
 from aegis.model.contract import Contract
@@ -69,3 +70,21 @@ class Snapshot:
     def swap(self, tenants: Mapping[str, Tenant]) -> None:
         """Serve `tenants` from now on; decisions under way keep the values that they hold."""
         self._tenants = tenants
+
+    def put(self, made: Tenant, *, base: Tenant) -> None:
+        """Serve what `made` changes of `base`, on top of what serves now: something else of the tenant may have changed meanwhile.
+
+        Call it from the event loop.
+        """
+        now = self._tenants.get(made.name, base)
+        names = [name for name in Tenant.__struct_fields__ if getattr(made, name) is not getattr(base, name)]
+        changed = {name: getattr(made, name) for name in names}
+        if "guards" in changed and now.guards is not base.guards:
+            changed["guards"] = _merged(base.guards, made.guards, now.guards)
+        self.swap({**self._tenants, made.name: replace(now, **changed)})
+
+
+def _merged(base: tuple[Guard, ...], made: tuple[Guard, ...], now: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    """The guards that were made, but those that only the present changed. A tenant has at most one guard of a type."""
+    before, present = {type(guard): guard for guard in base}, {type(guard): guard for guard in now}
+    return tuple(present.get(type(guard), guard) if before.get(type(guard)) is guard else guard for guard in made)
