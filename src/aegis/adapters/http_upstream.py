@@ -9,6 +9,7 @@ A request counts as sent from the moment it has a connection: what fails before 
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -18,13 +19,17 @@ from typing import Any
 import aiohttp
 import yarl
 from aiohttp import client_exceptions as broken
+from msgspec.structs import replace
 
 from aegis.errors import ConfigError, UpstreamError
 from aegis.model.contract import Contract
+from aegis.model.credential import Credentials
 from aegis.model.operation import OutgoingRequest
 from aegis.model.upstream import UpstreamResponse
 
 CONNECTIONS_PER_TOOL = 128
+SHORTEST_MASKED = 8
+"""A credential of fewer characters may stand in an answer by accident."""
 _SKIP = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 KEEP_SECONDS = 4  # below the 5 s after which common servers drop an idle connection, perhaps under a request of ours
 
@@ -58,6 +63,7 @@ class HttpUpstream:
 
     def __init__(self, contracts: Iterable[Contract], root: Path) -> None:
         """`root` is where relative credential files start from. Nothing is resolved before `start`."""
+        self.sealed: Credentials | None = None
         self._contracts = tuple(contracts)
         self._root = root
         self._secrets: dict[str, tuple[str, str]] = {}
@@ -70,7 +76,8 @@ class HttpUpstream:
             ConfigError: A credential is missing; the message names tool and variable, never the secret.
         """
         for contract in self._contracts:
-            self._secrets[contract.digest] = credential(contract, self._root)
+            if contract.upstream.credential is not None and not contract.upstream.credential.sealed:
+                self._secrets[contract.digest] = credential(contract, self._root)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0, limit_per_host=CONNECTIONS_PER_TOOL, ttl_dns_cache=30, keepalive_timeout=KEEP_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -102,8 +109,7 @@ class HttpUpstream:
         session, upstream = self._session, contract.upstream
         if session is None:
             raise UpstreamError("connect_failed", "the upstream has not started", sent=False)
-        if upstream.credential is not None and contract.digest not in self._secrets:
-            raise UpstreamError("connect_failed", "the tool's credential was not resolved at the start", sent=False)
+        name, secret = self._credential(contract)
         attempt = _Attempt()
         _attempt.set(attempt)
         try:
@@ -115,10 +121,10 @@ class HttpUpstream:
                     data=request.body,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=upstream.connect_timeout_seconds),
-                    headers=self._headers(contract, request, idempotency_key, headers),
+                    headers=self._headers(contract, request, idempotency_key, headers) | ({name: secret} if name else {}),
                 ) as response,
             ):
-                return await _read(response, upstream.max_response_bytes)
+                return _masked(await _read(response, upstream.max_response_bytes), contract, secret)
         except UpstreamError:
             raise
         except Exception as error:  # whatever it was, the caller must learn whether the tool may have acted
@@ -137,16 +143,28 @@ class HttpUpstream:
         headers |= dict(more)
         if idempotency_key:
             headers[contract.idempotency_header] = idempotency_key
-        name, value = self._secrets.get(contract.digest, ("", ""))
-        if name:
-            headers[name] = value
         return headers
+
+    def _credential(self, contract: Contract) -> tuple[str, str]:
+        """Header and value by which this tool, at this address, is shown who we are; without it nothing is sent."""
+        wanted = contract.upstream.credential
+        if wanted is None:
+            return "", ""
+        if not wanted.sealed:
+            found = self._secrets.get(contract.digest)
+            if found is None:
+                raise UpstreamError("connect_failed", "the tool's credential was not resolved at the start", sent=False)
+            return found
+        secret = self.sealed.secret(contract.tenant, wanted.sealed, contract.upstream.url) if self.sealed else None
+        if secret is None:
+            raise UpstreamError("credential_missing", "the tool's credential is not set for its server", sent=False)
+        return wanted.header, wanted.prefix + secret
 
 
 def credential(contract: Contract, root: Path) -> tuple[str, str]:
-    """Header name and value by which the gateway authenticates to the tool; two empty texts when it needs none."""
+    """Header name and value from variable or file; two empty texts when the tool needs none, or one that is sealed."""
     wanted = contract.upstream.credential
-    if wanted is None:
+    if wanted is None or wanted.sealed:
         return "", ""
     if wanted.env:
         secret = os.environ.get(wanted.env, "")
@@ -161,6 +179,16 @@ def credential(contract: Contract, root: Path) -> tuple[str, str]:
     if not secret or not all(" " <= char <= "~" for char in secret):
         raise ConfigError(f"tool `{contract.name}`: its credential is missing or not visible ASCII: set {place}")
     return wanted.header, wanted.prefix + secret
+
+
+def _masked(response: UpstreamResponse, contract: Contract, value: str) -> UpstreamResponse:
+    """The answer without the credential, when the tool sends it back: an agent must not learn it."""
+    prefix = contract.upstream.credential.prefix if contract.upstream.credential else ""
+    secret = value.removeprefix(prefix)
+    body = response.body
+    for shown in {secret, json.dumps(secret)[1:-1]} if len(secret) >= SHORTEST_MASKED else ():
+        body = body.replace(shown.encode(), b"*" * len(secret))
+    return response if body == response.body else replace(response, body=body)
 
 
 def _reason(error: Exception) -> str:

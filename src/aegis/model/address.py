@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from aegis.model.credential import is_name
 from aegis.model.node import Node
 from aegis.model.operation import Operation
 
@@ -19,12 +20,17 @@ _OURS = frozenset({
 
 
 class Credential(Struct, frozen=True, kw_only=True):
-    """How the gateway authenticates to the tool: a header, whose value comes from an environment variable or a file."""
+    """How the gateway authenticates to the tool: a header, and where its value comes from.
+
+    An environment variable and a file are the host's own, whichever tenant's contract names them; `sealed` is the name of a
+    credential that the contract's tenant keeps in the store.
+    """
 
     header: str
     prefix: str = ""
     env: str = ""
     file: str = ""
+    sealed: str = ""
 
 
 class UpstreamAddress(Struct, frozen=True, kw_only=True):
@@ -92,14 +98,16 @@ def _url(node: Node) -> str:
 
 
 def _credential(node: Node) -> Credential:
-    parts = node.fields(("header", "prefix", "env", "file"), ("header",))
-    if ("env" in parts) == ("file" in parts):
-        raise node.fail("expected exactly one of `env` and `file`: where the secret is, never the secret itself")
+    parts = node.fields(("header", "prefix", "env", "file", "sealed"), ("header",))
+    if len({"env", "file", "sealed"} & set(parts)) != 1:
+        raise node.fail("expected exactly one of `env`, `file` and `sealed`: where the secret is, never the secret itself")
+    where = {name: parts[name].text() for name in ("env", "file", "sealed") if name in parts}
+    if "sealed" in where and not is_name(where["sealed"]):
+        raise parts["sealed"].fail("expected the name of a credential: up to 64 of a-z, 0-9, `.`, `_` and `-`")
     header = parts["header"].text().lower()
     if not _HEADER.fullmatch(header) or (header in _OURS and header != "authorization"):
         raise parts["header"].fail("expected a header name such as `authorization`")
     prefix = parts["prefix"].value if "prefix" in parts else ""
     if not isinstance(prefix, str) or not all(" " <= char <= "~" for char in prefix):
         raise parts["prefix"].fail("expected visible ASCII")
-    env = parts["env"].text() if "env" in parts else ""
-    return Credential(header=header, prefix=prefix, env=env, file=parts["file"].text() if "file" in parts else "")
+    return Credential(header=header, prefix=prefix, **where)

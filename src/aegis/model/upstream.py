@@ -27,5 +27,6 @@ class Upstream(Protocol):
 
         Raises:
             UpstreamError: `sent` is false only when surely no byte of the request can have reached the tool. Reasons:
-                `connect_failed`, `timeout`, `reset`, `truncated`, `too_large`, `bad_response`, `encoded`, `redirect`.
+                `connect_failed`, `credential_missing`, `timeout`, `reset`, `truncated`, `too_large`, `bad_response`, `encoded`,
+                `redirect`.
         """

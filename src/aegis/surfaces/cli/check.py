@@ -1,10 +1,14 @@
 """`aegis check`: everything that can be wrong before the first request."""
 
+from collections.abc import Mapping
+
 import click
 
 from aegis.app import App
 from aegis.errors import AegisError
+from aegis.runtime.credentials import named_by
 from aegis.runtime.rollout import Source, Status
+from aegis.runtime.tenant import Tenant
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.loose_ends import loose_ends
 from aegis.surfaces.cli.main import DONE, FAILED
@@ -53,6 +57,7 @@ def check(ctx: click.Context) -> int:
         bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
+    results += _sealed(ctx, tenants)
     bad = [row for row in results if row[1] != "ok"]
     if context.as_json(ctx):
         output.document(
@@ -79,6 +84,26 @@ def _deciding(ctx: click.Context) -> list[tuple[str, str, str]]:
     except AegisError as error:
         return [("store", "failed", str(error))]
     return [(f"policy {each.tenant}", "failed" if each.refused or not each.name else "ok", _source(each)) for each in found]
+
+
+def _sealed(ctx: click.Context, tenants: Mapping[str, Tenant]) -> list[tuple[str, str, str]]:
+    """The sealed credentials that contracts name and nobody has set."""
+    wanted = {name: named_by(tenant.by_digest) for name, tenant in tenants.items()}
+    path = context.settings(ctx).sqlite_path
+    if path is not None and not path.exists():  # a check makes no database, so nothing can have been set
+        found = [(name, each, "is not set") for name, names in wanted.items() for each in names]
+    elif any(wanted.values()):
+
+        async def work(app: App) -> list[tuple[str, str, str]]:
+            return [(name, each, why) for name, names in wanted.items() if names for each, why in await app.credentials.unset(name)]
+
+        try:
+            found = context.with_app(ctx, work)
+        except AegisError:
+            return []  # told above
+    else:
+        return []
+    return [("tool credential", "failed", f"tenant `{name}`: sealed credential `{each}`: {why}") for name, each, why in found]
 
 
 def _source(status: Status) -> str:

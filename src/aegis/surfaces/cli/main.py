@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": ("check:check", "start", "check settings, keys, contracts and policies, and run the policy's tests"),
     "keys": ("keys:keys", "set up", "make, list, rotate and retire keys"),
     "token": ("token:token", "set up", "issue a token for an agent"),
+    "credentials": ("credentials:credentials", "set up", "seal, list and remove the credentials that tools want"),
     "tools": ("tools:tools", "set up", "list tools and show their contracts"),
     "contract": ("contract:contract", "set up", "compare two versions of a tool's contract"),
     "policy": ("policy.group:policy", "set up", "write, test, ship and look after policy sets"),
