@@ -1,5 +1,6 @@
 """A whole Aegis for tests: a real gateway over real HTTP, a real tool server that writes down what it did, agents and people."""
 
+import base64
 import json
 import secrets
 import threading
@@ -19,6 +20,7 @@ from aegis.app import App, open_app
 from aegis.identity.token import build_access, build_person, build_statement, mint
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
+from aegis.runtime.revocations import Revocations, RevokedToken
 from aegis.settings import GatewaySettings, Settings, StoreSettings
 from aegis.surfaces.cli.setup import make_keys
 from aegis.surfaces.gateway.asgi import Gateway
@@ -58,8 +60,9 @@ spec:
     pay.neither: {_TOOL_LINE}
     records.read: {{{{version: ">=1.0.0 <2.0.0", args: {{{{id: string}}}}}}}}
     nobody.approves: {_TOOL_LINE}
+    pay.costly: {_TOOL_LINE}
   rules:
-    - {{{{id: pay.allow, effect: allow, tools: [pay.honours, pay.ask, pay.neither, nobody.approves], when: {{{{agent.roles: {{{{contains: treasury}}}}}}}}}}}}
+    - {{{{id: pay.allow, effect: allow, tools: [pay.honours, pay.ask, pay.neither, pay.costly, nobody.approves], when: {{{{agent.roles: {{{{contains: treasury}}}}}}}}}}}}
     - {{{{id: pay.ceiling, effect: deny, tools: [pay.honours, pay.ask, pay.neither], when: {{{{args.amount: {{{{gt: 5000}}}}}}}}, reason: too much}}}}
     - id: pay.two-eyes
       effect: approval_needed
@@ -92,6 +95,7 @@ spec:
   effect: write
   resource: "ledger/{{amount}}"
   interrupt: {interrupt}
+{cost}
   upstream:
     url: http://127.0.0.1:{port}
     timeout_seconds: 1
@@ -140,6 +144,7 @@ class ToolServer:
 
     def __init__(self) -> None:
         self.mood = "ok"
+        self.result: dict[str, Any] | None = None
         self.requests: list[dict[str, Any]] = []
         self.done: list[tuple[str, str]] = []
         self.gate = threading.Event()
@@ -195,6 +200,7 @@ class ToolServer:
                     result: Any = {"id": self.path.rsplit("/", 1)[1], "ssn": "078-05-1120"}
                 else:
                     result = {"id": tool.act(self.path.removeprefix("/pay/"), key)}
+                result = tool.result or result
                 if mood == "vanish-after":
                     return self._vanish()
                 if mood == "hang-after":
@@ -278,9 +284,15 @@ class World:
             ("pay.ask", "ask"),
             ("pay.neither", "neither"),
             ("nobody.approves", "neither"),
+            ("pay.costly", "honours_key"),
         ):
             text = WRITE.format(
-                name=name, tenant=tenant, interrupt=interrupt, port=self.tool.port, ask=ASK if interrupt == "ask" else ""
+                name=name,
+                tenant=tenant,
+                interrupt=interrupt,
+                port=self.tool.port,
+                ask=ASK if interrupt == "ask" else "",
+                cost="  cost_micros: 10" if name == "pay.costly" else "",
             )
             (home / "tools" / f"{name}.yaml").write_text(text)
         (home / "tools" / "records.read.yaml").write_text(READ.format(tenant=tenant, port=self.tool.port))
@@ -404,6 +416,28 @@ class World:
                 await store.close()
 
         return asyncio.run(read())
+
+    def revoke_token(self, token: str, tenant: str = "acme") -> None:
+        """Take a token back, as an operator on another host would, and wait until this gateway knows."""
+        import asyncio
+
+        from aegis.app import open_store
+
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+
+        async def revoke() -> None:
+            store = await open_store(self.settings, Clock(self.hand))
+            try:
+                found = RevokedToken(tenant=tenant, token_id=claims["jti"], reason="stolen", by="person:alice")
+                await Revocations(store, Clock(self.hand)).add_token(found)
+            finally:
+                await store.close()
+
+        asyncio.run(revoke())
+        deadline = time.monotonic() + 10
+        while self.get("/v1/tools", token).status_code != 401:
+            assert time.monotonic() < deadline, "the gateway never learned of it"
+            time.sleep(0.05)
 
     def fsck(self) -> list[Any]:
         import asyncio
