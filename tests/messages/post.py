@@ -1,5 +1,6 @@
 """A gateway whose tenants have messages: `order` in two major versions, `note` for any auditor, and the event `closed`."""
 
+import time
 import uuid
 
 from gateway.world import World
@@ -160,3 +161,13 @@ class Post(World):
 
     def dead(self, tenant="acme"):
         return self.inside(lambda app: app.messages.letters.listed(tenant))
+
+
+def until(look, seconds=15):
+    """What `look` finds at last."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("nothing came")

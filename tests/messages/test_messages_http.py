@@ -1,5 +1,10 @@
 """Messages over real HTTP, on both stores: a send is a governed call, a lease is one consumer's."""
 
+from datetime import timedelta
+
+from aegis.runtime.halts import Halt
+from messages.post import until
+
 
 def test_a_message_is_sent_leased_and_done_with(post):
     sent = post.send(subject="order/7")
@@ -178,8 +183,8 @@ def test_versions_that_do_not_meet_are_told_and_the_message_is_dead(post):
 def test_a_lease_that_runs_out_gives_the_message_to_another(post):
     post.send()
     first = post.take(seconds=60)
-    post.hand.offset = _seconds(61)
-    second = _until(post.take)
+    post.hand.offset = timedelta(seconds=61)
+    second = until(post.take)
     assert second["message_id"] == first["message_id"]
     assert second["deliveries"] == 2
     assert post.ack(first).json()["code"] == "lease-lost"
@@ -201,20 +206,18 @@ def test_a_message_that_is_given_back_three_times_is_dead(post):
 
 def test_a_message_whose_time_ran_out_is_dead(post):
     post.send()
-    post.hand.offset = _seconds(601)
+    post.hand.offset = timedelta(seconds=601)
     assert post.take() is None
-    _until(post.dead)
+    until(post.dead)
     assert post.dead()[0].reason == "timeout"
 
 
 def test_a_halted_agent_receives_nothing(post):
-    from aegis.runtime.halts import Halt
-
     post.send()
     post.inside(
         lambda app: app.gate.halts.set(Halt(tenant="acme", what="agent:store", mode="halt", reason="drill", by="person:alice"))
     )
-    told = _until(lambda: (lambda said: said if said.status_code == 403 else None)(post.lease()))
+    told = until(lambda: next((said for said in [post.lease()] if said.status_code == 403), None))
     assert told.json()["rule"] == "halted"
 
 
@@ -227,21 +230,3 @@ def test_a_token_that_does_not_open_the_message_does_not_receive_it(post):
 def test_messages_may_declare_themselves_as_cloudevents(post):
     told = post.post("/v1/messages", post.envelope(), content_type="application/cloudevents+json; charset=utf-8")
     assert told.status_code == 202, told.text
-
-
-def _seconds(count):
-    from datetime import timedelta
-
-    return timedelta(seconds=count)
-
-
-def _until(look, seconds=15):
-    """What `look` finds at last."""
-    import time
-
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("nothing came")
