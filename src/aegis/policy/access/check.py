@@ -140,13 +140,14 @@ def _roles(approver: Approver, people: Sequence[Holder]) -> list[str]:
 def as_yaml(case: Mapping[str, Any]) -> str:
     """A test as it can be pasted below `tests:`."""
     lines = [f"- name: {scalar(case['name'])}", "  input:"]
-    lines += [f"    {scalar(path)}: {_inline(value)}" for path, value in case["input"].items()]
-    return "\n".join([*lines, f"  expect: {_inline(case['expect'])}"])
+    lines += [f"    {scalar(path)}: {inline(value)}" for path, value in case["input"].items()]
+    return "\n".join([*lines, f"  expect: {inline(case['expect'])}"])
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
+    """A value of an input in one line, as YAML."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(key)}: {_inline(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{scalar(key)}: {inline(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_inline, value)) + "]"
+        return "[" + ", ".join(map(inline, value)) + "]"
     return scalar(value)
