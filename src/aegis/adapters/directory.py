@@ -19,12 +19,20 @@ def load_all(root: Path) -> dict[str, Directory]:
     Raises:
         ConfigError: A folder holds no directory, or one of another tenant.
     """
-    found: dict[str, Directory] = {}
-    for home in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []:
+    return {name: load(root, name) for name in names(root)}
+
+
+def names(root: Path) -> list[str]:
+    """The tenants below `root`.
+
+    Raises:
+        ConfigError: A folder has a name that no tenant can have.
+    """
+    homes = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    for home in homes:
         if not TENANT.fullmatch(home.name):
             raise ConfigError(f"{home}: expected a tenant name such as `acme`: lower case letters, digits and `-`")
-        found[home.name] = load(root, home.name)
-    return found
+    return [home.name for home in homes]
 
 
 def load(root: Path, tenant: str) -> Directory:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
+from collections.abc import Iterator
+
 import click
 
 from aegis.app import App
 from aegis.errors import AegisError
 from aegis.runtime.credentials import named_by
 from aegis.runtime.rollout import Source, Status
+from aegis.runtime.tenant import Tenant
 from aegis.runtime.tenant import Tenant
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.loose_ends import loose_ends
@@ -26,10 +29,10 @@ def check(ctx: click.Context) -> int:
     settings = context.settings(ctx)
     results: list[tuple[str, str, str]] = [("settings", "ok", str(settings.root))]
     tenants = {}
-    names = sorted(directory.load_all(settings.tenants))
+    names = directory.names(settings.tenants)
     for name in names:
         try:
-            tenants[name] = app.load_tenant(settings, name, directory.load_all(settings.tenants)[name])
+            tenants[name] = app.load_tenant(settings, name, directory.load(settings.tenants, name))
             found = tenants[name]
             results.append(
                 (
@@ -52,7 +55,8 @@ def check(ctx: click.Context) -> int:
     except AegisError as error:
         results.append(("keys", "failed", str(error)))
     if tenants and len(tenants) == len(names):
-        results += _deciding(ctx)
+        deciding, live = _deciding(ctx)
+        results += [*deciding, *(row for name, found in tenants.items() for row in _access(live.get(name, found)))]
         told = {row[0] for row in results}
         bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
@@ -69,21 +73,36 @@ def check(ctx: click.Context) -> int:
     return FAILED if bad else DONE
 
 
-def _deciding(ctx: click.Context) -> list[tuple[str, str, str]]:
-    """For each tenant whether its files or the registry decide, and what is refused."""
+def _deciding(ctx: click.Context) -> tuple[list[tuple[str, str, str]], dict[str, Tenant]]:
+    """For each tenant whether its files or the registry decide, and what is refused; and the tenants as they are decided about."""
     path = context.settings(ctx).sqlite_path
     if path is not None and not path.exists():
-        return []  # nothing was ever stored, and a check makes no database
+        return [], {}  # nothing was ever stored, and a check makes no database
 
-    async def work(app: App) -> tuple[Status, ...]:
+    async def work(app: App) -> tuple[tuple[Status, ...], dict[str, Tenant]]:
         await app.rollout.refresh()
-        return app.rollout.status()
+        return app.rollout.status(), {tenant.name: tenant for tenant in app.gate.snapshot}
 
     try:
-        found = context.with_app(ctx, work)
+        found, live = context.with_app(ctx, work)
     except AegisError as error:
-        return [("store", "failed", str(error))]
-    return [(f"policy {each.tenant}", "failed" if each.refused or not each.name else "ok", _source(each)) for each in found]
+        return [("store", "failed", str(error))], {}
+    rows = [(f"policy {each.tenant}", "failed" if each.refused or not each.name else "ok", _source(each)) for each in found]
+    return rows, live
+
+
+def _access(tenant: Tenant) -> Iterator[tuple[str, str, str]]:
+    """Whether roles keep to what the directory says they are for, where it says it."""
+    if tenant.directory.roles is None:
+        return
+    from aegis.runtime.reach import kept, reach
+
+    results = kept(tenant, reach(tenant))
+    for result in results:
+        for finding in result.findings:
+            yield f"access {tenant.name}", "failed", finding.text
+    if not any(result.findings for result in results):
+        yield f"access {tenant.name}", "ok", f"{len(results)} roles, agents and approvers are proven to keep to `spec.roles`"
 
 
 def _sealed(ctx: click.Context, tenants: Mapping[str, Tenant]) -> list[tuple[str, str, str]]:
