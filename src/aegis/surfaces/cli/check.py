@@ -1,8 +1,6 @@
 """`aegis check`: everything that can be wrong before the first request."""
 
-from collections.abc import Mapping
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -10,7 +8,6 @@ from aegis.app import App
 from aegis.errors import AegisError
 from aegis.runtime.credentials import named_by
 from aegis.runtime.rollout import Source, Status
-from aegis.runtime.tenant import Tenant
 from aegis.runtime.tenant import Tenant
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.loose_ends import loose_ends
