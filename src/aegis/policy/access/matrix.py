@@ -106,11 +106,12 @@ class Approver(Struct, frozen=True, kw_only=True):
 
 
 class Matrix(Struct, frozen=True, kw_only=True):
-    """Every row; `tools` are the columns, `people` those who answer what is held."""
+    """Every row; `tools` are the columns, `people` those who answer what is held, all of it in one environment."""
 
     tools: tuple[str, ...]
     rows: tuple[Row, ...]
     people: tuple[Approver, ...] = ()
+    environment: str = ""
 
 
 def prover(ground: Ground) -> Prover:
@@ -131,7 +132,7 @@ def matrix(ground: Ground, askers: Sequence[Asker], people: Sequence[str] = ()) 
     )
     held = {tool: builder.held(tool, [row.cells[tool] for row in rows if row.kind == AGENT]) for tool in tools}
     answered = tuple(Approver(name=who, cells={tool: builder.answered(who, held[tool]) for tool in tools}) for who in people)
-    return Matrix(tools=tools, rows=rows, people=answered)
+    return Matrix(tools=tools, rows=rows, people=answered, environment=ground.environment)
 
 
 class _Builder:

@@ -6,6 +6,7 @@ stops most of them does not hide what the others let pass. The search ends when 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from msgspec import Struct
@@ -73,14 +74,20 @@ class Search:
         if caller.roles is None or possible.nothing:
             return found
         for contract in self._contracts[tool]:
-            for chain in ((), *caller.chains):
-                hunt = _Hunt(self, caller, contract, chain)
+            for one, chain in product(self._tokens(caller, tool), ((), *caller.chains)):
+                hunt = _Hunt(self, one, contract, chain)
                 for witness in hunt.decided([*self._seeds.get(tool, ()), *self._pools.get(tool, ({"tool": tool},))]):
                     if _new(witness, found):
                         self._seeds.setdefault(tool, []).insert(0, hunt.bare(witness.given))
                     if self._enough(found, tool, possible):
                         return found
         return found
+
+    def _tokens(self, caller: Caller, tool: str) -> tuple[Caller, ...]:
+        """The caller, and where rules look at scopes, the same with a token for this tool alone."""
+        rules = (rule for rule in self._policy.rules if rule.covers(tool))
+        reads = any(leaf.path.text == "agent.scopes" for rule in rules for leaf in leaves(rule.when))
+        return (caller, replace(caller, scopes=(tool,))) if reads else (caller,)
 
     def _enough(self, found: Seen, tool: str, possible: Possible) -> bool:
         """Whether nothing is left to look for."""

@@ -51,9 +51,9 @@ def matrix(ctx: click.Context, form: str, target: Path | None, tenant: str | Non
     elif form == "csv":
         text = access_page.csv(made)
     elif form == "html":
-        text = access_page.html(made, tenant=found.name, policy=f"{found.policy.name} {found.policy.version}".strip())
+        text = access_page.html(made, tenant=found.name, policy=_decides(found))
     else:
-        text = access_page.table(made, width=80) + LEGEND
+        text = f"{found.name}: decided by {_decides(found)}\n\n{access_page.table(made, width=80)}{LEGEND}"
     _give(text, target)
 
 
@@ -126,6 +126,12 @@ def live(ctx: click.Context, name: str) -> "Tenant":
     return context.with_app(ctx, work)
 
 
+def _decides(tenant: "Tenant") -> str:
+    """What decides, and where; rules may ask for either."""
+    policy = f"{tenant.policy.name} {tenant.policy.version}" if tenant.policy.name else "no policy, which denies everything"
+    return policy + (f" in environment {tenant.environment}" if tenant.environment else "")
+
+
 def _give(text: str, target: Path | None) -> None:
     if target is None:
         click.echo(text, nl=False)
@@ -145,6 +151,7 @@ def _document(tenant: "Tenant", made: "Matrix") -> dict[str, Any]:
         "schema": f"{output.SCHEMA}#access-matrix",
         "tenant": tenant.name,
         "policy": msgspec.to_builtins(tenant.policy),
+        "environment": made.environment,
         "tools": list(made.tools),
         "rows": [
             {"name": row.name, "kind": row.kind, "cells": {tool: _cell(cell) for tool, cell in row.cells.items()}}

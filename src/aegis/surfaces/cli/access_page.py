@@ -55,7 +55,7 @@ def html(made: "Matrix", *, tenant: str, policy: str) -> str:
     sections = [_section(made, "Roles", "role"), _section(made, "Agents", "agent"), _people(made)]
     return _PAGE.format(
         title=escape(f"Access matrix of {tenant}"),
-        policy=escape(policy or "no policy: everything is denied"),
+        policy=escape(policy),
         style=style,
         sections="\n".join(section for section in sections if section),
     )
