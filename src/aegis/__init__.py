@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aegis.errors import ApprovalPending, GatewayError, PolicyViolation
+    from aegis.sdk.agent import Agent
     from aegis.sdk.client import AsyncClient, Client
 
-__all__ = ["Client", "AsyncClient", "PolicyViolation", "ApprovalPending", "GatewayError"]
+__all__ = ["Agent", "Client", "AsyncClient", "PolicyViolation", "ApprovalPending", "GatewayError"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from aegis.sdk import client  # noqa: PLC0415 - lazily, see above
 
         return getattr(client, name)
+    if name == "Agent":
+        from aegis.sdk import agent  # noqa: PLC0415 - lazily, see above
+
+        return agent.Agent
     if name in __all__:
         from aegis import errors  # noqa: PLC0415 - lazily, see above
 

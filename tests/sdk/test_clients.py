@@ -42,7 +42,7 @@ def client(w, request):
 
 
 def test_the_public_names_are_pinned():
-    assert aegis.__all__ == ["Client", "AsyncClient", "PolicyViolation", "ApprovalPending", "GatewayError"]
+    assert aegis.__all__ == ["Agent", "Client", "AsyncClient", "PolicyViolation", "ApprovalPending", "GatewayError"]
     assert all(getattr(aegis, name) for name in aegis.__all__)
     with pytest.raises(AttributeError):
         aegis.nonsense  # noqa: B018

@@ -23,15 +23,17 @@ import aiohttp
 
 from aegis.errors import ApprovalPending, ConfigError, GatewayError
 from aegis.sdk import exchange
+from aegis.sdk.agent import Agent
 from aegis.sdk.exchange import Called, Decided, Message
+from aegis.sdk.messages import AsyncMail, Mail, agent_of
 
-Token = str | Callable[[], str]
+Token = str | Callable[[], str] | Agent
 _ZERO = timedelta(0)
 _SHORTEST_WAIT = 0.2
 
 
 class _Address:
-    """Where the gateway is, and the token to show there: text, or a function that gives a fresh one."""
+    """Where the gateway is, and what to show there: a token, a function that gives a fresh one, or an agent that gets its own."""
 
     def __init__(self, url: str, token: Token) -> None:
         parts = urlsplit(url)
@@ -44,11 +46,34 @@ class _Address:
         self._token = token
 
     @property
-    def token(self) -> str:
-        return self._token if isinstance(self._token, str) else self._token()
+    def parent(self) -> tuple[str, str] | None:
+        """The parent that an agent names when it works on a task that was handed to it."""
+        return self._token.parent if isinstance(self._token, Agent) else None
+
+    @property
+    def agent_id(self) -> str:
+        """In whose name messages are sent."""
+        if isinstance(self._token, Agent):
+            return self._token.agent_id
+        return agent_of(self._token if isinstance(self._token, str) else self._token())
+
+    def headers(self, message: Message) -> dict[str, str]:
+        """The headers of a request, with the proof of who asks; it may wait for a fresh token."""
+        if isinstance(self._token, Agent):
+            return message.headers | self._token.headers(message.method, message.path)
+        token = self._token if isinstance(self._token, str) else self._token()
+        return message.headers | {"authorization": f"Bearer {token}"}
+
+    async def parent_soon(self) -> tuple[str, str] | None:
+        """As `parent`, without holding up the event loop."""
+        return await asyncio.to_thread(lambda: self.parent) if isinstance(self._token, Agent) else None
+
+    async def headers_soon(self, message: Message) -> dict[str, str]:
+        """As `headers`, without holding up the event loop."""
+        return await asyncio.to_thread(self.headers, message) if isinstance(self._token, Agent) else self.headers(message)
 
 
-class Client:
+class Client(Mail):
     """A blocking client over one kept connection; it may be used from several threads, one call at a time."""
 
     def __init__(self, url: str, token: Token, *, timeout: timedelta = timedelta(seconds=60)) -> None:
@@ -84,12 +109,11 @@ class Client:
         deadline = time.monotonic() + wait.total_seconds()
         while True:
             message = exchange.ask(
-                self._at.token,
                 exchange.tool_path(tool, "call"),
                 {"arguments": dict(arguments)},
                 key=key,
                 request_id=request_id,
-                parent=parent,
+                parent=parent or self._at.parent,
                 override=override,
                 traceparent=traceparent,
             )
@@ -111,35 +135,34 @@ class Client:
     ) -> Decided:
         """Ask for a decision and enforce it yourself; report with `outcome` what came of it."""
         message = exchange.ask(
-            self._at.token,
             "/v1/decide",
             {"tool": tool, "arguments": dict(arguments)},
             key=key,
             request_id=request_id,
-            parent=parent,
+            parent=parent or self._at.parent,
         )
         return exchange.decided(self._send(message, again=bool(key)))
 
     def outcome(self, request_id: str, *, done: bool, result: Any = None) -> None:
         """Report what came of a decided call."""
         body = {"done": done, "result": result} if done else {"done": False}
-        self._send(exchange.ask(self._at.token, f"/v1/decide/{request_id}/outcome", body), again=False)
+        self._send(exchange.ask(f"/v1/decide/{request_id}/outcome", body), again=False)
 
     def tools(self) -> list[dict[str, Any]]:
         """The tools that the token opens."""
-        return list(self._send(exchange.get(self._at.token, "/v1/tools"), again=True)["tools"])
+        return list(self._send(exchange.get("/v1/tools"), again=True)["tools"])
 
     def tool(self, name: str) -> dict[str, Any]:
         """One tool with its contract."""
-        return self._send(exchange.get(self._at.token, exchange.tool_path(name)), again=True)
+        return self._send(exchange.get(exchange.tool_path(name)), again=True)
 
     def approval(self, approval_id: str) -> dict[str, Any]:
         """Where an approval stands; once granted it holds the `override_token`."""
-        return self._send(exchange.get(self._at.token, f"/v1/approvals/{approval_id}"), again=True)
+        return self._send(exchange.get(f"/v1/approvals/{approval_id}"), again=True)
 
     def request(self, request_id: str) -> dict[str, Any]:
         """What the journal holds of one of the caller's requests."""
-        return self._send(exchange.get(self._at.token, f"/v1/requests/{request_id}"), again=True)
+        return self._send(exchange.get(f"/v1/requests/{request_id}"), again=True)
 
     def _send(self, message: Message, *, again: bool) -> dict[str, Any]:
         with self._lock:
@@ -157,7 +180,7 @@ class Client:
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._at.tls else http.client.HTTPConnection
             self._connection = kind(self._at.host, self._at.port, timeout=self._timeout)
-        self._connection.request(message.method, message.path, body=message.body or None, headers=message.headers)
+        self._connection.request(message.method, message.path, body=message.body or None, headers=self._at.headers(message))
         response = self._connection.getresponse()
         return response.status, response.read()
 
@@ -168,7 +191,7 @@ class Client:
             self._connection = None
 
 
-class AsyncClient:
+class AsyncClient(AsyncMail):
     """The same for asyncio; use it as an async context manager."""
 
     def __init__(self, url: str, token: Token, *, timeout: timedelta = timedelta(seconds=60)) -> None:
@@ -204,12 +227,11 @@ class AsyncClient:
         deadline = time.monotonic() + wait.total_seconds()
         while True:
             message = exchange.ask(
-                self._at.token,
                 exchange.tool_path(tool, "call"),
                 {"arguments": dict(arguments)},
                 key=key,
                 request_id=request_id,
-                parent=parent,
+                parent=parent or await self._at.parent_soon(),
                 override=override,
                 traceparent=traceparent,
             )
@@ -231,45 +253,45 @@ class AsyncClient:
     ) -> Decided:
         """As `Client.decide`."""
         message = exchange.ask(
-            self._at.token,
             "/v1/decide",
             {"tool": tool, "arguments": dict(arguments)},
             key=key,
             request_id=request_id,
-            parent=parent,
+            parent=parent or await self._at.parent_soon(),
         )
         return exchange.decided(await self._send(message))
 
     async def outcome(self, request_id: str, *, done: bool, result: Any = None) -> None:
         """As `Client.outcome`."""
         body = {"done": done, "result": result} if done else {"done": False}
-        await self._send(exchange.ask(self._at.token, f"/v1/decide/{request_id}/outcome", body))
+        await self._send(exchange.ask(f"/v1/decide/{request_id}/outcome", body))
 
     async def tools(self) -> list[dict[str, Any]]:
         """As `Client.tools`."""
-        return list((await self._send(exchange.get(self._at.token, "/v1/tools")))["tools"])
+        return list((await self._send(exchange.get("/v1/tools")))["tools"])
 
     async def tool(self, name: str) -> dict[str, Any]:
         """As `Client.tool`."""
-        return await self._send(exchange.get(self._at.token, exchange.tool_path(name)))
+        return await self._send(exchange.get(exchange.tool_path(name)))
 
     async def approval(self, approval_id: str) -> dict[str, Any]:
         """As `Client.approval`."""
-        return await self._send(exchange.get(self._at.token, f"/v1/approvals/{approval_id}"))
+        return await self._send(exchange.get(f"/v1/approvals/{approval_id}"))
 
     async def request(self, request_id: str) -> dict[str, Any]:
         """As `Client.request`."""
-        return await self._send(exchange.get(self._at.token, f"/v1/requests/{request_id}"))
+        return await self._send(exchange.get(f"/v1/requests/{request_id}"))
 
     async def _send(self, message: Message) -> dict[str, Any]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        headers = await self._at.headers_soon(message)
         try:
             async with self._session.request(
                 message.method,
                 self._at.url + message.path,
                 data=message.body or None,
-                headers=message.headers,
+                headers=headers,
                 allow_redirects=False,
             ) as response:
                 return exchange.understood(response.status, await response.read())

@@ -47,7 +47,6 @@ class Decided(Struct, frozen=True, kw_only=True):
 
 
 def ask(
-    token: str,
     path: str,
     body: Mapping[str, Any],
     *,
@@ -57,19 +56,19 @@ def ask(
     override: str = "",
     traceparent: str = "",
 ) -> Message:
-    """A POST with the headers and members that go with it. `parent` is (agent id, request id)."""
+    """A POST with the headers and members that go with it, but for what proves who asks. `parent` is (agent id, request id)."""
     content = dict(body)
     if parent is not None:
         content |= {"parent_agent_id": parent[0], "parent_request_id": parent[1]}
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    headers = {"content-type": "application/json"}
     given = {"idempotency-key": key, "aegis-request-id": request_id, "aegis-override": override, "traceparent": traceparent}
     headers |= {name: value for name, value in given.items() if value}
     return Message(method="POST", path=path, headers=headers, body=orjson.dumps(content))
 
 
-def get(token: str, path: str) -> Message:
+def get(path: str) -> Message:
     """A GET."""
-    return Message(method="GET", path=path, headers={"authorization": f"Bearer {token}"})
+    return Message(method="GET", path=path, headers={})
 
 
 def tool_path(tool: str, *more: str) -> str:

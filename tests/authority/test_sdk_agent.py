@@ -1,0 +1,63 @@
+"""Agents by the SDK: a key is all that they are given."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import aegis
+from aegis.adapters import keyfiles
+from aegis.errors import ConfigError
+
+
+def agent(w, agent_id, **more):
+    home = w.keys / "workload" / "acme" / agent_id.replace(":", "-")
+    return aegis.Agent(w.url, agent_id, tenant="acme", key=next(home.glob("*.jwk.json")), **more)
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["bearer", "bound"])
+def test_a_task_is_handed_down_taken_up_and_ended(w, bound):
+    desk, payer = agent(w, "agent:desk", bound=bound), agent(w, "agent:payer", bound=bound)
+    handed = desk.delegate("agent:payer", tools=[{"tool": "pay.honours", "limits": {"amount": {"max": 10}}}], task="invoice-1")
+    with aegis.Client(w.url, payer.take_up(handed.delegation)) as client:
+        assert client.call("pay.honours", {"amount": 10}, key="k1").decision == "allow"
+        with pytest.raises(aegis.PolicyViolation, match="outside what was handed down"):
+            client.call("pay.honours", {"amount": 11}, key="k2")
+        desk.end(handed)
+        with pytest.raises(aegis.PolicyViolation, match="not under way"):
+            client.call("pay.honours", {"amount": 1}, key="k3")
+    with pytest.raises(aegis.GatewayError, match="parent_not_live"):
+        payer.take_up(handed.delegation)
+    assert len(w.tool.done) == 1
+
+
+def test_the_asynchronous_client_takes_an_agent_too(on_sqlite):
+    w = on_sqlite
+
+    async def run() -> str:
+        async with aegis.AsyncClient(w.url, agent(w, "agent:payer", bound=True, scopes=["pay.honours"])) as client:
+            done = await client.call("pay.honours", {"amount": 1}, key="k")
+            with pytest.raises(aegis.PolicyViolation):
+                await client.call("pay.ask", {"amount": 1}, key="k2")
+            return done.decision
+
+    assert asyncio.run(run()) == "allow"
+
+
+def test_an_agent_that_may_not_hand_down_learns_why(on_sqlite):
+    with pytest.raises(aegis.PolicyViolation, match="delegation_not_granted"):
+        agent(on_sqlite, "agent:planner").delegate("agent:other", scopes=["pay.honours"])
+
+
+@pytest.mark.parametrize("key", ["{}", '{"d": 1}', '{"d": "AAAA"}', Path("nowhere.json"), "nowhere.json"])
+def test_a_key_that_is_none_is_refused_without_telling_what_was_there(key):
+    with pytest.raises(ConfigError, match="holds no Ed25519 private key") as refused:
+        aegis.Agent("http://127.0.0.1:1", "agent:x", tenant="acme", key=key)
+    assert "AAAA" not in str(refused.value)
+
+
+def test_the_key_itself_is_taken_as_well(on_sqlite):
+    w = on_sqlite
+    key = keyfiles.load_private(w.keys, "workload", "acme", "agent:reader")
+    with aegis.Client(w.url, aegis.Agent(w.url, "agent:reader", tenant="acme", key=key)) as client:
+        assert client.call("records.read", {"id": "r1"}).decision == "sanitize"
