@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from aegis.adapters import catalogue, directory, keyfiles, keyring, messages, policies
+from aegis.adapters import catalogue, directory, keyfiles, keyring, messages, policies, trust
 from aegis.adapters.catalogue import Catalogue
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.kekfiles import KekFiles
@@ -21,7 +21,7 @@ from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
 from aegis.adapters.trust import Shelf
-from aegis.errors import ConfigError, StoreError
+from aegis.errors import ConfigError, IdentityError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
 from aegis.identity.directory import AgentEntry, Directory
@@ -211,7 +211,7 @@ class App:
             verifier=verifier,
             audience=settings.gateway.audience,
             signer=lambda tenant, now: ring.signer("sts", tenant, now),
-            prompts=_no_prompts,
+            prompts=lambda tenant, entry: pinned_prompt(settings, tenant, entry),
             mapper=self.other_issuers.principal_of,
             instance=gate.instance,
         )
@@ -345,8 +345,16 @@ class App:
                 raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
 
 
-def _no_prompts(tenant: str, entry: AgentEntry) -> str:  # noqa: ARG001 - the shape of a reader of pinned instructions
-    return ""
+def pinned_prompt(settings: Settings, tenant: str, entry: AgentEntry) -> str:
+    """The digest of the instructions that an agent must work by; empty when none are pinned.
+
+    Raises:
+        IdentityError: They are pinned and cannot be read, or are others than `trust.yaml` says.
+    """
+    try:
+        return trust.prompt_digest(settings.tenants / tenant, entry)
+    except ConfigError as error:
+        raise IdentityError("artifact_missing", str(error)) from None
 
 
 def instance_name(now: datetime) -> str:
