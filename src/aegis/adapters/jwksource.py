@@ -43,7 +43,7 @@ class JwkSource:
         self._waiting = 0
 
     async def find(self, kid: str) -> jwks.Key:
-        """The issuer's key of this id.
+        """The issuer's key of this id; of the empty one, its only key.
 
         Raises:
             IdentityError: `unknown_kid`; `issuer_unreachable`: there is no key set that is fresh enough to believe.
@@ -52,12 +52,14 @@ class JwkSource:
             await self._renewed()
         if self._age > GOOD_SECONDS:
             raise IdentityError("issuer_unreachable", "the issuer's keys cannot be read")
-        if kid not in self._keys:
+        if self._known(kid) is None:
             await self._renewed()
-        found = self._keys.get(kid)
-        if found is None:
-            raise IdentityError("unknown_kid")
-        return found
+        return self._found(kid)
+
+    async def find_anew(self, kid: str) -> jwks.Key:
+        """As `find`, after a fetch if one may begin: for tokens that name no key, when the only one did not sign them."""
+        await self._renewed()
+        return self._found(kid)
 
     async def close(self) -> None:
         """Give up a fetch that is under way."""
@@ -65,6 +67,17 @@ class JwkSource:
             self._under_way.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._under_way
+
+    def _known(self, kid: str) -> jwks.Key | None:
+        if not kid and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(kid) if kid else None
+
+    def _found(self, kid: str) -> jwks.Key:
+        found = self._known(kid)
+        if found is None:
+            raise IdentityError("unknown_kid")
+        return found
 
     @property
     def _age(self) -> float:

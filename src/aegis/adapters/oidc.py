@@ -23,7 +23,7 @@ from aegis.adapters.catalogue import read
 from aegis.adapters.jwksource import Fetch, JwkSource
 from aegis.errors import AegisError, ConfigError, IdentityError
 from aegis.identity import foreign
-from aegis.identity.foreign import Mapped
+from aegis.identity.foreign import Foreign, Mapped
 from aegis.identity.issuers import Issuer, Issuers, parse_issuers
 from aegis.model.document import parse
 
@@ -31,7 +31,6 @@ FILE = "issuers.yaml"
 EVERY_SECONDS = 0.5
 FILE_SECONDS = 10.0
 REFUSED = 4_096
-_FINAL = frozenset({"malformed", "bad_signature"})
 _Stamp = tuple[int, int, int] | None
 
 
@@ -65,10 +64,9 @@ class OtherIssuers:
             raise IdentityError(reason)
         try:
             return await self._mapped(tenant, token, now)
-        except IdentityError as error:
-            if error.reason in _FINAL:
-                self._refused[digest] = error.reason
-            raise
+        except _FinalError as error:
+            self._refused[digest] = error.reason
+            raise IdentityError(error.reason, str(error)) from None
 
     async def refresh(self) -> None:
         """Take in documents that are new or changed.
@@ -101,13 +99,12 @@ class OtherIssuers:
             self._session = None
 
     async def _mapped(self, tenant: str, text: str, now: datetime) -> Mapped:
-        token = foreign.parse(text)
+        token = _parsed(text)
         known = self._believed.get(tenant)
         issuer = known.issuers.by_name.get(token.issuer) if known and known.issuers else None
         if known is None or issuer is None:
             raise IdentityError("unknown_issuer", "the tenant does not believe this issuer")
-        key = await known.sources[issuer.issuer].find(token.kid)
-        return foreign.mapped(token, issuer, foreign.verify(token, issuer, key, now))
+        return foreign.mapped(token, issuer, await _verified(token, issuer, known.sources[issuer.issuer], now))
 
     def _sources(self, tenant: str, found: Issuers | None, before: _Believed | None) -> dict[str, JwkSource]:
         """A source for each issuer; those whose address is what it was keep their keys."""
@@ -148,6 +145,29 @@ def load(root: Path, tenant: str) -> Issuers | None:
     if stated.tenant != tenant:
         raise ConfigError(f"{path}: is of tenant `{stated.tenant}`, but lies below tenant `{tenant}`")
     return stated
+
+
+class _FinalError(IdentityError):
+    """A refusal that no later key set can change."""
+
+
+def _parsed(text: str) -> Foreign:
+    try:
+        return foreign.parse(text)
+    except IdentityError as error:
+        raise _FinalError(error.reason, str(error)) from None
+
+
+async def _verified(token: Foreign, issuer: Issuer, source: JwkSource, now: datetime) -> datetime:
+    key = await source.find(token.kid)
+    try:
+        return foreign.verify(token, issuer, key, now)
+    except IdentityError as error:
+        if error.reason != "bad_signature":
+            raise
+        if token.kid:
+            raise _FinalError(error.reason) from None
+    return foreign.verify(token, issuer, await source.find_anew(token.kid), now)
 
 
 def _digest(tenant: str, token: str) -> bytes:

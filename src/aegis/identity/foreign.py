@@ -29,7 +29,7 @@ _LAST_SECOND = 1 << 37
 
 
 class Foreign(Struct, frozen=True, kw_only=True):
-    """A token, taken apart and not yet verified: nothing in it may be believed."""
+    """A token, taken apart and not yet verified: nothing in it may be believed. `kid` is empty when it names no key."""
 
     algorithm: str
     kid: str
@@ -75,9 +75,9 @@ def parse(token: str) -> Foreign:
     header = _object(decode(head))
     if header.get("alg") not in ALGORITHMS:
         raise IdentityError("bad_algorithm", f"expected one of {', '.join(ALGORITHMS)}")
-    kid, typ = header.get("kid"), header.get("typ", "JWT")
-    if not header.keys() <= _HEADER or not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID or not isinstance(typ, str):
-        raise IdentityError("malformed", "the header must hold `alg` and `kid`, may hold `typ`, and brings no key of its own")
+    kid, typ = header.get("kid", ""), header.get("typ", "JWT")
+    if not header.keys() <= _HEADER or not isinstance(kid, str) or len(kid) > MAX_KID or not isinstance(typ, str):
+        raise IdentityError("malformed", "the header holds `alg`, may hold `kid` and `typ`, and brings no key of its own")
     return Foreign(
         algorithm=canonical(header["alg"]),
         kid=kid,

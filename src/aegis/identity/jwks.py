@@ -1,7 +1,8 @@
 """The key set of another issuer (RFC 7517): which key verifies which signature, and nothing else.
 
-Every key is for one algorithm. What is not for verifying, of another kind, weak, without an id, or named twice is left out, so that
-one odd key does not shut out the others; a document that is no key set at all is refused.
+Every key is for one algorithm. What is not for verifying, of another kind, weak, or named twice is left out, so that one odd key
+does not shut out the others; a document that is no key set at all is refused. A key may be without an id; it is then good only for
+tokens that name none, and only when it is the only key (OpenID Connect Core 1.0, section 10.1).
 """
 
 from typing import Any
@@ -32,7 +33,7 @@ def canonical(algorithm: str) -> str:
 
 
 def parse(data: bytes) -> dict[str, Key]:
-    """The usable keys by their ids.
+    """The usable keys by their ids; the id of one without is empty.
 
     Raises:
         InputError: Not a key set.
@@ -43,8 +44,8 @@ def parse(data: bytes) -> dict[str, Key]:
         raise InputError(f"expected a key set: an object with at most {MAX_KEYS} `keys`")
     named: dict[str, list[dict[str, Any]]] = {}
     for each in keys:
-        kid = each.get("kid") if isinstance(each, dict) else None
-        if isinstance(kid, str) and 0 < len(kid) <= MAX_KID:
+        kid = each.get("kid", "") if isinstance(each, dict) else None
+        if isinstance(kid, str) and len(kid) <= MAX_KID:
             named.setdefault(kid, []).append(each)
     read = {kid: _key(same[0]) for kid, same in named.items() if len(same) == 1}
     return {kid: key for kid, key in read.items() if key is not None}
