@@ -229,7 +229,7 @@ def test_a_refused_secret_is_never_in_its_message(secret):
 
 def test_check_names_the_credentials_that_nobody_has_set(sealed):
     def failed():
-        ran = CliRunner().invoke(cli, ["--dir", str(sealed.root), "--json", "check"], standalone_mode=False)
+        ran = CliRunner().invoke(cli, ["--dir", str(sealed.root), "--json", "check"], standalone_mode=False, catch_exceptions=False)
         return [row["text"] for row in json.loads(ran.stdout)["results"] if row["what"] == "tool credential"]
 
     assert len(failed()) == 2

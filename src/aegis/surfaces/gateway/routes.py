@@ -142,6 +142,8 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
         raise http.refuse("approval-refused", "the statement is for another approval, person or tenant")
     moved = await gateway.app.gate.desk.answer(statement, said.statement)
     if isinstance(moved, Refused):
+        if moved.code == "approval_unknown":
+            raise http.refuse("not-found", "no such approval")
         exchange.outcome = "approval_refused"
         return 409, problem("approval-refused", detail=f"{moved.code}: {moved.text}", request_id=exchange.request_id)
     return OK, approval_view(moved)
