@@ -16,6 +16,8 @@ from aegis.identity.keyset import CLASSES, ES256_CLASSES, KeyEntry, KeySet
 
 FILE = "public.json"
 OWNERS = {"human": PERSON, "workload": AGENT}
+MAY_OWN = {"publisher": PERSON}
+"""Classes whose keys belong to the tenant, or to one person of it: where several must sign, people are counted."""
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -100,6 +102,10 @@ def check_names(key_class: str, tenant: str, owner: str) -> None:
     if not TENANT.fullmatch(tenant):
         raise ConfigError(f"a `{key_class}` key: expected a tenant name such as `acme`: lower case letters, digits and `-`")
     wanted = OWNERS.get(key_class)
+    if owner and key_class in MAY_OWN:
+        if not MAY_OWN[key_class].fullmatch(owner):
+            raise ConfigError(f"a `{key_class}` key belongs to its tenant, or to an owner such as `person:alice`")
+        return
     if wanted is None and owner:
         raise ConfigError(f"a `{key_class}` key has no owner but its tenant; leave the owner out")
     if wanted is not None and not wanted.fullmatch(owner):

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from aegis.model.contract import NAME, Contract, Effect, contract
-from aegis.model.decision import Outcome, Verdict
+from aegis.model.decision import Verdict
 from aegis.model.document import Document, parse
 from aegis.model.facts import Facts
 from aegis.model.message import API_VERSION as MESSAGE
@@ -126,7 +126,7 @@ class ProvenanceGuard:
         self._standing = standing
 
     def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
-        """One deny, or nothing."""
+        """One error, as other breaks of a contract are, or nothing."""
         if self._standing is None or not proposal.tool_digest:
             return ()
         found = self._standing.get(proposal.tool_digest, UNPINNED)
@@ -135,7 +135,7 @@ class ProvenanceGuard:
         return (
             Verdict(
                 guard=self.name,
-                effect=Outcome.DENY,
+                effect="error",
                 rule=found.rule,
                 reason=f"{found.reason}: {found.text}",
                 field=found.field,

@@ -12,7 +12,7 @@ CLASSES = {
     "override": "signs the one-time tokens of approvals",
     "human": "a person's own key: signs answers to approvals (needs --owner person:NAME)",
     "workload": "an agent's own key: proves at the token service who asks (needs --owner agent:NAME)",
-    "publisher": "signs versions of policy sets and their activations",
+    "publisher": "signs versions of policy sets and their activations, tools, prompts (--owner person:NAME where two must sign)",
     "bundle": "signs policy bundles, so that Open Policy Agent can verify them",
     "kek": "wraps the keys that seal a tenant's payloads",
     "hash": "keys the digests that stand in for redacted values",
@@ -20,6 +20,7 @@ CLASSES = {
 
 
 OWNERS = {"human": "person:", "workload": "agent:"}
+MAY_OWN = {"publisher": "person:"}
 ROTATED = [name for name in CLASSES if name not in ("kek", "hash")]
 owner_option = click.option("--owner", default="", help="Whose key: person:NAME for class human, agent:NAME for class workload.")
 
@@ -33,7 +34,7 @@ def keys() -> None:
     override  signs the one-time tokens of approvals
     human     a person's own key: signs answers to approvals (--owner person:NAME)
     workload  an agent's own key: proves who asks for tokens (--owner agent:NAME)
-    publisher signs versions of policy sets and their activations
+    publisher signs policy versions and activations, tools and prompts (--owner person:NAME)
     bundle    signs policy bundles, so that Open Policy Agent can verify them
     kek       wraps the keys that seal a tenant's payloads
     hash      keys the digests that stand in for redacted values
@@ -50,7 +51,8 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
     from aegis.adapters import keyfiles
 
     wanted = OWNERS.get(key_class, "")
-    if not owner.startswith(wanted) or (owner and not wanted):
+    free = key_class in MAY_OWN and owner.startswith(MAY_OWN[key_class])
+    if not free and (not owner.startswith(wanted) or (owner and not wanted)):
         expected = f"--owner {wanted}NAME" if wanted else "no --owner"
         raise click.UsageError(f"a key of class {key_class} has {expected}")
     kid = keyfiles.create(

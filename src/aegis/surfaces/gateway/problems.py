@@ -16,6 +16,11 @@ _UNDECIDED = (
     "Tell its operator (`/readyz` names the cause), and try again later."
 )
 
+_UNTRUSTED = (
+    "Do not repeat it: nobody vouches for the tool as it is now. "
+    "Its operator looks at `aegis tools verify`, and `aegis tools approve` or `aegis tools sign` lets it serve."
+)
+
 
 class Shown(Struct, frozen=True, kw_only=True):
     """One row of the table."""
@@ -138,8 +143,15 @@ def of_answer(answer: Answer, origin: str) -> Problem:
         more |= _decided(decision)
     if answer.approval is not None:
         more["approval_id"] = answer.approval.approval_id
-    advice = _UNDECIDED if code == "policy-violation" and decision is not None and _undecided(decision) else ""
+    advice = _advice(decision) if code == "policy-violation" and decision is not None else ""
     return problem(code, detail=_detail(answer, code), request_id=answer.request_id, advice=advice, **more)
+
+
+def _advice(decision: Decision) -> str:
+    """What to do next, where the caller cannot mend it."""
+    if any(rule.startswith("tool#") for rule in decision.rules):
+        return _UNTRUSTED
+    return _UNDECIDED if _undecided(decision) else ""
 
 
 def _undecided(decision: Decision) -> bool:
