@@ -133,3 +133,12 @@ def test_law_what_is_said_of_a_step_holds_for_the_call_that_it_becomes(data):
         assert decision.permits
     elif found.outcome != "depends":
         assert str(decision.outcome) == found.outcome
+
+
+@pytest.mark.parametrize(("shape", "kind", "listed"), [("integer[]", "integer", [443]), ("string[]", "string", ["red"])])
+def test_a_list_of_the_tenants_data_can_be_met_by_what_stands_in_it(shape, kind, listed):
+    rule = {"id": "known", "effect": "allow", "tools": ["t"], "when": {"args.x": {"in": {"ref": "tenant.known"}}}}
+    policy = loaded(HEAD | {"spec": {"tenant": {"known": shape}, "tools": {"t": {"args": {"x": kind}}}, "rules": [rule]}})
+    step = Step(id="a", tool="t", args={"x": Unknown()}, context={})
+    assert check(Plan(steps=(step,)), policy, {"known": listed})[0].outcome == "depends"
+    assert check(Plan(steps=(step,)), policy, {"known": []})[0].outcome == "deny"

@@ -70,7 +70,8 @@ def resolve(operand: Operand, ground: Ground) -> Any:
         return operand.value
     if isinstance(operand, ListRef):
         return ground.policy.lists[operand.name]
-    return lookup(ground.tenant_data, operand.parts, ground.policy.tenant_shape[".".join(operand.parts)])
+    found = lookup(ground.tenant_data, operand.parts, ground.policy.tenant_shape[".".join(operand.parts)])
+    return tuple(found) if isinstance(found, list) else found
 
 
 def _stand_in(value: Any, *, chain: bool) -> SimpleNamespace:
