@@ -128,6 +128,10 @@ class Search:
         """Where this gateway runs."""
         return self._environment
 
+    def default_version(self, tool: str) -> str:
+        """The version that a test of the set means when it names none."""
+        return whole_call(self._calls[tool], {"tool": tool}, self._data)[0].tool_version
+
     def sample(self, contract: Contract) -> dict[str, Any]:
         """Arguments that fit the contract, as places."""
         found = arguments(contract, self._policy.tools[contract.name])
@@ -149,6 +153,7 @@ class _Hunt:
         self._over |= {"agent.trust": caller.trust} if caller.trust is not None else {}
         self._over |= {"chain": [{"id": link.agent_id, "trust": link.trust} for link in chain]} if chain else {}
         self._over |= {"environment": search.environment} if search.environment else {}
+        self._over |= {} if search.default_version(contract.name) == contract.version else {"version": contract.version}
 
     def bare(self, given: Given) -> dict[str, Any]:
         """An input without what is the caller's own."""
