@@ -10,8 +10,10 @@ import pytest
 from aegis import settings
 from aegis.errors import ConfigError
 from aegis.identity.directory import parse_directory
+from aegis.identity.issuers import parse_issuers
 from aegis.model.contract import contract
 from aegis.model.document import parse
+from aegis.model.message import message_contract
 from aegis.policy import plan
 from aegis.policy.language import load as load_policy
 from aegis.policy.selftest import run_tests
@@ -25,6 +27,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LOADERS = {
     "aegis.policy/v1": lambda text, source: load_policy(text, source=source),
     "aegis.tool/v1": lambda text, source: contract(parse(text, source=source)),
+    "aegis.message/v1": lambda text, source: message_contract(parse(text, source=source)),
+    "aegis.issuers/v1": lambda text, source: parse_issuers(parse(text, source=source)),
     "aegis.directory/v1": lambda text, source: parse_directory(parse(text, source=source)),
     "aegis.plan/v1": lambda text, source: plan.read(text, source=source),
 }

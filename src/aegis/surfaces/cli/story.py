@@ -16,6 +16,7 @@ def one_line(body: Mapping[str, Any]) -> str:
         "approval": f"{body.get('answer', '')} by {body.get('approver', '')}",
         "override_used": "approval used",
         "refusal": body.get("reason", ""),
+        "dead_letter": body.get("reason", ""),
         "false_positive": f"by {body.get('by', '')}",
         "policy_pushed": f"version {body.get('number', '')} by {body.get('author', '')}",
         "policy_activated": f"{body.get('mode', '')} by {body.get('by', '')}",
