@@ -162,7 +162,7 @@ def test_a_damaged_file_keeps_the_old_keys_and_is_told_until_it_is_mended(on_sql
         path.write_bytes(b"{" if damage == "garbled" else b'{"format": "aegis.keys/v1", "keys": []}')
     until(lambda: w.get("/readyz", token).status_code == 503)
     assert "keys: " in w.get("/readyz", token).text
-    assert "public.json" in w.get("/readyz", token).text
+    assert "public.json" in w.watch("/readyz").text
     everywhere([w], token, "")
     time.sleep(0.6)
     (refused,) = [event for event in w.events(tenant="_system") if event["type"] == "keys_refused"]

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import httpx
 import pytest
@@ -88,7 +89,8 @@ class Provider:
 
 @pytest.fixture(scope="module")
 def provider():
-    pytest.importorskip("oidc_provider_mock", reason="the OpenID provider of the development tools is not installed")
+    if find_spec("oidc_provider_mock") is None:
+        pytest.skip("the OpenID provider of the development tools is not installed")
     made = Provider()
     made.start()
     yield made
