@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from aegis.adapters import catalogue, directory, keyfiles, keyring, messages, policies, trust
+from aegis.adapters import catalogue, directory, keyfiles, keyring, policies, trust
 from aegis.adapters.catalogue import Catalogue
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.kekfiles import KekFiles
@@ -80,18 +80,24 @@ async def open_store(settings: Settings, clock: Clock, *, check: bool = True) ->
     return await postgres.open_store(settings.store.url, clock=clock.now, check=check)
 
 
-def load_tenants(settings: Settings, engine: Engine | None = None) -> dict[str, Tenant]:
+def load_tenants(settings: Settings, engine: Engine | None = None, shelf: Shelf | None = None) -> dict[str, Tenant]:
     """Every tenant of the working directory: directory, contracts and policy, compiled and ready to decide."""
     directories = directory.load_all(settings.tenants)
     if not directories:
         raise ConfigError(f"{settings.tenants}: no tenant found; expected TENANT/directory.yaml below it")
-    return {name: load_tenant(settings, name, found, engine) for name, found in sorted(directories.items())}
+    return {name: load_tenant(settings, name, found, engine, shelf) for name, found in sorted(directories.items())}
 
 
-def load_tenant(settings: Settings, name: str, found: Directory, engine: Engine | None = None) -> Tenant:
-    """One tenant; its guards stand in the order in which people read them, which never changes a decision."""
-    home = settings.tenants / name
-    contracts = messages.beside(catalogue.load(home / "tools", name), home, name)
+def load_tenant(
+    settings: Settings, name: str, found: Directory, engine: Engine | None = None, shelf: Shelf | None = None
+) -> Tenant:
+    """One tenant; its guards stand in the order in which people read them, which never changes a decision.
+
+    `shelf` has read the contracts, or will; without one they are read for this alone.
+    """
+    lying = shelf or Shelf(settings.tenants, lambda: KeySet(()))
+    contracts = catalogue.arranged(each.contract for each in lying.stated(name))
+    trust.load(settings.tenants / name, name)  # what is wrong with it is told before the first request
     base = Tenant(
         name=name,
         directory=found,
@@ -375,7 +381,7 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     ring = Keyring(settings.keys)
     shelf, now = Shelf(settings.tenants, lambda: ring.keys), clock.now()
     tool_stamps = {name: shelf.stamp(name, now) for name in names}
-    tenants = load_tenants(settings, engine)
+    tenants = load_tenants(settings, engine, shelf)
     for tenant in tenants.values():
         desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
     check_keys(settings, ring.keys, tenants)
