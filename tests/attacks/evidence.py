@@ -29,8 +29,8 @@ def of_type(w: World, kind: str, tenant: str = "acme") -> list[dict[str, Any]]:
 
 
 def denied_by(w: World, tenant: str = "acme") -> list[str]:
-    """The first rule of every denied decision, in order."""
-    return [event["rules"][0] for event in of_type(w, "decision", tenant) if event["decision"] == "deny"]
+    """The first rule of every denied call and delegation, in order."""
+    return [event["rules"][0] for event in w.events(tenant=tenant) if event.get("decision") == "deny"]
 
 
 def refused_with(w: World, tenant: str = "acme") -> list[str]:

@@ -33,6 +33,7 @@ VERSION = re.compile(r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)")
 _SILENT = frozenset({401, 403, 407, 408, 425, 429})  # about the question, not about the call
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_COST = 10**12
+OWN = "aegis."
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LITERAL = re.compile(r"[A-Za-z0-9._~:@-]+")
 
@@ -108,6 +109,8 @@ def contract(document: Document) -> Contract:
     name, version = _match(meta["name"], NAME, "a name such as `payments.transfer`"), _match(meta["version"], VERSION, "X.Y.Z")
     for label in meta["labels"].members().values() if "labels" in meta else ():
         label.text()
+    if name.startswith(OWN):
+        raise meta["name"].fail(f"names that begin with `{OWN}` are kept for what Aegis does itself")
     spec = top["spec"].fields(
         (
             "description", "effect", "resource", "interrupt", "idempotency_header", "upstream", "operations", "input", "output",

@@ -1,8 +1,8 @@
 """Handing a task down is a proposal like any other: decided, recorded, and under way until it is ended.
 
 The request of a delegation is what everything below it stands on (`identity.chain`): while it is under way the child may work, and
-when its owner ends it, or any request further up ends, so does the work. The unit holds the decision, the `delegation`
-event, the call in state `decided`, and the allowances of the parent's token and of the delegation, where they are counted.
+when its owner ends it, or any request further up ends, so does the work. The unit holds the decision as a `delegation` event, the
+call in state `decided`, and the allowances of the parent's token and of the delegation, where they are counted.
 """
 
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aegis.errors import IdentityError
 from aegis.identity import authz
@@ -22,7 +23,6 @@ from aegis.journal.unit import Committed, Put, Require, Unit
 from aegis.model.authority import scope_within
 from aegis.model.call import Call, CallState
 from aegis.model.decision import Decision, Verdict
-from aegis.model.event import Event
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal, canon_arguments, request_hash
@@ -145,6 +145,7 @@ class Delegations:
             sealed=sealed,
             effect=READ,
             facts=facts,
+            kind=RULE,
         )
         state = CallState.DECIDED if decision.permits else CallState.DENIED
         call = Call(
@@ -160,16 +161,15 @@ class Delegations:
         )
         requires = [Require(kind=CALL, id=proposal.request_id, version=0)]
         writes = [Put(kind=CALL, id=call.request_id, body=msgspec.json.encode(call), state=str(state), lookup=call.agent_id)]
-        events = [event]
         if made is not None and decision.permits:
-            events.append(_told(proposal, made, now))
+            event = replace(event, data=event.data | _told(made))
             requires += [Require(kind=kind, id=name, version=known.version((kind, name))) for kind, name in requests_of(asked.who)]
             for token_id, authority in ((asked.held.token_id, asked.held.authority), (made.token_id, made.authority)):
                 if (opened := allowances.opened(known, token_id, authority)) is not None:
                     requires.append(opened[0])
                     writes.append(opened[1])
         return Unit(
-            tenant=tenant.name, events=tuple(events), payloads=(sealed,), requires=tuple(requires), writes=tuple(writes)
+            tenant=tenant.name, events=(event,), payloads=(sealed,), requires=tuple(requires), writes=tuple(writes)
         )  # fmt: skip
 
 
@@ -217,14 +217,12 @@ def _proposal(tenant: Tenant, asked: Asked, request_id: str) -> Proposal:
     )
 
 
-def _told(proposal: Proposal, made: Delegation, now: datetime) -> Event:
-    """That a task was handed down: to whom, which tools, how often; the limits themselves lie sealed beside the decision."""
+def _told(made: Delegation) -> dict[str, Any]:
+    """What was handed down: to whom, which tools, how often; the limits themselves lie sealed beside the event."""
     grants = made.authority.grants
     data: dict[str, Any] = {
-        "agent_id": made.agent_id,
         "to": made.to,
         "delegation_jti": made.token_id,
-        "ancestors": list(made.ancestors),
         "scopes": [record.text(scope) for scope in made.authority.scopes],
         "tools": [
             {
@@ -239,8 +237,4 @@ def _told(proposal: Proposal, made: Delegation, now: datetime) -> Event:
         "task": record.text(made.task),
         "expires_at": made.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    if made.authority.budget_micros is not None:
-        data["budget_micros"] = made.authority.budget_micros
-    return Event(
-        id=f"delegation:{proposal.request_id}", type=RULE, tenant=made.tenant, time=now, request_id=proposal.request_id, data=data
-    )
+    return data if made.authority.budget_micros is None else data | {"budget_micros": made.authority.budget_micros}

@@ -61,8 +61,9 @@ def decision(
     sealed: Payload | None,
     effect: str,
     facts: Facts,
+    kind: str = "decision",
 ) -> Event:
-    """The decision, as it must be durable before anything happens."""
+    """The decision, as it must be durable before anything happens. `kind` is the event's type, where it is not about a tool."""
     principal = proposal.principal
     data: dict[str, Any] = {
         "actor": actor(principal),
@@ -110,7 +111,7 @@ def decision(
         data["parent_agent_id"] = principal.parent.agent_id
     if trace_id:
         data |= {"trace_id": trace_id, "span_id": span_id}
-    return _event(event_id, "decision", proposal, now, data)
+    return _event(event_id, kind, proposal, now, data)
 
 
 def outcome(

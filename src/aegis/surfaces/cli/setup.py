@@ -49,15 +49,18 @@ def init(ctx: click.Context, directory: Path, dry_run: bool) -> None:
         click.echo(f"  {line}")
 
 
-def make_keys(root: Path, tenant: str, people: tuple[str, ...]) -> None:
-    """Every key that a tenant needs to serve its first call and to ship its policy, and one for each of these people."""
-    from aegis.adapters import keyfiles
+def make_keys(root: Path, tenant: str, people: tuple[str, ...], agents: tuple[str, ...] = ()) -> None:
+    """Every key that a tenant needs to serve its first call and to ship its policy, and one for each of these people and agents."""
+    from aegis.adapters import keyfiles, monitorkey
 
     now = datetime.now(UTC)
     for key_class in ("sts", "override", "kek", "hash", "publisher", "bundle"):
         keyfiles.create(root, key_class, tenant, "", now=now)
     for person in people:
         keyfiles.create(root, "human", tenant, person, now=now)
+    for agent in agents:
+        keyfiles.create(root, "workload", tenant, agent, now=now)
+    monitorkey.create(root)
 
 
 def _templates(source: Traversable, target: Path) -> list[tuple[Traversable, Path]]:

@@ -12,6 +12,7 @@ from aegis.surfaces.cli.demo.cast import Cast
 from aegis.surfaces.cli.demo.policy_act import policy_act
 from aegis.surfaces.cli.demo.stage import Stage
 from aegis.surfaces.cli.demo.tale import Tale, Told
+from aegis.surfaces.cli.demo.trust_acts import delegation_act, rotation_act, rug_pull_act
 
 FORTY_TRANSFERS = 40
 
@@ -44,6 +45,9 @@ def play(stage: Stage, cast: Cast, tale: Tale) -> None:
     _records(cast, tale)
     _deployment(stage, cast, tale)
     _strangers(cast, tale)
+    delegation_act(stage, cast, tale, transfer)
+    rug_pull_act(stage, cast, tale, transfer)
+    rotation_act(stage, cast, tale)
     policy_act(stage, cast, tale, transfer)
     _kill(stage, cast, tale)
 
@@ -83,9 +87,9 @@ def _records(cast: Cast, tale: Tale) -> None:
     tale.act("Patient records: the same record, two agents")
     asked = {"patient_id": "pat_0001", "purpose": "billing"}
     whole = cast.agent("agent:clinician").call("records.read", asked | {"purpose": "treatment"})
-    tale.told("the clinician reads it", whole, want="allow", shows=("name", "ssn", "birth_date"))
+    tale.told("the clinician reads it", whole, want="allow", effect=1, shows=("name", "ssn", "birth_date"))
     part = cast.agent("agent:billing").call("records.read", asked)
-    tale.told("the billing agent reads it", part, want="sanitize", shows=("name", "ssn", "birth_date"))
+    tale.told("the billing agent reads it", part, want="sanitize", effect=1, shows=("name", "ssn", "birth_date"))
     tale.expect("the billing agent never saw the SSN", "078-05-1120" not in str(part))
     tale.expect("nor the birth date", "1961-04-12" not in str(part))
     bad = cast.agent("agent:billing").call("records.read", {"patient_id": "../admin", "purpose": "billing"})
@@ -176,7 +180,7 @@ def _checks(stage: Stage, tale: Tale) -> list[tuple[str, bool]]:
         ("payments ledger: nothing above 5,000.00", max(amounts) <= 500_000),
         ("payments ledger: no personal number in a memo", not any("078-05-1120" in str(row.get("memo", "")) for row in booked)),
         (f"deploy ledger: {len(rollouts)} rollouts, {tale.effects['deploy']} told", len(rollouts) == tale.effects["deploy"]),
-        (f"records log: {len(reads)} reads, 2 told", len(reads) == 2),
+        (f"records log: {len(reads)} reads, {tale.effects['records']} told", len(reads) == tale.effects["records"]),
         ("no request reached a tool with another credential", all(line["status"] != 401 for line in everything)),
     ]
 

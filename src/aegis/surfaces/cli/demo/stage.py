@@ -19,6 +19,7 @@ from aegis.errors import ConfigError
 
 TENANT = "acme"
 TOOLS = ("payments", "records", "deploy")
+KEYED = ("agent:front-desk", "agent:planner", "agent:treasurer", "agent:billing")
 _SETTINGS = """# Settings of the demo; every key is explained in the file that `aegis init` writes.
 [gateway]
 host = "127.0.0.1"
@@ -31,15 +32,15 @@ format = "json"
 
 
 class Agent:
-    """One agent process with its own token."""
+    """One agent process with its own token, or (`environment`) with its own key."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "aegis.surfaces.cli.demo.agent"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "AEGIS_URL": url, "AEGIS_TOKEN": token},
+            env={**os.environ, "AEGIS_URL": url, **environment},
             start_new_session=True,  # Ctrl-C is for the narrator, who then ends everybody
         )
 
@@ -50,8 +51,16 @@ class Agent:
 
     def send(self, tool: str, arguments: dict[str, Any], **more: Any) -> None:
         """Start a call."""
+        self._write({"do": "call", "tool": tool, "arguments": arguments, **more})
+
+    def do(self, what: str, **more: Any) -> dict[str, Any]:
+        """Hand a task down (`delegate`), take one up (`take_up`) or end one (`end`), and wait for what came of it."""
+        self._write({"do": what, **more})
+        return self.receive()
+
+    def _write(self, asked: dict[str, Any]) -> None:
         assert self._process.stdin is not None, "the agent has its pipes"
-        self._process.stdin.write(json.dumps({"tool": tool, "arguments": arguments, **more}) + "\n")
+        self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
@@ -115,7 +124,16 @@ class Stage:
 
     def agent(self, token: str) -> Agent:
         """A new agent process that holds this token."""
-        found = Agent(self.url, token)
+        return self._started({"AEGIS_TOKEN": token})
+
+    def keyed(self, agent_id: str) -> Agent:
+        """A new agent process that holds the key of this agent, and gets its tokens by it."""
+        home = self.home / "keys" / "workload" / TENANT / agent_id.replace(":", "-")
+        key = max(home.glob("*.jwk.json"))
+        return self._started({"AEGIS_AGENT": agent_id, "AEGIS_TENANT": TENANT, "AEGIS_KEY": str(key)})
+
+    def _started(self, environment: dict[str, str]) -> Agent:
+        found = Agent(self.url, environment)
         self._agents.append(found)
         return found
 
@@ -132,7 +150,11 @@ class Stage:
 
     def ruling(self) -> dict[str, int]:
         """Which versions of the policy rule in the gateway: `enforced` and `shadow`; 0 is the files, or none."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:  # noqa: S310 - our own URL
+        from aegis.adapters import monitorkey
+
+        key = {"authorization": f"Bearer {monitorkey.load(self.home / 'keys')}"}
+        asked = urllib.request.Request(f"{self.url}/metrics", headers=key)  # noqa: S310 - our own URL
+        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310 - as above
             lines = answer.read().decode().splitlines()
         found = [line for line in lines if line.startswith("aegis_policy_version{") and f'tenant="{TENANT}"' in line]
         return {role: int(float(line.split()[-1])) for line in found for role in ("enforced", "shadow") if f'"{role}"' in line}
@@ -197,7 +219,7 @@ class Stage:
             for kind, port in ports.items():
                 text = text.replace("{{" + f"{kind}_port" + "}}", str(port))
             (tenant / "tools" / source.name).write_text(text, "utf-8")
-        make_keys(self.home / "keys", TENANT, ("person:olga", "person:fred"))
+        make_keys(self.home / "keys", TENANT, ("person:olga", "person:fred"), agents=KEYED)
 
     def _await_ready(self) -> None:
         for _ in range(1200):

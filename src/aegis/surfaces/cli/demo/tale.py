@@ -105,7 +105,10 @@ def _ended(answer: dict[str, Any]) -> str:
 
 
 def _tool_of(title: str) -> str:
-    words = {"Payments": "payments", "Patient": "records", "Deployments": "deploy", "Policy": "payments"}
+    words = {
+        "Payments": "payments", "Patient": "records", "Deployments": "deploy", "Policy": "payments", "Delegation": "payments",
+        "Tools": "payments", "Keys": "records",
+    }  # fmt: skip
     return words.get(title.split(":", maxsplit=1)[0].split(" ", maxsplit=1)[0], "")
 
 
