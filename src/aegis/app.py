@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from aegis.adapters import catalogue, directory, keyfiles, keyring, policies, trust
+from aegis.adapters import catalogue, directory, keyfiles, keyring, monitorkey, policies, trust
 from aegis.adapters.catalogue import Catalogue
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.kekfiles import KekFiles
@@ -295,6 +295,10 @@ class App:
         if self._opa is not None and self.settings.policy.engine == "opa" and not await self._opa.reachable():
             why.append("policy engine: no answer from `policy.opa_url`; until then every call is denied")
         return why
+
+    def is_operator(self, token: str) -> bool:
+        """Whether `token` is the key of whoever watches this gateway, whatever tenant they belong to."""
+        return monitorkey.fits(self.settings.keys, token)
 
     def override_token(self, held: Approval, who: Principal) -> str:
         """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""

@@ -158,7 +158,7 @@ def test_metrics_count_what_was_decided(on_sqlite):
     w = on_sqlite
     w.call("pay.honours", {"amount": 5}, "k1")
     w.call("pay.honours", {"amount": 6000}, "k2")
-    text = httpx.get(w.url + "/metrics").text
+    text = w.watch("/metrics").text
     assert 'aegis_decisions_total{outcome="allow",tenant="acme",tool="pay.honours"} 1.0' in text
     assert 'aegis_decisions_total{outcome="deny",tenant="acme",tool="pay.honours"} 1.0' in text
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from aegis.adapters import keyfiles
+from aegis.adapters import keyfiles, monitorkey
 from aegis.app import App, open_app
 from aegis.identity.token import build_access, build_person, build_statement, mint
 from aegis.runtime import ids
@@ -385,6 +385,11 @@ class World:
 
     def get(self, path: str, token: str | None = None) -> httpx.Response:
         return httpx.get(self.url + path, headers={"authorization": f"Bearer {token or self.token()}"}, timeout=30)
+
+    def watch(self, path: str) -> httpx.Response:
+        """`/metrics` or `/readyz`, as the operator sees it."""
+        key = monitorkey.load(self.keys)
+        return httpx.get(self.url + path, headers={"authorization": f"Bearer {key}"}, timeout=30)
 
     def call(self, tool: str, arguments: dict[str, Any], key: str = "", token: str | None = None, **headers: str) -> httpx.Response:
         more = {"idempotency_key": key, **headers} if key else headers

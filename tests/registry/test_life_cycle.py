@@ -250,11 +250,11 @@ def test_a_bundle_that_was_changed_in_the_store_is_refused_and_the_old_one_goes_
     assert rules(w) == ["read.mask", "read.v1"]
     refused = journal(w, "policy_refused")
     assert [(e["on_tenant"], e["what"], e["reason"]) for e in refused] == [("acme", "activation-2", "release")]
-    assert 'aegis_policy_refused{tenant="acme"} 1.0' in w.get("/metrics").text
+    assert 'aegis_policy_refused{tenant="acme"} 1.0' in w.watch("/metrics").text
     shipped(w, text(w, 3))
     serves(w, 3)
     assert status(w).refused == ()
-    assert 'aegis_policy_refused{tenant="acme"} 0.0' in w.get("/metrics").text
+    assert 'aegis_policy_refused{tenant="acme"} 0.0' in w.watch("/metrics").text
 
 
 async def activate(w, app, pin):

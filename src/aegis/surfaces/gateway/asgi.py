@@ -135,10 +135,15 @@ class Gateway:
             await http.send_text(send, 200, b"ok\n", "text/plain; charset=utf-8", {})
         elif path[0] == "readyz":
             why = await self.app.unready()
+            if not self._operator(request):  # what the trouble is about may name a tenant
+                why = [": ".join(each.split(": ", 2)[:2]) for each in why]
             text = "\n".join(why) if why else "ready"
             await http.send_text(send, 503 if why else 200, text.encode() + b"\n", "text/plain; charset=utf-8", {})
         elif path[0] == "metrics":
-            content = await self.metrics.render(self.app)
+            operator = self._operator(request)
+            if "authorization" in request.headers and not operator:
+                raise http.refuse("unauthenticated", "refused: expected the key `monitor.token`", reason="monitor_token")
+            content = await self.metrics.render(self.app, operator=operator)
             await http.send_text(send, 200, content, "text/plain; version=0.0.4; charset=utf-8", {})
         elif path[0] == "openapi.json":
             await http.send_text(send, 200, self._openapi, "application/json", {})
@@ -241,7 +246,7 @@ class Gateway:
             log.info("request", extra={"path": path, "status": status})
             return
         if exchange.outcome:
-            self.metrics.decisions.labels(exchange.tenant, self._known_tool(exchange), exchange.outcome).inc()
+            self.metrics.decided(exchange.tenant, self._known_tool(exchange), exchange.outcome)
         log.info(
             "request",
             extra={
@@ -257,6 +262,11 @@ class Gateway:
                 "trace_id": exchange.trace.trace_id,
             },
         )
+
+    def _operator(self, request: http.Request) -> bool:
+        """Whether whoever watches the gateway asks, and not just anybody."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self.app.is_operator(token)
 
     def _known_tool(self, exchange: Exchange) -> str:
         """The tool's name if there is such a tool: made-up names must not fill the metrics."""
