@@ -254,6 +254,7 @@ class App:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
+        await self.follow_revocations()  # before anything that a key signed is believed
         await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
         await self.rollout.refresh()
         await self.directories.refresh()
@@ -264,7 +265,6 @@ class App:
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
-        await self.follow_revocations()
         await self.key_changes.refresh()
         self.following.start()
         gc.collect()
@@ -377,12 +377,12 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     clock = clock or Clock()
     opa = opa_engine(settings)
     engine = BundledOpa(opa, everything=settings.policy.engine == "opa") if opa else None
-    desk = policies.PolicyDesk(settings.tenants, settings.keys, engine=engine is not None)
+    ring = Keyring(settings.keys)
+    desk = policies.PolicyDesk(settings.tenants, ring.look, engine=engine is not None)
     people = directory.DirectoryDesk(settings.tenants)
     names = list(directory.load_all(settings.tenants))
     # Before anything is read: what changes meanwhile is read again.
     stamps, people_stamps = desk.stamps(names), people.stamps(names)
-    ring = Keyring(settings.keys)
     shelf, now = Shelf(settings.tenants, lambda: ring.keys), clock.now()
     tool_stamps = {name: shelf.stamp(name, now) for name in names}
     tenants = load_tenants(settings, engine, shelf)

@@ -184,3 +184,28 @@ def test_a_swapped_in_key_of_a_stranger_is_told(on_sqlite):
     until(lambda: len(changes(w)) == 2)
     (added,) = changes(w)[-1]["changes"]
     assert (added["before"], added["after"]["owner"]) == (None, "person:mallory")
+
+
+def test_what_a_revoked_publisher_key_signed_is_not_activated_and_not_served_after_a_restart(on_sqlite):
+    from registry.shipped import publisher, rules, shipped, status, text
+
+    w = on_sqlite
+    (w.root / "aegis.toml").write_text("")
+    shipped(w, text(w, 1))
+    until(lambda: rules(w) == ["read.mask", "read.v1"])
+    stolen = publisher(w)
+    aegis(w, "revoke", "--key", stolen.kid, "--reason", "drill", "--as", "person:alice", "--tenant", "acme")
+    w.stop()
+    w.start()
+    assert status(w).refused
+    assert w.call("records.read", {"id": "x"}, token=w.token("agent:reader")).status_code == 403
+
+
+def test_a_turn_takes_over_what_somebody_else_has_looked_at(on_sqlite):
+    w = on_sqlite
+    (w.root / "aegis.toml").write_text("")
+    token = w.token()
+    everywhere([w], token, "")
+    aegis(w, "keys", "retire", kid(token))
+    w.app.keyring.look()
+    everywhere([w], token, "key_retired")

@@ -8,6 +8,7 @@ A private key signs while the set in force lists it. A new one waits until every
 that a rotation is noticed by nobody, unless it is the only one.
 """
 
+import contextlib
 import os
 from datetime import datetime
 from pathlib import Path
@@ -66,6 +67,12 @@ class Keyring:
             changed, self._listed, self._stamp = listed.entries() != self._listed.entries(), listed, stamp
             self._keys = listed.without(self._revoked)
             return changed
+
+    def look(self) -> KeySet:
+        """The public keys that are in force once the file has been looked at; what is wrong with it `refresh` tells its caller."""
+        with contextlib.suppress(ConfigError):
+            self.refresh()
+        return self.keys
 
     def signer(self, key_class: str, tenant: str, now: datetime) -> PrivateKey:
         """The private key by which this host signs for a tenant now.

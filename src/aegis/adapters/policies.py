@@ -6,11 +6,11 @@ TENANT/**.rego       hand-written modules, if the set names any
 """
 
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aegis.adapters import keyfiles, messages
+from aegis.adapters import messages
 from aegis.adapters.catalogue import read
 from aegis.crypto.es256 import PrivateKey
 from aegis.errors import ConfigError
@@ -107,7 +107,7 @@ def owner(path: Path) -> str:
 class PolicyDesk:
     """The policies of a working directory, as `runtime.rollout` asks for them."""
 
-    def __init__(self, tenants: Path, keys: Path, *, engine: bool = False) -> None:
+    def __init__(self, tenants: Path, keys: Callable[[], KeySet], *, engine: bool = False) -> None:
         """`engine`: an OPA is at hand, which hand-written Rego needs."""
         self._engine = engine
         self._tenants = tenants
@@ -160,7 +160,7 @@ class PolicyDesk:
 
     def keys(self) -> KeySet:
         """The public keys, as they are now."""
-        return keyfiles.load_public(self._keys)
+        return self._keys()
 
     def _files(self, tenant: str) -> list[str]:
         """Plain text: they are looked at several times a second."""

@@ -75,11 +75,12 @@ class KeyChanges:
         """
         async with self._turn:
             try:
-                if await asyncio.to_thread(self._ring.refresh):
-                    self._verifier.swap(self._ring.keys)
+                await asyncio.to_thread(self._ring.refresh)
             except ConfigError as error:
                 await self._refuse(str(error))
                 raise
+            finally:
+                self._verifier.swap(self._ring.keys)  # others may have looked at the file, and found it changed
             self._refused = ""
             for tenant in self._snapshot:
                 await self._record(tenant.name)
