@@ -217,7 +217,7 @@ class App:
             verifier=verifier,
             audience=settings.gateway.audience,
             signer=lambda tenant, now: ring.signer("sts", tenant, now),
-            prompts=lambda tenant, entry: pinned_prompt(settings, tenant, entry),
+            prompts=lambda tenant, entry: pinned_prompt(settings, tenant, entry, ring.keys, gate.clock.now()),
             mapper=self.other_issuers.principal_of,
             instance=gate.instance,
         )
@@ -355,14 +355,14 @@ class App:
                 raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
 
 
-def pinned_prompt(settings: Settings, tenant: str, entry: AgentEntry) -> str:
+def pinned_prompt(settings: Settings, tenant: str, entry: AgentEntry, keys: KeySet, now: datetime) -> str:
     """The digest of the instructions that an agent must work by; empty when none are pinned.
 
     Raises:
         IdentityError: They are pinned and cannot be read, or are others than `trust.yaml` says.
     """
     try:
-        return trust.prompt_digest(settings.tenants / tenant, entry)
+        return trust.prompt_digest(settings.tenants / tenant, entry, keys, now)
     except ConfigError as error:
         raise IdentityError("artifact_missing", str(error)) from None
 

@@ -5,12 +5,13 @@ TENANT/tools/**/*.yaml             contracts of tools
 TENANT/messages/**/*.yaml          contracts of messages
 FILE.dsse.json                     beside any of them, or beside a prompt or a workflow: the signed statement about it
 
-A `Shelf` is looked at several times a second: a look costs a `stat` for each file, and only what changed is read again.
+A `Shelf` is looked at several times a second: a look costs a `stat` for each file, and only what changed is read again. Prompts are
+read when a token is asked for.
 """
 
 import os
 from collections.abc import Callable, Hashable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aegis.adapters import catalogue
@@ -28,6 +29,7 @@ from aegis.model.provenance import Artifact, Folder, Manifest, Trust, parse_trus
 FILE, TOOLS, MESSAGES, SUFFIX = "trust.yaml", "tools", "messages", ".dsse.json"
 MAX_ARTIFACT = 16 * 1024 * 1024
 NO_SIGNATURE = "no_signature"
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _Stamp = tuple[int, int, int, int]
 
 
@@ -83,20 +85,27 @@ def vouchers(path: Path, thing: Thing, keys: KeySet, now: datetime) -> Vouched:
     return vouched(found, thing, keys, now) if found is not None else Vouched(problem=NO_SIGNATURE)
 
 
-def prompt_digest(home: Path, entry: AgentEntry) -> str:
+def prompt_digest(home: Path, entry: AgentEntry, keys: KeySet | None = None, now: datetime = _EPOCH) -> str:
     """The digest of the prompt that an agent works by; empty when the directory names none.
+
+    `keys` are those that may have signed it at `now`; without them nobody has.
 
     Raises:
         ConfigError: The file is not there, or does not lie in the tenant's folder.
-        IdentityError: `artifact_digest_mismatch`: `trust.yaml` pins it, and it is another.
+        IdentityError: `artifact_digest_mismatch`: `trust.yaml` pins it, and it is another. `artifact_unsigned`: too few signed it.
     """
     if not entry.prompt:
         return ""
-    found = sha256(_content(home, entry.prompt))
+    thing = artifact(home, home.name, entry.prompt, "prompt")
     pinned = load(home, home.name).artifact(entry.prompt)
-    if pinned is not None and pinned.digest not in ("", found):
+    if pinned is None:
+        return thing.digest
+    if pinned.digest not in ("", thing.digest):
         raise IdentityError("artifact_digest_mismatch", f"`{entry.prompt}` is not the file that `{FILE}` pins")
-    return found
+    who = vouchers(home / entry.prompt, thing, keys or KeySet(()), now)
+    if len(who.owners) < pinned.signatures:
+        raise IdentityError("artifact_unsigned", f"`{entry.prompt}`: {_too_few(pinned, who)}")
+    return thing.digest
 
 
 def artifact_problems(home: Path, tenant: str, pinned: Artifact, keys: KeySet, now: datetime) -> tuple[str, Vouched, str]:
@@ -109,9 +118,13 @@ def artifact_problems(home: Path, tenant: str, pinned: Artifact, keys: KeySet, n
     if pinned.digest not in ("", thing.digest):
         return thing.digest, who, f"artifact_digest_mismatch: expected {pinned.digest}"
     if len(who.owners) < pinned.signatures:
-        why = f" ({who.problem})" if who.problem else ""
-        return thing.digest, who, f"artifact_unsigned: expected signatures of {pinned.signatures}, found {len(who.owners)}{why}"
+        return thing.digest, who, f"artifact_unsigned: {_too_few(pinned, who)}"
     return thing.digest, who, ""
+
+
+def _too_few(pinned: Artifact, who: Vouched) -> str:
+    why = f" ({who.problem})" if who.problem else ""
+    return f"expected signatures of {pinned.signatures}, found {len(who.owners)}{why}"
 
 
 def _content(home: Path, file: str) -> bytes:
