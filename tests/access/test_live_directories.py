@@ -10,6 +10,7 @@ from aegis.adapters.directory import DirectoryDesk
 from aegis.app import open_app
 from aegis.runtime.clock import Clock
 from aegis.runtime.permission_rows import KIND, last
+from aegis.runtime.ruling import ruled
 from gateway.test_two_processes import Second
 from gateway.world import DIRECTORY
 from registry.shipped import promote, push, run, text, within
@@ -221,6 +222,22 @@ def test_a_policy_that_is_swapped_in_meanwhile_does_not_bring_an_old_directory_b
         await app.directories.refresh()
         app.gate.snapshot.swap({**{each.name: each for each in app.gate.snapshot}, "acme": old})
         await app.directories.refresh()
+        return app.gate.tenant("acme").directory.agents["agent:payer"].enabled
+
+    w.stop()
+    assert run(w, turns) is False
+
+
+def test_a_policy_that_was_compiled_meanwhile_is_served_under_the_directory_of_now(on_sqlite):
+    w = on_sqlite
+
+    async def turns(app):
+        await app.rollout.refresh()
+        base = app.gate.tenant("acme")  # what a slow compilation started from
+        edit(w, OFF)
+        await app.directories.refresh()
+        await app.directories.refresh()
+        app.gate.snapshot.put(ruled(base, base.enforced, base.shadow), base=base)
         return app.gate.tenant("acme").directory.agents["agent:payer"].enabled
 
     w.stop()

@@ -107,7 +107,7 @@ class Directories:
         tenant = self._snapshot.get(name)
         assert tenant is not None, "tenants are never taken out of a snapshot"
         if tenant.directory is not directory:
-            self._snapshot.swap({**{each.name: each for each in self._snapshot}, name: replace(tenant, directory=directory)})
+            self._snapshot.put(replace(tenant, directory=directory), base=tenant)
 
     async def _refuse(self, name: str, seen: _Seen, stamp: Hashable, error: Exception) -> None:
         seen.stamp = stamp
