@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aegis.errors import IdentityError
+from aegis.errors import IdentityError, StoreBusyError
 from aegis.identity import authz
 from aegis.identity.chain import ChainGuard
 from aegis.identity.delegation import Delegation, Wanted, hand_down
@@ -109,7 +109,7 @@ class Delegations:
             if isinstance(receipt, Committed):
                 allowed = made if decision.permits else None
                 return Handed(request_id=request_id, decision=decision, delegation=allowed, seq=receipt.events[0].seq)
-        raise IdentityError("contended", "the requests that this task stands on keep changing: try again")
+        raise StoreBusyError("the requests that this task stands on keep changing: try again")
 
     def _made(self, tenant: Tenant, asked: Asked, request_id: str, now: datetime) -> tuple[Delegation | None, IdentityError | None]:
         try:
