@@ -188,6 +188,8 @@ class Toolbox:
         if seen.folder is None:
             return
         base, pins = self._tenant(tenant), self.pins.of(tenant)
+        # A version of the registry may be built with a contract before that serves here.
+        self._hands.learn(tenant, tuple(each.contract for each in seen.folder.manifests))
         stood = standings(seen.folder, pins, await self._pinned(base, seen.folder, pins))
         wanted = {each.contract.digest: each.objection for each in stood}
         going = {each.digest: _outdated(each, pins) for each in seen.serving if each.digest not in wanted}
