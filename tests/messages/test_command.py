@@ -70,3 +70,19 @@ def test_a_silent_break_of_a_message_is_refused(post, aegis):
     assert "needs version 2.0.0, found 1.1.0" in told.stdout
     new.write_text(ORDER.format(tenant="acme", version="1.1.0", field="amount", more="\n      note: {type: string}"))
     assert aegis("contract", "check", str(old), str(new)).returncode == 0
+
+
+def test_a_set_that_names_messages_is_checked_and_built(post, aegis):
+    told = aegis("check")
+    assert "failed" not in told.stdout, told.stdout
+    assert "message `" not in told.stdout
+    note = post.root / "tenants/acme/messages/note.yaml"
+    note.write_text(note.read_text().replace('["agent:payer"]', '["agent:payer", "agent:pyer"]'))
+    told = json.loads(aegis("--json", "check").stdout)
+    assert any(
+        "names `agent:pyer` under `from`, whom the directory does not have; did you mean `agent:payer`?" in row["text"]
+        for row in told["results"]
+    )
+    built = aegis("policy", "build", "--output", str(post.root / "out.tar.gz"))
+    assert built.returncode == 0, built.stderr
+    assert aegis("policy", "lint", str(post.root / "tenants/acme/policy.yaml")).returncode == 0

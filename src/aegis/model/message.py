@@ -36,7 +36,7 @@ _LOCAL = re.compile(r"#/\$defs/[^/]+(?:/.*)?")
 _NAMES = frozenset({"$id", "$anchor", "$dynamicAnchor", "$dynamicRef"})
 _TOP = ("patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "if")
 _ATTRIBUTES: dict[str, Any] = {
-    "source": {"type": "string", "maxLength": 80},
+    "source": {"type": "string", "pattern": "^agent:[a-z0-9][a-z0-9._-]{0,62}$"},
     "id": {"type": "string", "minLength": 1, "maxLength": 128},
     "subject": {"type": "string", "minLength": 1, "maxLength": 256},
     "time": {"type": "string", "format": "date-time", "maxLength": 40},

@@ -15,7 +15,7 @@ from msgspec import Struct
 from aegis.crypto.digest import sha256
 from aegis.errors import ConfigError, SealError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Delete, Payload, Put, Require, Row, Unit
+from aegis.journal.unit import Committed, Conflict, Delete, Payload, Put, Receipt, Require, Row, Unit
 from aegis.model.event import Event
 from aegis.model.message import PREFIX, MessageContract
 from aegis.model.principal import Principal
@@ -27,9 +27,10 @@ from aegis.runtime.record import actor, commitment, text
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.vault import Vault
 
-DEAD = "dead-letter"
+DEAD, SHELF = "dead-letter", "dead-letters"
 MAX_REFUSED = 100
 MAX_SEALED = 16 * 1024
+ATTEMPTS = 16
 State = Literal["undelivered", "refused"]
 
 
@@ -92,10 +93,19 @@ class Letters:
 
     async def refuse(self, who: Principal, refused: Refusal) -> bool:
         """Keep a message that was not permitted; false when it is kept already, or when the agent has too many."""
+        for _ in range(ATTEMPTS):
+            shelf = await self._row(who.tenant, SHELF, who.agent_id)
+            kept = await self._store.find(who.tenant, DEAD, lookup=_shelf("refused", who.agent_id), limit=MAX_REFUSED)
+            if len(kept) >= MAX_REFUSED:
+                return False
+            receipt = await self._kept(who, refused, shelf.version if shelf else 0)
+            if not isinstance(receipt, Conflict):
+                return isinstance(receipt, Committed)
+        return False
+
+    async def _kept(self, who: Principal, refused: Refusal, shelf: int) -> Receipt:
+        """Put a refused message on its sender's shelf, if nobody has put anything there since it was counted."""
         tenant, now = who.tenant, self._clock.now()
-        kept = await self._store.find(tenant, DEAD, lookup=_shelf("refused", who.agent_id), limit=MAX_REFUSED)
-        if len(kept) >= MAX_REFUSED:
-            return False
         event_id = "dead_letter:" + sha256(f"{who.agent_id}\0{refused.source_id}".encode()).removeprefix("sha256:")
         content = canon_arguments(refused.envelope)
         sealed = await self._vault.seal(tenant, event_id, CONTENT, content) if len(content) <= MAX_SEALED else None
@@ -109,10 +119,10 @@ class Letters:
             tenant=tenant,
             events=(event,),
             payloads=(sealed,) if sealed else (),
-            requires=(Require(kind=DEAD, id=dead.id, version=0),),
-            writes=(_put(dead),),
+            requires=(Require(kind=DEAD, id=dead.id, version=0), Require(kind=SHELF, id=who.agent_id, version=shelf)),
+            writes=(_put(dead), Put(kind=SHELF, id=who.agent_id, body=b"{}")),
         )
-        return isinstance(await self._store.commit(unit), Committed)
+        return await self._store.commit(unit)
 
     async def listed(self, tenant: str, *, after: str = "", limit: int = 100) -> tuple[Dead, ...]:
         """Dead letters, oldest first."""
@@ -120,7 +130,7 @@ class Letters:
 
     async def find(self, tenant: str, letter_id: str) -> Dead | None:
         """The dead letter of this id."""
-        row = await self._row(tenant, letter_id)
+        row = await self._row(tenant, DEAD, letter_id)
         return _dead(row) if row else None
 
     async def opened(self, tenant: str, dead: Dead, *, by: str, statement: str) -> Any:
@@ -184,13 +194,13 @@ class Letters:
             raise ConfigError(f"somebody else has settled `{dead.id}` at this moment: `aegis messages dead` lists what is left")
 
     async def _existing(self, tenant: str, letter_id: str) -> tuple[Row, Dead]:
-        row = await self._row(tenant, letter_id)
+        row = await self._row(tenant, DEAD, letter_id)
         if row is None:
             raise ConfigError(f"no dead letter `{letter_id}` in tenant `{tenant}`: `aegis messages dead` lists them")
         return row, _dead(row)
 
-    async def _row(self, tenant: str, letter_id: str) -> Row | None:
-        return (await self._store.rows(tenant, [(DEAD, letter_id)])).get((DEAD, letter_id))
+    async def _row(self, tenant: str, kind: str, row_id: str) -> Row | None:
+        return (await self._store.rows(tenant, [(kind, row_id)])).get((kind, row_id))
 
 
 def _dead(row: Row) -> Dead:

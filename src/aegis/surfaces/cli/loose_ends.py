@@ -1,4 +1,4 @@
-"""What a policy set names and nothing beside it has: approvers, roles, versions of tools, members of results.
+"""What a policy set or a message names and nothing beside it has: approvers, roles, versions of tools, members of results, agents.
 
 Such a set loads, because directory and contracts may change without it. But a call would wait for nobody, a rule about a role that
 no agent has never holds, and a redaction with a slip in its path removes nothing; `aegis check` says so.
@@ -10,6 +10,7 @@ from typing import Any
 from aegis.identity.directory import Directory
 from aegis.model.contract import Contract
 from aegis.model.decision import Stage
+from aegis.model.message import MessageContract
 from aegis.model.node import nearest
 from aegis.policy.conditions import leaves
 from aegis.policy.ir import Leaf, Literal, Op, Policy, Rule, ToolLine
@@ -27,6 +28,8 @@ def loose_ends(policy: Policy, directory: Directory, contracts: list[Contract]) 
         if line.version and versions and not any(_meets(version, line) for version in versions):
             found = ", ".join(versions)
             yield f"warning: every call of `{line.name}` is denied: no registered version is {line.version_text}, found {found}"
+    for contract in contracts:
+        yield from (f"warning: {contract.source}: {text}" for text in _parties(contract, directory))
 
 
 def _meets(version: str, line: ToolLine) -> bool:
@@ -41,6 +44,17 @@ def _roles(rule: Rule, directory: Directory) -> Iterator[str]:
     named = {o.value for leaf in compared if leaf.op is Op.CONTAINS for o in leaf.operands if isinstance(o, Literal)}
     for role in sorted(str(name) for name in named - known):
         yield f"`{rule.id}` looks for the role `{role}`, which no agent of the directory has{nearest(role, known)}"
+
+
+def _parties(contract: Contract, directory: Directory) -> Iterator[str]:
+    """Senders and addressees of a message that the directory does not have."""
+    if not isinstance(contract, MessageContract):
+        return
+    known = {*directory.agents, *(f"role:{role}" for agent in directory.agents.values() for role in agent.roles)}
+    for place, named in (("from", contract.senders), ("to", contract.addressees)):
+        for each in sorted(set(named) - known):
+            near = nearest(each, known)
+            yield f"message `{contract.type}` names `{each}` under `{place}`, whom the directory does not have{near}"
 
 
 def _approvers(rule: Rule, directory: Directory) -> Iterator[str]:

@@ -138,10 +138,11 @@ def arguments(sent: Envelope, who: Principal) -> dict[str, Any]:
 
 
 def sent_view(told: CallView) -> SentView:
-    """The answer to a send."""
+    """The answer to a send; a rule may have taken the ids out of its result."""
+    found = told.result.get("messages") if isinstance(told.result, dict) else None
     return SentView(
         request_id=told.request_id,
-        messages=tuple(told.result["messages"]),
+        messages=tuple(found) if isinstance(found, list) else (),
         decision=told.decision,
         policy_version=told.policy_version,
         rules=told.rules,

@@ -93,9 +93,12 @@ async def nack(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: 
 
 
 def _versions(tenant: Tenant, kind: str) -> dict[str, MessageContract]:
-    """Every version of a message, by its number."""
-    name = PREFIX + kind
-    return {each.version: each for each in tenant.by_digest.values() if each.name == name and isinstance(each, MessageContract)}
+    """Every version of a message, by its number. What serves comes first, before contracts that only older calls still need."""
+    found: dict[str, MessageContract] = {}
+    for each in tenant.by_digest.values():
+        if each.name == PREFIX + kind and isinstance(each, MessageContract):
+            found.setdefault(each.version, each)
+    return found
 
 
 def _unknown(
