@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.policy.strategies import calls, loaded, policies, single, tenant_data
 
 from access.tenants import EXAMPLES, example
+from aegis.app import load_tenants
 from aegis.model.decision import Outcome
 from aegis.policy.access.callers import Caller
 from aegis.policy.access.matrix import matrix
@@ -19,6 +20,7 @@ from aegis.policy.guard import RulesGuard
 from aegis.policy.nearmiss import whole_call
 from aegis.policy.selftest import run_tests
 from aegis.runtime.reach import agent_askers, ground, reach, role_askers
+from messages.post import Post
 
 
 def known(data, value):
@@ -134,3 +136,16 @@ def test_what_was_seen_is_what_the_proof_leaves_open(name, tmp_path):
             possible = [prover.possible(caller, tool) for caller in askers[row.kind, row.name].callers]
             assert not cell.permits or any(each.permit for each in possible)
             assert cell.holds.keys() <= {rule for each in possible for rule in each.holds} | {ANY_RULE}
+
+
+def test_a_message_is_reached_by_those_whom_its_contract_names(tmp_path):
+    world = Post(tmp_path, "sqlite:data/aegis.db")
+    try:
+        tenant = load_tenants(world.settings)["acme"]
+    finally:
+        world.close()
+    cells = {row.name: row.cells for row in reach(tenant).rows}
+    assert cells["agent:payer"]["message.order"].words == "allow/sanitize/approval if"
+    assert cells["agent:payer"]["message.note"].words == "allow"
+    assert [cells[name]["message.note"].words for name in ("agent:store", "agent:ann", "agent:seller")] == ["none"] * 3
+    assert cells["agent:seller"]["message.order"].words == "none"  # its contract names the role, and a rule denies it

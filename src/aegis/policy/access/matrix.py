@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from aegis.model.contract import Contract
 from aegis.model.decision import ApprovalTerms, Outcome
+from aegis.model.message import MessageContract
 from aegis.policy.access.callers import AGENT, Asker
 from aegis.policy.access.proof import ANY_RULE, NOTHING, Possible, Prover
 from aegis.policy.access.witness import Judge, Search, Seen, Witness
@@ -120,7 +121,17 @@ def prover(ground: Ground) -> Prover:
     rules = ground.policy.rules if ground.policy is not None else ()
     held = [rule for rule in rules if rule.effect is Outcome.APPROVAL_NEEDED]
     hopeless = frozenset(rule.id for rule in held if not ground.answerable(rule.terms))
-    return Prover(ground.policy, ground.data, ground.environment, versions, hopeless)
+    return Prover(ground.policy, ground.data, ground.environment, versions, hopeless, _senders(ground))
+
+
+def _senders(ground: Ground) -> dict[str, frozenset[str]]:
+    """Who may send each message, by any of its versions."""
+    messages = {
+        tool: [each for each in found if isinstance(each, MessageContract)]
+        for tool, found in ground.contracts.items()
+        if all(isinstance(each, MessageContract) for each in found)
+    }
+    return {tool: frozenset(name for each in found for name in each.senders) for tool, found in messages.items()}
 
 
 def matrix(ground: Ground, askers: Sequence[Asker], people: Sequence[str] = ()) -> Matrix:

@@ -45,7 +45,8 @@ NOTHING = Possible(always=True)
 class Prover:
     """One set with one tenant's data; `None` is no set at all.
 
-    `versions` are the registered versions of each tool, `hopeless` the rules that hold calls for people whom nobody can be.
+    `versions` are the registered versions of each tool, `hopeless` the rules that hold calls for people whom nobody can be,
+    `senders` the agents and roles (`role:NAME`) that may send each message.
     """
 
     def __init__(
@@ -55,21 +56,29 @@ class Prover:
         environment: str,
         versions: Mapping[str, Sequence[str]],
         hopeless: frozenset[str] = frozenset(),
+        senders: Mapping[str, frozenset[str]] = {},
     ) -> None:
         self._policy = policy
         self._environment = environment
         self._versions = versions
         self._hopeless = hopeless
+        self._senders = senders
         self._ground = Ground(policy=policy, tenant_data=data, settled=True) if policy is not None else None
         self._known: dict[tuple[str, str], Possible] = {}
 
     def possible(self, caller: Caller, tool: str) -> Possible:
         """What calls of this caller can come to."""
         line = self._policy.tools.get(tool) if self._policy is not None else None
-        if line is None or not any(covers(scope, tool) for scope in caller.scopes):
+        if line is None or not any(covers(scope, tool) for scope in caller.scopes) or not self._may_send(caller, tool):
             return NOTHING
         callable_ = [version for version in self._versions.get(tool, ()) if _accepted(version, line)]
         return _joined(self._version(caller, line, version) for version in callable_)
+
+    def _may_send(self, caller: Caller, tool: str) -> bool:
+        """Whether the caller may be one of those who send this message; every tool that is no message has no such bound."""
+        if tool not in self._senders or caller.agent_id is None or caller.roles is None:
+            return True
+        return not self._senders[tool].isdisjoint({caller.agent_id, *(f"role:{role}" for role in caller.roles)})
 
     def _version(self, caller: Caller, line: ToolLine, version: str) -> Possible:
         policy = self._policy

@@ -16,6 +16,7 @@ from aegis.model.call import CallState
 from aegis.model.contract import Contract
 from aegis.model.decision import ApprovalTerms, Decision, Outcome
 from aegis.model.facts import Facts, ParentCall
+from aegis.model.message import MessageContract, send_key
 from aegis.model.principal import Parent
 from aegis.model.proposal import Proposal
 from aegis.policy.access.callers import NOBODY_YET, Caller
@@ -111,7 +112,7 @@ class Search:
             tool_version=contract.version,
             tool_digest=contract.digest,
             environment=self._environment,
-            idempotency_key="key-1",
+            idempotency_key=_key(contract, proposal.arguments),
             request_id="req-1",
         )
         live = ParentCall(request_id=_PARENT, agent_id=parent.agent_id, state=CallState.DECIDED) if parent else None
@@ -150,6 +151,7 @@ class _Hunt:
             "agent.roles": [*(caller.roles or ())],
             "agent.scopes": [*caller.scopes],
         }
+        self._over |= {"args.source": self._over["agent.id"]} if isinstance(contract, MessageContract) else {}
         self._over |= {"agent.trust": caller.trust} if caller.trust is not None else {}
         self._over |= {"chain": [{"id": link.agent_id, "trust": link.trust} for link in chain]} if chain else {}
         self._over |= {"environment": search.environment} if search.environment else {}
@@ -177,13 +179,25 @@ class _Hunt:
             _, witness = self._tried(laid_under(best, given))
             yield from witness
 
+    def _filled(self, path: str, value: Any) -> Any:
+        """An argument; an object with what the contract demands of it besides."""
+        below = self._under.get(path)
+        return {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else self._over.get(path, value)
+
     def _tried(self, given: Given) -> tuple[int, tuple[Witness, ...]]:
-        whole = {**self._under, **given, **self._over}
+        whole = {**self._under, **given, **self._over} | {path: self._filled(path, value) for path, value in given.items()}
         decision = self._search.decide(whole, self._contract)
         count, digest = self._search.obstacles(decision), self._contract.digest
         if decision.outcome is Outcome.DENY:
             return count, ()
         return count, (Witness(given=whole, outcome=decision.outcome, rules=decision.rules, terms=decision.terms, digest=digest),)
+
+
+def _key(contract: Contract, arguments: Mapping[str, Any]) -> str:
+    """A key under which the call can come; that of most messages follows from what they are."""
+    if not isinstance(contract, MessageContract) or contract.keyed == "required":
+        return "key-1"
+    return send_key(str(arguments.get("source")), str(arguments.get("id")))
 
 
 def _new(witness: Witness, found: Seen) -> bool:
