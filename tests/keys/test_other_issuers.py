@@ -142,7 +142,7 @@ def test_an_agent_that_is_switched_off_stays_off(scene):
 def test_what_one_tenant_believes_opens_nothing_at_another(scene):
     assert scene.refused(scene.token(), tenant="globex") == "unknown_issuer"
     assert scene.refused(scene.token(iss="https://login.globex.example")) == "unknown_issuer"
-    assert scene.refused(scene.token(), tenant="nobody") == "unknown_tenant"
+    assert scene.refused(scene.token(), tenant="nobody") == "unknown_issuer"  # which tenants there are is nobody's business
 
 
 def test_an_access_token_of_ours_is_no_token_of_another_issuer_and_theirs_is_none_of_ours(scene):

@@ -155,8 +155,9 @@ class Issuer:
             raise IdentityError(
                 "no_client", "expected `client_assertion`, or another issuer's token and the `audience` it is to open"
             )
-        self._served(asked.tenant)
+        # A tenant that is not served believes nobody: whoever has shown nothing yet is not told which tenants there are.
         mapped = await self._mapper(asked.tenant, asked.foreign, now)
+        self._served(asked.tenant)
         if not mapped.agent_id:
             raise IdentityError(
                 "no_client", "this token stands for a person: the agent that acts for them shows its `client_assertion`"
