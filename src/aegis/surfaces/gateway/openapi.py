@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 
 from aegis.surfaces.gateway import envelope, wire
+from aegis.surfaces.gateway.tokens import FIELDS
 
 _TYPES = (
     wire.CallBody, wire.DecideBody, wire.OutcomeBody, wire.AnswerBody, wire.CallView, wire.DecideView, wire.ToolView,
-    wire.ApprovalView, wire.Problem, *envelope.TYPES,
+    wire.ApprovalView, wire.DelegationBody, wire.DelegationView, wire.TokenView, wire.Problem, *envelope.TYPES,
 )  # fmt: skip
 _REFUSED = {"400", "401", "403", "404", "405", "409", "413", "415", "422", "431", "500", "502", "503", "504", "408"}
 
@@ -22,11 +23,14 @@ def document() -> dict[str, Any]:
             "title": "Aegis gateway", "version": "1",
             "description": "Agents call tools through here. Refusals are RFC 9457 problem details.",
         },
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"dpop": []}],
         "paths": _paths(),
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "dpop": {"type": "http", "scheme": "dpop", "bearerFormat": "JWT"},
+            },
         },
     }  # fmt: skip
 
@@ -60,6 +64,11 @@ def _paths() -> dict[str, Any]:
             parameters=[key, rid, override])},
         "/v1/decide/{request_id}/outcome": {"post": _operation(
             "Report what came of a decided call", reported, body="OutcomeBody", parameters=[_part("request_id")])},
+        "/v1/token": {"post": _token()},
+        "/v1/delegations": {"post": _operation(
+            "Hand a task down", _ref("DelegationView"), body="DelegationBody", parameters=[rid])},
+        "/v1/delegations/{request_id}/end": {"post": _operation(
+            "The task is over, and everything below it", reported, parameters=[_part("request_id")])},
         "/v1/tools": {"get": _operation("The tools that the token opens", listed)},
         "/v1/tools/{tool}": {"get": _operation("One tool with its contract", _ref("ToolView"), parameters=[_part("tool")])},
         "/v1/approvals": {"get": _operation("What waits for people", held, parameters=[state])},
@@ -96,6 +105,14 @@ def _operation(
     if body:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
     return operation
+
+
+def _token() -> dict[str, Any]:
+    """The token endpoint: a form, and no `Authorization`."""
+    form = {"type": "object", "required": ["grant_type"], "properties": {name: {"type": "string"} for name in sorted(FIELDS)}}
+    body = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
+    dpop = _header("DPoP", "Binds the token to the key of this proof (RFC 9449).", required=False)
+    return {**_operation("Get an access token", _ref("TokenView"), parameters=[dpop]), "requestBody": body, "security": []}
 
 
 def _plain(summary: str, *statuses: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 DELEGATION = "urn:aegis:params:oauth:token-type:delegation"
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 FOREIGN = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
-_FIELDS = frozenset(
+FIELDS = frozenset(
     {
         "grant_type", "client_id", "client_assertion", "client_assertion_type", "subject_token", "subject_token_type",
         "requested_token_type", "audience", "scope", "authorization_details", "budget_micros", "task",
@@ -124,14 +124,14 @@ async def end(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: t
 def _form(body: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=len(_FIELDS), errors="strict"
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=len(FIELDS), errors="strict"
         )
     except ValueError:
         raise InputError("expected a form: `name=value` pairs, percent-encoded") from None
     form: dict[str, str] = {}
     for name, value in pairs:
-        if name not in _FIELDS:
-            raise InputError("unknown parameter; expected " + ", ".join(f"`{known}`" for known in sorted(_FIELDS)), name[:64])
+        if name not in FIELDS:
+            raise InputError("unknown parameter; expected " + ", ".join(f"`{known}`" for known in sorted(FIELDS)), name[:64])
         if name in form:
             raise InputError("the parameter is sent twice", name)
         form[name] = value
