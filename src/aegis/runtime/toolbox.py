@@ -89,6 +89,7 @@ class _Seen:
         self.differing: frozenset[str] | None = None
         self.refused: dict[str, str] = {}
         self.turns = 0
+        self.open = False
 
     def settled(self, stamp: Hashable) -> bool:
         """Whether the files are others than those that were read, and stood like that a turn ago."""
@@ -96,9 +97,9 @@ class _Seen:
         return stamp != self.stamp and stamp == before
 
     def due(self) -> bool:
-        """Whether what could not be served is to be tried again: the policies may have changed."""
+        """Whether to try again: the store did not take everything, or what could not be served may fit the policies by now."""
         self.turns += 1
-        return SERVING in self.refused and self.turns % TURNS_TO_RETRY == 0
+        return self.open or (SERVING in self.refused and self.turns % TURNS_TO_RETRY == 0)
 
 
 class Toolbox:
@@ -125,6 +126,7 @@ class Toolbox:
         self._rollout = rollout
         self._instance = instance
         self._seen = {tenant.name: _Seen(stamps.get(tenant.name), tuple(tenant.by_digest.values())) for tenant in snapshot}
+        self._unrecorded: list[Event] = []
         self._turn = asyncio.Lock()
 
     async def recall(self) -> None:
@@ -150,12 +152,15 @@ class Toolbox:
     async def refresh(self) -> None:
         """One turn: what is new serves, is quarantined or refused when this returns."""
         async with self._turn:
+            await self._write_down()
             changed = await self.pins.refresh()
             stamps = await asyncio.to_thread(self._stamps)
+            for tenant in changed & self._seen.keys():
+                self._seen[tenant].open = True  # whatever fails below, a later turn looks again
             for tenant, seen in self._seen.items():
                 if seen.settled(stamps[tenant]):
                     await self._look(tenant, seen, stamps[tenant])
-                elif tenant in changed or seen.due():
+                elif seen.due():
                     await self._settle(tenant, seen)
 
     def refused(self) -> dict[str, tuple[str, ...]]:
@@ -187,6 +192,7 @@ class Toolbox:
         """Bring what serves in line with the folder and the pins: first what denies, then what is new, then the record of it."""
         if seen.folder is None:
             return
+        seen.open = True
         base, pins = self._tenant(tenant), self.pins.of(tenant)
         # A version of the registry may be built with a contract before that serves here.
         self._hands.learn(tenant, tuple(each.contract for each in seen.folder.manifests))
@@ -197,6 +203,7 @@ class Toolbox:
         if {each.digest for each in seen.serving} != wanted.keys() or SERVING in seen.refused:
             await self._fit(tenant, seen, tuple(each.contract for each in stood), wanted)
         await self._record(seen, stood, pins)
+        seen.open = False
 
     async def _fit(
         self, tenant: str, seen: _Seen, contracts: tuple[Contract, ...], standing: Mapping[str, Objection | None]
@@ -247,8 +254,16 @@ class Toolbox:
         log.error("contracts refused: %s", detail, extra={"tenant": tenant}, exc_info=not isinstance(error, AegisError))
         now = self._clock.now()
         data = {"on_tenant": tenant, "what": what, "detail": text(detail, 2000), "gateway": self._instance}
-        event = Event(id=f"contracts_refused:{ids.uuid7(now)}", type="contracts_refused", tenant=SYSTEM_TENANT, time=now, data=data)
-        await self._store.commit(Unit(tenant=SYSTEM_TENANT, events=(event,)))
+        self._unrecorded.append(
+            Event(id=f"contracts_refused:{ids.uuid7(now)}", type="contracts_refused", tenant=SYSTEM_TENANT, time=now, data=data)
+        )
+        await self._write_down()
+
+    async def _write_down(self) -> None:
+        """Record what was refused; what the store does not take now is recorded at a later turn."""
+        while self._unrecorded:
+            await self._store.commit(Unit(tenant=SYSTEM_TENANT, events=(self._unrecorded[0],)))
+            self._unrecorded.pop(0)
 
     def _tenant(self, tenant: str) -> Tenant:
         found = self._snapshot.get(tenant)
