@@ -3,7 +3,8 @@
 import pytest
 
 from aegis.adapters import keyfiles
-from keys.seen import aegis, everywhere, jti, kid, reason
+from authority.agents import Bot, child_of, with_keys
+from keys.seen import aegis, everywhere, jti, kid, reason, until
 
 WHY = ("--reason", "drill", "--as", "person:alice", "--tenant", "acme")
 
@@ -31,6 +32,27 @@ def test_case_4_a_revoked_parent_ends_the_cached_token_of_its_child_in_every_pro
     for gateway in pair:
         assert reason(gateway, bystander) == ""
         assert reason(gateway, gateway.token()) == ""
+
+
+def test_case_4_what_was_handed_down_under_a_revoked_token_ends_at_any_depth_redeemed_or_not(pair):
+    w = pair[0]
+    with_keys(w)
+    until(lambda: Bot(w, "agent:desk").ask().status_code == 200)
+    desk = Bot(w, "agent:desk").get()
+    planner, _ = child_of(desk, "agent:planner", scopes=["pay.*"])
+    payer, _ = child_of(planner, "agent:payer", scopes=["pay.honours"])
+    waiting = desk.delegated("agent:other", scopes=["pay.honours"])["delegation"]
+    aside, _ = child_of(Bot(w, "agent:desk").get(), "agent:planner", scopes=["pay.*"])
+    for bot in (planner, payer, aside):
+        everywhere(pair, bot.access, "")
+    aegis(w, "revoke", "--token", jti(desk.access), *WHY)
+    everywhere(pair, desk.access, "revoked")
+    for bot in (planner, payer):
+        everywhere(pair, bot.access, "ancestor_revoked")
+    assert "ancestor_revoked" in Bot(w, "agent:other").ask(delegation=waiting).json()["detail"]
+    assert payer.call("pay.honours", {"amount": 1}, "late").status_code == 401
+    everywhere(pair, aside.access, "")
+    assert not w.tool.done
 
 
 def test_a_call_with_a_child_of_a_revoked_token_does_nothing(pair):

@@ -8,6 +8,7 @@ import pytest
 
 from aegis.model.event import SYSTEM_TENANT
 from aegis.runtime import halts
+from authority.agents import Bot, with_keys
 from keys.seen import aegis, everywhere, jti, until
 
 
@@ -41,6 +42,10 @@ def granted(w):
 def test_while_the_feed_is_stale_nothing_is_allowed_issued_or_approved_but_reading_goes_on(w, granted, monkeypatch):
     monkeypatch.setattr(halts, "STALE", timedelta(seconds=1))
     granted, waiting = granted
+    with_keys(w)
+    until(lambda: Bot(w, "agent:desk").ask().status_code == 200)
+    desk = Bot(w, "agent:desk").get()
+    handed = desk.delegated("agent:payer", scopes=["pay.honours"])["delegation"]
     card = w.get(f"/v1/approvals/{waiting}", w.person_token()).json()
 
     def answered():
@@ -52,6 +57,10 @@ def test_while_the_feed_is_stale_nothing_is_allowed_issued_or_approved_but_readi
         assert (told.status_code, told.json()["rule"]) == (403, "facts#halts")
         for told in (w.get(f"/v1/approvals/{granted}"), answered()):
             assert (told.status_code, told.json()["code"]) == (503, "store-unavailable")
+        for told in (Bot(w, "agent:desk").ask(), Bot(w, "agent:payer").ask(delegation=handed)):
+            assert (told.status_code, told.json()["code"]) == (503, "store-unavailable")
+        told = desk.hand("agent:payer", scopes=["pay.honours"])
+        assert (told.status_code, told.json()["rule"]) == (403, "facts#halts")
         assert w.get("/v1/tools").status_code == 200
         assert w.get(f"/v1/approvals/{waiting}", w.person_token()).status_code == 200
         assert "halts" in w.get("/readyz").text
@@ -59,6 +68,7 @@ def test_while_the_feed_is_stale_nothing_is_allowed_issued_or_approved_but_readi
     assert w.call("records.read", {"id": "x"}).status_code == 200
     assert "override_token" in w.get(f"/v1/approvals/{granted}").json()
     assert answered().status_code == 200
+    assert Bot(w, "agent:payer").ask(delegation=handed).status_code == 200
     assert not w.tool.done
 
 
