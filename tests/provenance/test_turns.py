@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from aegis.app import open_app
 from aegis.errors import StoreBusyError
 from aegis.model.decision import Verdict
+from aegis.runtime import toolbox
 from aegis.runtime.clock import Clock
 from aegis.runtime.tenant import Snapshot
 from provenance.hands import edit, file_of, told
@@ -138,3 +139,24 @@ def test_changes_of_one_tenant_that_meet_are_both_served(on_sqlite):
     assert (served.policy.version, served.environment) == ("9", "elsewhere")
     assert served.guards == (fast.guards[0], slow.guards[1])
     assert snapshot.get("globex") is not None
+
+
+def test_of_many_tenants_each_is_looked_at_in_its_turn_and_one_that_changes_at_once_again(on_sqlite, monkeypatch):
+    monkeypatch.setattr(toolbox, "LOOKS", 1)
+    w = on_sqlite
+
+    async def work(app):
+        looked = []
+        stamp = app.toolbox._shelf.stamp
+        app.toolbox._shelf.stamp = lambda tenant, now: looked.append(tenant) or stamp(tenant, now)
+        for _ in range(4):
+            await app.toolbox.refresh()
+        quiet, looked[:] = list(looked), []
+        edit(w, "description: Reads.", "description: Reads all.")
+        for _ in range(3):
+            await app.toolbox.refresh()
+        return quiet, objections(app)
+
+    quiet, objection = turns(w, work)
+    assert quiet == ["acme", "globex", "acme", "globex"]
+    assert objection.reason == "tool_digest_mismatch"

@@ -10,7 +10,7 @@ read when a token is asked for.
 """
 
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from aegis.adapters.catalogue import Stated, read
 from aegis.crypto.digest import sha256
 from aegis.errors import ConfigError, IdentityError
 from aegis.identity.directory import AgentEntry
-from aegis.identity.keyset import KeySet
-from aegis.identity.statement import Thing, Vouched, publishers, vouched
+from aegis.identity.keyset import KeyEntry, KeySet
+from aegis.identity.statement import PUBLISHER, Thing, Vouched, in_use, vouched
 from aegis.model.contract import Contract, contract
 from aegis.model.document import Document, parse
 from aegis.model.message import PREFIX, message_contract
@@ -147,11 +147,12 @@ class Shelf:
         self._tenants = tenants
         self._keys = keys
         self._parsed: dict[str, tuple[_Stamp | None, Stated]] = {}
+        self._trusted: tuple[KeySet, Mapping[str, list[KeyEntry]]] | None = None
 
     def stamp(self, tenant: str, now: datetime) -> Hashable:
         """Something that changes when a file does, or when another key may sign."""
         home = f"{self._tenants}/{tenant}"
-        trusted = tuple(entry.kid for entry in publishers(self._keys(), tenant, now))
+        trusted = tuple(entry.kid for entry in self._publishers(tenant) if in_use(entry, now))
         lying = (entry for folder in (TOOLS, MESSAGES) for entry in _files(f"{home}/{folder}"))
         return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(lying))
 
@@ -176,6 +177,17 @@ class Shelf:
         """
         trust, keys = load(self._tenants / tenant, tenant), self._keys()
         return Folder(trust=trust, manifests=tuple(_manifest(each, trust, keys, now) for each in self.stated(tenant)))
+
+    def _publishers(self, tenant: str) -> list[KeyEntry]:
+        """The publisher keys of a tenant, in use or not; sorted out once for each set of keys, for all tenants."""
+        keys = self._keys()
+        if self._trusted is None or self._trusted[0] is not keys:
+            found: dict[str, list[KeyEntry]] = {}
+            for entry in keys.entries():
+                if entry.key_class == PUBLISHER:
+                    found.setdefault(entry.tenant, []).append(entry)
+            self._trusted = keys, found
+        return self._trusted[1].get(tenant, [])
 
     def _tool(self, path: Path) -> Stated:
         return self._once(path, contract)

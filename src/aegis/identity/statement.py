@@ -20,6 +20,7 @@ from aegis.identity.keyset import KeyEntry, KeySet
 
 TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD = "application/vnd.in-toto+json"
+PUBLISHER = "publisher"
 PREDICATES = {
     "tool": "urn:aegis:tool-manifest:v1",
     "prompt": "urn:aegis:prompt:v1",
@@ -72,12 +73,12 @@ def vouched(envelope: bytes, thing: Thing, keys: KeySet, now: datetime) -> Vouch
 
 def publishers(keys: KeySet, tenant: str, now: datetime) -> tuple[KeyEntry, ...]:
     """The publisher keys of a tenant that are in use at `now`."""
-    return tuple(
-        entry for entry in keys.entries() if (entry.key_class, entry.tenant) == ("publisher", tenant) and _in_use(entry, now)
-    )
+    held = (entry for entry in keys.entries() if (entry.key_class, entry.tenant) == (PUBLISHER, tenant))
+    return tuple(entry for entry in held if in_use(entry, now))
 
 
-def _in_use(entry: KeyEntry, now: datetime) -> bool:
+def in_use(entry: KeyEntry, now: datetime) -> bool:
+    """Whether a key may sign at `now`."""
     return entry.not_before <= now and (entry.not_after is None or now < entry.not_after)
 
 

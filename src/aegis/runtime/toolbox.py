@@ -36,6 +36,8 @@ from aegis.runtime.tenant import Snapshot, Tenant
 log = logging.getLogger("aegis.tools")
 EVERY_SECONDS = 0.25
 TURNS_TO_RETRY = 8
+LOOKS = 400
+"""Folders that one turn looks at, at most: of more tenants each has its turn, and one that has just changed is looked at again."""
 DOCUMENTS, SERVING = "documents", "serving"
 
 
@@ -96,6 +98,11 @@ class _Seen:
         before, self.looked = self.looked, stamp
         return stamp != self.stamp and stamp == before
 
+    @property
+    def moving(self) -> bool:
+        """Whether the files were others at the last look, and have to stand still for a turn."""
+        return self.looked != self.stamp
+
     def due(self) -> bool:
         """Whether to try again: the store did not take everything, or what could not be served may fit the policies by now."""
         self.turns += 1
@@ -127,6 +134,7 @@ class Toolbox:
         self._instance = instance
         self._seen = {tenant.name: _Seen(stamps.get(tenant.name), tuple(tenant.by_digest.values())) for tenant in snapshot}
         self._unrecorded: list[Event] = []
+        self._at = 0
         self._turn = asyncio.Lock()
 
     async def recall(self) -> None:
@@ -154,11 +162,11 @@ class Toolbox:
         async with self._turn:
             await self._write_down()
             changed = await self.pins.refresh()
-            stamps = await asyncio.to_thread(self._stamps)
+            stamps = await asyncio.to_thread(self._stamps, self._next())
             for tenant in changed & self._seen.keys():
                 self._seen[tenant].open = True  # whatever fails below, a later turn looks again
             for tenant, seen in self._seen.items():
-                if seen.settled(stamps[tenant]):
+                if tenant in stamps and seen.settled(stamps[tenant]):
                     await self._look(tenant, seen, stamps[tenant])
                 elif seen.due():
                     await self._settle(tenant, seen)
@@ -167,9 +175,16 @@ class Toolbox:
         """By tenant, why what lies in its folder is not served."""
         return {tenant: tuple(seen.refused.values()) for tenant, seen in self._seen.items() if seen.refused}
 
-    def _stamps(self) -> dict[str, Hashable]:
+    def _next(self) -> list[str]:
+        """The tenants to look at in this turn."""
+        names = list(self._seen)
+        at, self._at = self._at, (self._at + LOOKS) % max(len(names), 1)
+        turn = (names + names)[at : at + min(LOOKS, len(names))]
+        return list(dict.fromkeys([*turn, *(tenant for tenant, seen in self._seen.items() if seen.moving)]))
+
+    def _stamps(self, tenants: list[str]) -> dict[str, Hashable]:
         now = self._clock.now()
-        return {tenant: self._shelf.stamp(tenant, now) for tenant in self._seen}
+        return {tenant: self._shelf.stamp(tenant, now) for tenant in tenants}
 
     async def _look(self, tenant: str, seen: _Seen, stamp: Hashable) -> None:
         """Take in what lies in the folder now."""
