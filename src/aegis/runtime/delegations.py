@@ -6,6 +6,7 @@ call in state `decided`, and the allowances of the parent's token and of the del
 """
 
 from datetime import datetime
+from time import perf_counter_ns
 from typing import Any
 
 import msgspec
@@ -92,7 +93,7 @@ class Delegations:
 
     async def hand_down(self, tenant: Tenant, asked: Asked) -> Handed:
         """The delegation, durable and under way; or why there is none, durable too."""
-        now = self._clock.now()
+        now, started = self._clock.now(), perf_counter_ns()
         request_id = asked.request_id or ids.new("req", now)
         proposal = _proposal(tenant, asked, request_id)
         for _ in range(ATTEMPTS):
@@ -104,7 +105,7 @@ class Delegations:
             decision = decide(proposal, gathered.facts, guards)
             if known.rows[CALL, request_id] is not None:
                 return Handed(request_id=request_id, decision=decision, taken=True)
-            unit = await self._unit(tenant, asked, proposal, decision, made, known, gathered.facts)
+            unit = await self._unit(tenant, asked, proposal, decision, made, known, gathered.facts, started)
             receipt = await self._store.commit(unit)
             if isinstance(receipt, Committed):
                 allowed = made if decision.permits else None
@@ -128,6 +129,7 @@ class Delegations:
         made: Delegation | None,
         known: Known,
         facts: Facts,
+        started: int,
     ) -> Unit:
         now = self._clock.now()
         event_id = f"decision:{proposal.request_id}:0"
@@ -141,7 +143,7 @@ class Delegations:
             door=asked.door,
             trace_id=asked.trace.trace_id,
             span_id=asked.trace.span_id,
-            latency_us=0,
+            latency_us=(perf_counter_ns() - started) // 1000,
             sealed=sealed,
             effect=READ,
             facts=facts,

@@ -33,8 +33,8 @@ class Lost(Struct, frozen=True, kw_only=True):
 
 async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | None:
     """The newest decision on a request; `None` when there is none, or when its arguments were not kept or were erased."""
-    found = await store.events(tenant, request_id=request_id, limit=100_000)
-    events = [event for event in found if event.type in ("decision", "delegation")]
+    told = await store.events(tenant, request_id=request_id, limit=100_000)
+    events = [event for event in told if event.type in ("decision", "delegation")]
     found = await recall(vault, events[-1]) if events else None
     return found if isinstance(found, Recorded) else None
 

@@ -10,7 +10,7 @@ from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.policy.ir import SHADOW_REVISION
 from aegis.surfaces.cli import context, output
-from aegis.surfaces.cli.story import one_line, sentence
+from aegis.surfaces.cli.story import decided, one_line, sentence
 
 
 @click.command()
@@ -40,7 +40,7 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
     click.echo(story["sentence"] + "\n")
     for event in story["events"]:
         click.echo(one_line(event))
-    decision = next((body for body in reversed(story["events"]) if body["type"] == "decision"), None)
+    decision = decided(story["events"])
     if decision is None:
         return
     click.echo()
@@ -50,7 +50,7 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
             ("agent", decision["agent_id"]),
             ("for", decision["actor"]["sub"]),
             ("through", ", ".join(hop["sub"] for hop in decision["actor"]["act"][1:])),
-            ("tool", f"{decision['tool']['name']} {decision['tool']['version']}"),
+            ("tool", f"{decision['tool']['name']} {decision['tool']['version']}".strip()),
             ("rules", ", ".join(decision["rules"])),
             ("also matched", ", ".join(sorted(set(decision["matched"]) - set(decision["rules"])))),
             ("in shadow", _shadow(decision)),

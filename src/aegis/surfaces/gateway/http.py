@@ -176,7 +176,8 @@ async def send_problem(send: Send, answer: Problem, headers: Mapping[str, str]) 
     if answer.retry_after_seconds:
         more["retry-after"] = str(answer.retry_after_seconds)
     if answer.status == 401:
-        more["www-authenticate"] = 'Bearer error="invalid_token"'
+        bound = answer.detail.startswith("refused: pop_")  # RFC 9449, section 7.1
+        more["www-authenticate"] = 'DPoP error="invalid_dpop_proof", algs="Ed25519"' if bound else 'Bearer error="invalid_token"'
     await _send(send, answer.status, msgspec.json.encode(answer), _PROBLEM, more)
 
 
