@@ -24,7 +24,14 @@ STEP = st.one_of(
     st.tuples(st.sampled_from(["ack", "nack"]), st.integers(0, 5)),
     st.tuples(st.just("pass"), st.sampled_from([1, 60, 601])),
     st.tuples(st.just("sweep"), st.just(0)),
+    st.tuples(st.just("bounce"), st.integers(1, 4)),
 )
+
+
+def spelled(steps):
+    """A message that bounces is leased and given back, some times."""
+    for step, value in steps:
+        yield from [("lease", 60), ("nack", -1)] * value if step == "bounce" else [(step, value)]
 
 
 class Model:
@@ -124,7 +131,7 @@ def test_a_message_is_always_in_one_place_with_one_thing_due(bench, steps):
         bench.now += timedelta(seconds=2000)
         bench.run(bench.app.messages.sweep())
     _, before, _ = bench.places()
-    for step, value in steps:
+    for step, value in spelled(steps):
         bench.now += timedelta(milliseconds=1)
         if step == "send":
             dies = bench.now + timedelta(seconds=600)
