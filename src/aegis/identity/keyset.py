@@ -69,10 +69,14 @@ class KeySet:
         """Whether the tenant has a key of this class."""
         return any((entry.key_class, entry.tenant) == (key_class, tenant) for entry in self._by_kid.values())
 
+    def in_use(self, key_class: str, tenant: str, now: datetime) -> tuple[KeyEntry, ...]:
+        """The keys of a class that a tenant may use at `now`, by owner and age; none that was revoked."""
+        found = (entry for entry in self.entries() if (entry.key_class, entry.tenant) == (key_class, tenant))
+        return tuple(entry for entry in found if self._usable(entry, now))
+
     def bundle_keys(self, tenant: str, now: datetime) -> tuple[es256.PublicKey, ...]:
         """The keys that may sign bundles of this tenant at `now`."""
-        found = (entry for entry in self.entries() if (entry.key_class, entry.tenant) == ("bundle", tenant))
-        return tuple(e.key for e in found if isinstance(e.key, es256.PublicKey) and self._usable(e, now))
+        return tuple(e.key for e in self.in_use("bundle", tenant, now) if isinstance(e.key, es256.PublicKey))
 
     def publisher(self, kid: str, tenant: str, now: datetime) -> PublicKey:
         """The key of this id, if it may sign releases and activations of this tenant at `now`.
@@ -91,8 +95,7 @@ class KeySet:
 
         That is one which every process knows by now, then the one that lasts longest, then the newest.
         """
-        found = (entry for entry in self._by_kid.values() if (entry.key_class, entry.tenant) == (key_class, tenant))
-        return tuple(sorted((e for e in found if self._usable(e, now)), key=lambda e: _worth(e, now), reverse=True))
+        return tuple(sorted(self.in_use(key_class, tenant, now), key=lambda entry: _worth(entry, now), reverse=True))
 
     def find(self, kid: str, key_class: str, now: datetime) -> KeyEntry:
         """The key of this id, if it is of this class and in use at `now`. Whose tenant it is, the caller compares.
