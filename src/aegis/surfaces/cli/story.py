@@ -21,6 +21,8 @@ def one_line(body: Mapping[str, Any]) -> str:
         "policy_pushed": f"version {body.get('number', '')} by {body.get('author', '')}",
         "policy_activated": f"{body.get('mode', '')} by {body.get('by', '')}",
         "policy_refused": body.get("what", ""),
+        "permissions_changed": f"{len(body.get('changes', ()))} changes",
+        "directory_refused": body.get("reason", ""),
         "delegation": body.get("decision", "") if body.get("decision") == "deny" else f"to {body.get('to', '')}",
         "token_issued": str(body.get("grant", "")).replace("_", " "),
         "keys_changed": f"{len(body.get('changes', ()))} changed",
