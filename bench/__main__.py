@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-BENCHES = ("decide", "policy", "identity", "store", "gateway")
+BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange")
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
 

@@ -43,7 +43,7 @@ DIRECTORY = """
 apiVersion: aegis.directory/v1
 kind: Directory
 metadata: {tenant: acme}
-spec: {agents: {"agent:bench": {roles: [treasury], scopes: ["*"], trust: 5}}}
+spec: {agents: {"agent:bench": {roles: [treasury], scopes: ["*"], trust: 5}, "agent:child": {roles: [treasury], scopes: ["*"], trust: 5}}}
 """
 POLICY = """
 apiVersion: aegis.policy/v1
@@ -96,9 +96,9 @@ def run() -> list[dict[str, Any]]:
 def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        upstream_port, port = _free_port(), _free_port()
+        upstream_port, port = free_port(), free_port()
         (root / "upstream.py").write_text(UPSTREAM)
-        _write(root, store_url, upstream_port)
+        write_home(root, store_url, upstream_port)
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": (root / "log").open("w")}
         upstream = subprocess.Popen(
             [
@@ -119,7 +119,7 @@ def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
         gateway = subprocess.Popen([sys.executable, "-m", "aegis", "--dir", str(root), "up", "--port", str(port)], **quiet)
         try:
             for place in (upstream_port, port):
-                _await_port(place)
+                await_port(place)
             token = _token(root)
             return [
                 row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, upstream_port, port, token, gateway.pid))
@@ -136,19 +136,19 @@ async def _level(kind: str, connections: int, upstream: int, port: int, token: s
     call_body, decide_body = json.dumps({"arguments": ARGUMENTS}), json.dumps({"tool": "pay.transfer", "arguments": ARGUMENTS})
 
     def governed(path: str, body: str) -> Callable[[], bytes]:
-        return lambda: _request(path, body, f"Authorization: Bearer {token}\r\nIdempotency-Key: b{connections}-{next(numbers)}\r\n")
+        return lambda: request(path, body, f"Authorization: Bearer {token}\r\nIdempotency-Key: b{connections}-{next(numbers)}\r\n")
 
     direct_body = json.dumps({name: value for name, value in ARGUMENTS.items() if name != "account_id"})
-    await _load(connections, port, governed("/v1/tools/pay.transfer/call", call_body), 0.5)
+    await load(connections, port, governed("/v1/tools/pay.transfer/call", call_body), 0.5)
     rows = []
     for name, at, make in (
-        ("direct call", upstream, lambda: _request("/accounts/acct_00000001/transfers", direct_body, "")),
+        ("direct call", upstream, lambda: request("/accounts/acct_00000001/transfers", direct_body, "")),
         ("call through the gateway", port, governed("/v1/tools/pay.transfer/call", call_body)),
         ("durable decision", port, governed("/v1/decide", decide_body)),
     ):
         process = psutil.Process(pid)
         before = sum(process.cpu_times()[:2])
-        times = await _load(connections, at, make, SECONDS)
+        times = await load(connections, at, make, SECONDS)
         cpu = sum(process.cpu_times()[:2]) - before
         ordered = sorted(times)
         rows.append({
@@ -161,7 +161,8 @@ async def _level(kind: str, connections: int, upstream: int, port: int, token: s
     return rows
 
 
-async def _load(connections: int, port: int, make: Callable[[], bytes], seconds: float) -> list[float]:
+async def load(connections: int, port: int, make: Callable[[], bytes], seconds: float) -> list[float]:
+    """The seconds that each request took, over so many kept connections; an answer other than 200 ends the bench."""
     end = time.perf_counter() + seconds
     work: list[Awaitable[list[float]]] = [_client(port, make, end) for _ in range(connections)]
     return [taken for found in await asyncio.gather(*work) for taken in found]
@@ -182,21 +183,21 @@ async def _client(port: int, make: Callable[[], bytes], end: float) -> list[floa
     return times
 
 
-def _request(path: str, body: str, headers: str) -> bytes:
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-    )
+def request(path: str, body: str, headers: str, *, kind: str = "application/json") -> bytes:
+    """A POST, as bytes."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     return (head + body).encode()
 
 
-def _write(root: Path, store_url: str, upstream_port: int) -> None:
+def write_home(root: Path, store_url: str, upstream_port: int, agents: tuple[str, ...] = ()) -> None:
+    """A working directory with one tenant, one tool, and keys for these agents."""
     home = root / "tenants" / "acme"
     (home / "tools").mkdir(parents=True)
     (root / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n[log]\nlevel = "warning"\n')
     (home / "directory.yaml").write_text(DIRECTORY)
     (home / "policy.yaml").write_text(POLICY)
     (home / "tools" / "pay.yaml").write_text(TOOL.format(port=upstream_port))
-    make_keys(root / "keys", "acme", ())
+    make_keys(root / "keys", "acme", (), agents=agents)
 
 
 def _token(root: Path) -> str:
@@ -207,7 +208,8 @@ def _token(root: Path) -> str:
     return mint(claims, keyfiles.load_private(root / "keys", "sts", "acme", ""))
 
 
-def _await_port(port: int) -> None:
+def await_port(port: int) -> None:
+    """Wait until somebody listens there."""
     for _ in range(600):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -216,7 +218,8 @@ def _await_port(port: int) -> None:
     raise RuntimeError("a server of the bench did not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

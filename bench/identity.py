@@ -8,13 +8,16 @@ from statistics import median, quantiles
 from time import perf_counter_ns
 from typing import Any
 
-from aegis.crypto.jwk import private_key
+from aegis.crypto.jwk import PrivateKey, private_key
 from aegis.errors import IdentityError
+from aegis.identity.delegation import Wanted, build_delegation, hand_down
 from aegis.identity.directory import AgentEntry, Directory
 from aegis.identity.keyset import KeyEntry, KeySet
+from aegis.identity.possession import prove, verify_proof
 from aegis.identity.principal import principal
-from aegis.identity.token import Typed, build_access, mint
+from aegis.identity.token import Access, Typed, build_access, mint
 from aegis.identity.verify import Verifier
+from aegis.model.authority import Authority, Grant, Limit
 
 NOW = datetime(2026, 1, 7, 11, 0, tzinfo=UTC)
 AUDIENCE = "aegis-gw"
@@ -88,7 +91,28 @@ def run() -> list[dict[str, Any]]:
     rows.append(measured("refuse a forged token, first time", lambda i: refused(cold, forged[i], "bad_signature"), TOKENS))
     rows.append(measured("refuse a forged token again", lambda i: refused(cold, forged[i % TOKENS], "bad_signature"), HOT))
     rows.append(measured("verify and find the principal", caller(cold, tokens), HOT))
+    rows.append(measured("verify a proof of possession", proven(), COLD))
+    rows.append(measured("narrow and sign a delegation", handed_down(keys[0], cold.access(tokens[0], now=NOW)), COLD))
     return rows
+
+
+def proven() -> Callable[[int], Any]:
+    """What a bound token costs with each request: a proof that was never seen before."""
+    key, url, token = private_key(secrets.token_bytes(32)), "http://127.0.0.1:8420/v1/tools/payments.transfer/call", "x" * 900
+    proofs = [prove(key, method="POST", url=url, now=NOW, proof_id=str(number), token=token) for number in range(COLD)]
+    return lambda index: verify_proof(proofs[index], method="POST", url=url, now=NOW, token=token)
+
+
+def handed_down(key: PrivateKey, held: Access) -> Callable[[int], Any]:
+    """What the token service works out for a delegation, without the journal."""
+    grants = (Grant(tool="payments.transfer", limits=(("amount_minor", Limit(max=5000)),), calls=1),)
+    wanted = Wanted(to="agent:child", authority=Authority(grants=grants))
+
+    def act(index: int) -> None:
+        made = hand_down(held, wanted, request_id=f"req_{index}", token_id=f"tok_d{index}", now=NOW)
+        mint(build_delegation(made, audience=AUDIENCE, now=NOW), key)
+
+    return act
 
 
 def caller(verifier: Verifier, tokens: list[str]) -> Callable[[int], Any]:
