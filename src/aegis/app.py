@@ -20,7 +20,7 @@ from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
-from aegis.adapters.trust import Shelf
+from aegis.adapters.shelf import Shelf
 from aegis.errors import ConfigError, IdentityError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard

@@ -20,17 +20,18 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aegis.errors import AegisError, ConfigError, StoreError
+from aegis.errors import AegisError, StoreError
 from aegis.journal.store import Store
 from aegis.journal.unit import Unit
 from aegis.model.contract import Contract
 from aegis.model.event import SYSTEM_TENANT, Event
-from aegis.model.provenance import Folder, Manifest, Objection, Trust, contract_of, mismatch, unapproved, unsigned
+from aegis.model.provenance import Folder, Objection
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.pins import Pin, Pins, name
 from aegis.runtime.record import text
 from aegis.runtime.rollout import Rollout
+from aegis.runtime.standing import Standing, differing, outdated, pinned_contract, standings, still_demands
 from aegis.runtime.tenant import Snapshot, Tenant
 
 log = logging.getLogger("aegis.tools")
@@ -49,14 +50,6 @@ class Shelf(Protocol):
 
     def folder(self, tenant: str, now: datetime) -> Folder:
         """What lies there; raises an `AegisError` when a document is wrong."""
-
-
-class Standing(Struct, frozen=True, kw_only=True):
-    """One version of a tool: the contract that stands for it, what stands against it, and the other digest that was found."""
-
-    contract: Contract
-    objection: Objection | None = None
-    found: str = ""
 
 
 class Fitting(Struct, frozen=True, kw_only=True):
@@ -144,7 +137,7 @@ class Toolbox:
         for tenant in self._seen:
             missing = {pin.digest for pin in self.pins.of(tenant).values()} - self._tenant(tenant).by_digest.keys()
             texts = {**former.get(tenant, {}), **await self.pins.texts(tenant, missing)}
-            self._hands.learn(tenant, tuple(each for each in map(_parsed, texts.values()) if each is not None))
+            self._hands.learn(tenant, tuple(each for each in map(pinned_contract, texts.values()) if each is not None))
 
     async def start(self) -> None:
         """Pin what was never seen, before the first call; what does not stand does not serve when this returns."""
@@ -191,7 +184,7 @@ class Toolbox:
         now = self._clock.now()
         try:
             found = await asyncio.to_thread(self._shelf.folder, tenant, now)
-            _still_demands(tenant, seen.folder, found)
+            still_demands(tenant, seen.folder, found)
         except Exception as error:
             seen.stamp = stamp
             await self._refuse(tenant, seen, DOCUMENTS, error)
@@ -213,7 +206,7 @@ class Toolbox:
         self._hands.learn(tenant, tuple(each.contract for each in seen.folder.manifests))
         stood = standings(seen.folder, pins, await self._pinned(base, seen.folder, pins))
         wanted = {each.contract.digest: each.objection for each in stood}
-        going = {each.digest: _outdated(each, pins) for each in seen.serving if each.digest not in wanted}
+        going = {each.digest: outdated(each, pins) for each in seen.serving if each.digest not in wanted}
         self._snapshot.put(self._hands.hold(base, {**going, **wanted}), base=base)
         if {each.digest for each in seen.serving} != wanted.keys() or SERVING in seen.refused:
             await self._fit(tenant, seen, tuple(each.contract for each in stood), wanted)
@@ -242,10 +235,10 @@ class Toolbox:
 
     async def _pinned(self, base: Tenant, folder: Folder, pins: Mapping[str, Pin]) -> dict[str, Contract]:
         """The contracts that stand for versions whose files say something else now, by digest."""
-        differing = {pin.digest for pin, _ in _differing(folder, pins)}
-        found = {digest: base.by_digest[digest] for digest in differing if digest in base.by_digest}
-        for digest, stated in (await self.pins.texts(base.name, differing - found.keys())).items():
-            read = _parsed(stated)
+        others = {pin.digest for pin, _ in differing(folder, pins)}
+        found = {digest: base.by_digest[digest] for digest in others if digest in base.by_digest}
+        for digest, stated in (await self.pins.texts(base.name, others - found.keys())).items():
+            read = pinned_contract(stated)
             if read is not None and read.digest == digest:
                 found[digest] = read
         return found
@@ -284,54 +277,3 @@ class Toolbox:
         found = self._snapshot.get(tenant)
         assert found is not None, "tenants are never taken out of a snapshot"
         return found
-
-
-def standings(folder: Folder, pins: Mapping[str, Pin], pinned: Mapping[str, Contract]) -> list[Standing]:
-    """How each version in a folder stands. `pinned` are contracts by digest, of versions whose files say something else now."""
-    differing = {pin.name: pin for pin, _ in _differing(folder, pins)}
-    found = []
-    for each in folder.manifests:
-        pin = differing.get(name(each.contract))
-        if pin is None:
-            objection = _objection(each, pins.get(name(each.contract)), folder.trust)
-            found.append(Standing(contract=each.contract, objection=objection))
-        else:
-            contract = pinned.get(pin.digest, each.contract)
-            found.append(Standing(contract=contract, objection=mismatch(pin.digest), found=each.contract.digest))
-    return found
-
-
-def _differing(folder: Folder, pins: Mapping[str, Pin]) -> list[tuple[Pin, Manifest]]:
-    """Versions whose content is not what was pinned."""
-    known = ((pins.get(name(each.contract)), each) for each in folder.manifests)
-    return [(pin, each) for pin, each in known if pin is not None and pin.digest != each.contract.digest]
-
-
-def _objection(each: Manifest, pin: Pin | None, trust: Trust) -> Objection | None:
-    """What stands against a version whose content is what was pinned."""
-    demand = trust.of(each.contract)
-    if demand.approved and (pin is None or not pin.by):
-        return unapproved()
-    if len(each.owners) < demand.signatures:
-        return unsigned(demand.signatures, len(each.owners), each.problem)
-    return None
-
-
-def _outdated(serving: Contract, pins: Mapping[str, Pin]) -> Objection | None:
-    """What stands against a contract that still serves, although the folder says something else."""
-    pin = pins.get(name(serving))
-    return mismatch(pin.digest) if pin is not None and pin.digest != serving.digest else None
-
-
-def _still_demands(tenant: str, before: Folder | None, found: Folder) -> None:
-    """Whoever may remove a file must not lift all demands by it."""
-    if before is not None and before.trust.stated and not found.trust.stated:
-        raise ConfigError(f"{tenant}/trust.yaml: is gone; what it demanded is still demanded")
-
-
-def _parsed(stated: str) -> Contract | None:
-    """The contract that a pinned text states; none when this version of the program does not understand it."""
-    try:
-        return contract_of(stated, source="pinned")
-    except AegisError:
-        return None

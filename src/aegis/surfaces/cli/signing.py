@@ -39,11 +39,12 @@ def signed(ctx: click.Context, path: Path, thing: "Thing", person: str) -> dict[
 def verified(ctx: click.Context, tenant: str, pins: "Mapping[str, Pin]") -> Iterator[dict[str, Any]]:
     """How each tool of a tenant stands."""
     from aegis.adapters import keyfiles, trust
-    from aegis.runtime.toolbox import standings
+    from aegis.adapters.shelf import Shelf
+    from aegis.runtime.standing import standings
 
     settings, now = context.settings(ctx), datetime.now(UTC)
     keys = keyfiles.load_public(settings.keys)
-    folder = trust.Shelf(settings.tenants, lambda: keys).folder(tenant, now)
+    folder = Shelf(settings.tenants, lambda: keys).folder(tenant, now)
     for each, standing in zip(folder.manifests, standings(folder, pins, {}), strict=True):
         found, contract = standing.objection, each.contract
         who = trust.vouchers(Path(contract.source), trust.tool(contract), keys, now)

@@ -11,7 +11,7 @@ from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.main import DONE, FAILED
 
 if TYPE_CHECKING:
-    from aegis.adapters.trust import Shelf
+    from aegis.adapters.shelf import Shelf
     from aegis.app import App
     from aegis.runtime.pins import Pin
 
@@ -192,7 +192,7 @@ def approve(ctx: click.Context, version: str, person: str, reason: str, digest: 
 
 def _shelf(ctx: click.Context) -> "Shelf":
     from aegis.adapters import keyfiles
-    from aegis.adapters.trust import Shelf
+    from aegis.adapters.shelf import Shelf
 
     settings = context.settings(ctx)
     return Shelf(settings.tenants, lambda: keyfiles.load_public(settings.keys))
