@@ -22,7 +22,7 @@ from aegis.errors import AegisError
 from aegis.identity.directory import Directory
 from aegis.identity.permissions import changes
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Unit
+from aegis.journal.unit import Committed
 from aegis.runtime import permission_rows
 from aegis.runtime.clock import Clock
 from aegis.runtime.tenant import Snapshot
@@ -128,8 +128,8 @@ class Directories:
             seen.told = seen.directory
         if seen.unrecorded is not None:
             row = await permission_rows.last(self._store, name)
-            event = permission_rows.refused(name, row, *seen.unrecorded, now=self._clock.now(), instance=self._instance)
-            await self._store.commit(Unit(tenant=name, events=(event,)))
+            unit = permission_rows.refused(name, row, *seen.unrecorded, now=self._clock.now(), instance=self._instance)
+            await self._store.commit(unit)
             seen.unrecorded = None
 
     async def _tell(self, name: str, directory: Directory) -> None:

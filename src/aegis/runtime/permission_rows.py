@@ -1,11 +1,11 @@
 """The row and the events that tell of a tenant's directory.
 
 row     directory            the directory that the journal last told of, in canonical form   id: directory
+row     directory-refused    a file that was not taken                                         id: that of its event
 event   permissions_changed  {changes: [{who, what, before, after}], digest_before, digest_after, gateway}
 event   directory_refused    {what: digest of the file, reason, detail, gateway}
 """
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -20,9 +20,8 @@ from aegis.journal.unit import Put, Require, Unit
 from aegis.model.event import Event, Stored
 from aegis.runtime.record import text
 
-KIND = "directory"
+KIND, REFUSAL = "directory", "directory-refused"
 CHANGED, REFUSED = "permissions_changed", "directory_refused"
-PAGE = 1000
 LONGEST = 256
 
 
@@ -55,7 +54,7 @@ def changed(tenant: str, told: Told | None, directory: Directory, *, now: dateti
         "digest_after": sha256(body),
         "gateway": instance,
     }
-    event = Event(id=f"permissions:{version + 1:010d}", type=CHANGED, tenant=tenant, time=now, data=data)
+    event = Event(id=_changed_id(version + 1), type=CHANGED, tenant=tenant, time=now, data=data)
     return Unit(
         tenant=tenant,
         events=(event,),
@@ -64,23 +63,26 @@ def changed(tenant: str, told: Told | None, directory: Directory, *, now: dateti
     )
 
 
-def refused(tenant: str, told: Told | None, what: str, reason: str, detail: str, *, now: datetime, instance: str) -> Event:
-    """The event of a file that is not taken: one for each content that lies there after the same directory."""
+def refused(tenant: str, told: Told | None, what: str, reason: str, detail: str, *, now: datetime, instance: str) -> Unit:
+    """The row and the event of a file that is not taken: one for each content that lies there after the same directory."""
     data = {"what": what, "reason": reason, "detail": text(detail, 512), "gateway": instance}
     event_id = f"directory-refused:{told.version if told else 0:010d}:{what.removeprefix('sha256:')[:32]}"
-    return Event(id=event_id, type=REFUSED, tenant=tenant, time=now, data=data)
+    event = Event(id=event_id, type=REFUSED, tenant=tenant, time=now, data=data)
+    return Unit(tenant=tenant, events=(event,), writes=(Put(kind=REFUSAL, id=event_id, body=b"{}", state="told"),))
 
 
-async def history(store: Store, tenant: str) -> AsyncIterator[Stored]:
-    """Every event about the tenant's directory, newest first."""
-    after = -1
-    while page := await store.events(tenant, after=after, limit=PAGE, newest_first=True):
-        for event in page:
-            if event.type in (CHANGED, REFUSED):
-                yield event
-        after = page[-1].seq
-        if after == 0:
-            return
+async def history(store: Store, tenant: str, most: int) -> list[Stored]:
+    """The events about the tenant's directory, newest first."""
+    told = await last(store, tenant)
+    newest = told.version if told else 0
+    names = [_changed_id(version) for version in range(newest, max(0, newest - most), -1)]
+    names += [row.id for row in await store.find(tenant, REFUSAL, limit=100_000)]
+    found = [event for name in names if (event := await store.event(tenant, name)) is not None]
+    return sorted(found, key=lambda event: event.seq, reverse=True)[:most]
+
+
+def _changed_id(version: int) -> str:
+    return f"permissions:{version:010d}"
 
 
 def _short(value: Any) -> Any:

@@ -94,12 +94,7 @@ def history(ctx: click.Context, last: int, tenant: str | None) -> None:
     name = context.the_tenant(ctx, tenant)
 
     async def work(app: App) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        async for event in permission_rows.history(app.gate.store, name):
-            found.append(json.loads(event.body))
-            if len(found) == last:
-                break
-        return found
+        return [json.loads(event.body) for event in await permission_rows.history(app.gate.store, name, last)]
 
     events = context.with_app(ctx, work)
     if context.as_json(ctx):
