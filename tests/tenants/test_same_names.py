@@ -4,6 +4,7 @@ The laws are Hypothesis's: two tenants do the same things with the same ids in a
 """
 
 import asyncio
+import shutil
 import time
 from datetime import timedelta
 
@@ -119,6 +120,24 @@ def test_a_data_key_that_is_copied_to_another_tenant_does_not_unwrap(tmp_path):
     for tenant, context in (("globex", b"acme\0dek\0dek"), ("globex", b"globex\0dek\0dek"), ("acme", b"globex\0dek\0dek")):
         with pytest.raises(AegisError):
             asyncio.run(keys.unwrap(tenant, wrapped, context))
+
+
+def test_even_under_one_key_what_is_sealed_for_a_tenant_is_sealed_for_it_alone(tmp_path):
+    """Whoever copies key files and rows from one tenant to another has still only what does not open."""
+    keyfiles.create(tmp_path / "keys", "kek", "acme", "", now=START)
+    shutil.copytree(tmp_path / "keys/kek/acme", tmp_path / "keys/kek/globex")
+
+    async def work(store):
+        vault = Vault(store, KekFiles(tmp_path / "keys"))
+        made = await vault.seal("acme", "ev_1", "arguments", b"plain")
+        await store.data_key("globex", "", (made.key_id, await store.data_key_by_id("acme", made.key_id)))
+        with pytest.raises(SealError):
+            await vault.open("globex", made)
+        vault._by_id["globex", made.key_id] = vault._by_id["acme", made.key_id]
+        with pytest.raises(SealError):
+            await vault.open("globex", made)
+
+    with_store(tmp_path / "store.db", work)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
