@@ -9,7 +9,7 @@ import pytest
 from authority.agents import Bot, with_keys
 from gateway.world import World
 from keys.issuer import Key, KeyServer, token
-from keys.seen import jti, until
+from keys.seen import aegis, jti, until
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT, ID_TOKEN = "urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"
@@ -219,3 +219,17 @@ def test_an_issuer_that_cannot_be_reached_stops_nothing_but_its_own_tokens(scene
     assert scene.refused(scene.token()) == "issuer_unreachable"
     assert Bot(scene.w, "agent:payer").get().access
     assert scene.w.call("pay.honours", {"amount": 5}, "k").status_code == 200
+
+
+def test_check_says_what_is_wrong_with_a_document_and_whom_it_names_in_vain(scene):
+    (scene.w.root / "aegis.toml").write_text(f'[store]\nurl = "{scene.w.settings.store.url}"\n')
+    assert "issuers acme" in aegis(scene.w, "check", code=1)  # `agent:reader` has no role `treasury`
+    for tenant in ("acme", "globex"):
+        path = scene.w.root / "tenants" / tenant / "issuers.yaml"
+        path.write_text(path.read_text().replace("          roles: [treasury]\n", ""))
+    good = path.read_text()
+    assert aegis(scene.w, "--json", "check").count("issuers: 1") == 2
+    path.write_text(good.replace("agent:off", "agent:of"))
+    assert "did you mean `agent:off`" in aegis(scene.w, "--json", "check", code=1)
+    path.write_text(good.replace("kind: Issuers", "kind: Issuer"))
+    assert "expected `Issuers`" in aegis(scene.w, "--json", "check", code=1)

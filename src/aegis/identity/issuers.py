@@ -6,6 +6,7 @@ refused, so the order in which they are written never matters and a wide one can
 """
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -13,10 +14,10 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from aegis.crypto.ijson import escape
-from aegis.identity.directory import AGENT, TENANT
+from aegis.identity.directory import AGENT, TENANT, Directory
 from aegis.identity.jwks import ALGORITHMS, canonical
 from aegis.model.document import Document
-from aegis.model.node import Node
+from aegis.model.node import Node, nearest
 
 API_VERSION = "aegis.issuers/v1"
 MAX_AGE = (60, 86_400)
@@ -93,6 +94,16 @@ def parse_issuers(document: Document) -> Issuers:
             raise node.fail(f"issuer `{found.issuer}` stands here twice")
         by_name[found.issuer] = found
     return Issuers(tenant=_match(meta["tenant"], TENANT, "a tenant name such as `acme`"), by_name=by_name)
+
+
+def loose(issuer: Issuer, directory: Directory) -> Iterator[str]:
+    """What an issuer's mappings say that the directory does not bear out: such tokens open less than is written, or nothing."""
+    for mapping in issuer.mappings:
+        entry = directory.agents.get(mapping.agent)
+        if mapping.agent and entry is None:
+            yield f"`{mapping.agent}` is not an agent of the directory{nearest(mapping.agent, directory.agents)}"
+        if entry is not None:
+            yield from (f"`{mapping.agent}` has no role `{role}`" for role in mapping.roles or () if role not in entry.roles)
 
 
 def _issuer(node: Node) -> Issuer:

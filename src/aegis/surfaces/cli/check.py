@@ -1,11 +1,13 @@
 """`aegis check`: everything that can be wrong before the first request."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import click
 
 from aegis.app import App
 from aegis.errors import AegisError
+from aegis.identity.issuers import loose
 from aegis.runtime.credentials import named_by
 from aegis.runtime.rollout import Source, Status
 from aegis.runtime.tenant import Tenant
@@ -57,6 +59,7 @@ def check(ctx: click.Context) -> int:
         told = {row[0] for row in results}
         bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
+    results += [row for found in tenants.values() for row in _issuers(settings.tenants, found)]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     results += _sealed(ctx, tenants)
     bad = [row for row in results if row[1] != "ok"]
@@ -100,6 +103,22 @@ def _access(tenant: Tenant) -> Iterator[tuple[str, str, str]]:
             yield f"access {tenant.name}", "failed", finding.text
     if not any(result.findings for result in results):
         yield f"access {tenant.name}", "ok", f"{len(results)} roles, agents and approvers are proven to keep to `spec.roles`"
+
+
+def _issuers(root: Path, tenant: Tenant) -> list[tuple[str, str, str]]:
+    """Whether the other issuers that a tenant believes are stated well, and their tokens stand for somebody."""
+    from aegis.adapters import oidc
+
+    what = f"issuers {tenant.name}"
+    try:
+        stated = oidc.load(root, tenant.name)
+    except AegisError as error:
+        return [(what, "failed", str(error))]
+    found = [
+        (name, text) for name, issuer in (stated.by_name if stated else {}).items() for text in loose(issuer, tenant.directory)
+    ]
+    rows = [(what, "failed", f"`{name}`: {text}") for name, text in found]
+    return rows or ([(what, "ok", f"issuers: {len(stated.by_name)}")] if stated else [])
 
 
 def _sealed(ctx: click.Context, tenants: Mapping[str, Tenant]) -> list[tuple[str, str, str]]:
