@@ -156,6 +156,8 @@ def test_verify_tells_how_each_tool_stands_and_exits_with_one_when_any_is_wrong(
     shown = aegis(w, "tools", "verify", "--tenant", "acme", code=1)
     assert "1 of" in shown
     assert "tool_digest_mismatch" in shown
+    rows = json.loads(aegis(w, "--json", "check", code=1))["results"]
+    assert ["records.read@1.0.0" in row["text"] for row in rows if row["what"] == "tools acme"] == [True]
     lines = aegis(w, "tools", "diff", "records.read@1.0.0", "--tenant", "acme", code=1)
     assert "-  description: Reads." in lines
     assert "\x1b" not in lines

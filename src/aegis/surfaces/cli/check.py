@@ -56,6 +56,7 @@ def check(ctx: click.Context) -> int:
     if tenants and len(tenants) == len(names):
         deciding, live = _deciding(ctx)
         results += [*deciding, *(row for name, found in tenants.items() for row in _access(live.get(name, found)))]
+        results += _standing(ctx, names)
         told = {row[0] for row in results}
         bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
@@ -71,6 +72,18 @@ def check(ctx: click.Context) -> int:
         output.table(("what", "state", ""), results, empty="nothing to check")
         click.echo(f"\n{len(bad)} of {len(results)} checks failed" if bad else f"\nall {len(results)} checks passed")
     return FAILED if bad else DONE
+
+
+def _standing(ctx: click.Context, names: list[str]) -> list[tuple[str, str, str]]:
+    """Tools and artifacts that nobody vouches for as they lie there."""
+    from aegis.surfaces.cli import signing
+
+    try:
+        pins = signing.pins(ctx, names)
+        rows = [(name, row) for name in names for row in (*signing.verified(ctx, name, pins[name]), *signing.artifacts(ctx, name))]
+    except AegisError as error:
+        return [("tools", "failed", str(error))]
+    return [(f"tools {name}", "failed", f"{row['name']}: {row['problem']}") for name, row in rows if row["problem"]]
 
 
 def _deciding(ctx: click.Context) -> tuple[list[tuple[str, str, str]], dict[str, Tenant]]:

@@ -1,7 +1,7 @@
 """What `aegis tools` and `aegis artifacts` share: to sign a thing, and to tell how things stand."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from aegis.errors import ConfigError
 from aegis.surfaces.cli import context
 
 if TYPE_CHECKING:
+    from aegis.app import App
     from aegis.crypto.jwk import PrivateKey
     from aegis.identity.statement import Thing, Vouched
     from aegis.model.provenance import Objection
@@ -36,7 +37,19 @@ def signed(ctx: click.Context, path: Path, thing: "Thing", person: str) -> dict[
     return {"name": thing.name, "digest": thing.digest, "signed_by": who.owners, "file": str(trust.beside(path))}
 
 
-def verified(ctx: click.Context, tenant: str, pins: "Mapping[str, Pin]") -> Iterator[dict[str, Any]]:
+def pins(ctx: click.Context, tenants: Sequence[str]) -> "dict[str, Mapping[str, Pin]]":
+    """The pins of tenants, by `NAME@VERSION`."""
+    path = context.settings(ctx).sqlite_path
+    if path is not None and not path.exists():
+        return {tenant: {} for tenant in tenants}  # nothing was ever pinned, and a look makes no database
+
+    async def work(app: "App") -> "dict[str, Mapping[str, Pin]]":
+        return {tenant: dict(app.toolbox.pins.of(tenant)) for tenant in tenants}
+
+    return context.with_app(ctx, work)
+
+
+def verified(ctx: click.Context, tenant: str, pinned: "Mapping[str, Pin]") -> Iterator[dict[str, Any]]:
     """How each tool of a tenant stands."""
     from aegis.adapters import keyfiles, trust
     from aegis.adapters.shelf import Shelf
@@ -45,15 +58,15 @@ def verified(ctx: click.Context, tenant: str, pins: "Mapping[str, Pin]") -> Iter
     settings, now = context.settings(ctx), datetime.now(UTC)
     keys = keyfiles.load_public(settings.keys)
     folder = Shelf(settings.tenants, lambda: keys).folder(tenant, now)
-    for each, standing in zip(folder.manifests, standings(folder, pins, {}), strict=True):
+    for each, standing in zip(folder.manifests, standings(folder, pinned, {}), strict=True):
         found, contract = standing.objection, each.contract
         who = trust.vouchers(Path(contract.source), trust.tool(contract), keys, now)
         wanted = folder.trust.of(contract).signatures
         name = f"{contract.name}@{contract.version}"
-        yield _row(name, contract.digest, who, wanted, _state(found, name in pins)) | {
+        yield _row(name, contract.digest, who, wanted, _state(found, name in pinned)) | {
             "problem": f"{found.reason}: {found.text}" if found else _stale(who),
-            "pinned": pins[name].digest if name in pins else "",
-            "approved_by": pins[name].by if name in pins else "",
+            "pinned": pinned[name].digest if name in pinned else "",
+            "approved_by": pinned[name].by if name in pinned else "",
             "next": _next(found, name, contract.source),
         }
 
@@ -92,11 +105,11 @@ def _row(name: str, digest: str, who: "Vouched", wanted: int, state: str) -> dic
     return {"name": name, "digest": digest, "state": state, "signed_by": list(who.owners), "wanted": wanted}
 
 
-def _state(found: "Objection | None", pinned: bool) -> str:
+def _state(found: "Objection | None", seen: bool) -> str:
     states = {"tool#digest_mismatch": "quarantined", "tool#unapproved": "not approved", "tool#unsigned": "unsigned"}
     if found is not None:
         return states[found.rule]
-    return "ok" if pinned else "not seen yet"
+    return "ok" if seen else "not seen yet"
 
 
 def _stale(who: "Vouched") -> str:

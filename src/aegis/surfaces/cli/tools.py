@@ -105,10 +105,10 @@ def sign(ctx: click.Context, files: tuple[Path, ...], person: str) -> None:
 @click.pass_context
 def verify(ctx: click.Context, tenant: str | None) -> int:
     """Check each tool and artifact: what is pinned, who has signed it, what does not serve. Exit code 1 when anything is wrong."""
-    from aegis.surfaces.cli.signing import artifacts, verified
+    from aegis.surfaces.cli.signing import artifacts, pins, verified
 
     name = context.the_tenant(ctx, tenant)
-    rows = [*verified(ctx, name, _pins(ctx, name)), *artifacts(ctx, name)]
+    rows = [*verified(ctx, name, pins(ctx, [name])[name]), *artifacts(ctx, name)]
     bad = [row for row in rows if row["problem"]]
     if context.as_json(ctx):
         output.document("provenance", {"tenant": name, "ok": not bad, "items": rows})
@@ -207,14 +207,3 @@ def _stated(shelf: "Shelf", tenant: str, version: str) -> Any:
     if version not in found:
         raise ConfigError(f"no contract states `{version}`; there are: {', '.join(sorted(found)) or 'none'}")
     return found[version]
-
-
-def _pins(ctx: click.Context, tenant: str) -> "dict[str, Pin]":
-    path = context.settings(ctx).sqlite_path
-    if path is not None and not path.exists():
-        return {}  # nothing was ever pinned, and a check makes no database
-
-    async def work(app: "App") -> "dict[str, Pin]":
-        return dict(app.toolbox.pins.of(tenant))
-
-    return context.with_app(ctx, work)
