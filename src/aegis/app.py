@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from aegis.adapters import catalogue, directory, keyfiles, keyring, monitorkey, policies, trust
+from aegis.adapters import catalogue, directory, kekfiles, keyfiles, keyring, monitorkey, policies, trust
 from aegis.adapters.catalogue import Catalogue
 from aegis.adapters.http_upstream import HttpUpstream, credential
 from aegis.adapters.kekfiles import KekFiles
@@ -425,8 +425,8 @@ def opa_engine(settings: Settings) -> OpaEngine | None:
 def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) -> None:
     """Refuse to start when a tenant lacks a key that its first call would need."""
     for tenant in tenants:
-        for key_class in ("kek", "hash"):
-            keyfiles.load_symmetric(settings.keys, key_class, tenant)
+        kekfiles.newest(settings.keys, tenant)
+        keyfiles.load_symmetric(settings.keys, "hash", tenant)
         if not keys.has("sts", tenant):
             raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
         keyfiles.load_private(settings.keys, "override", tenant, "")

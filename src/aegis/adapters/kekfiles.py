@@ -3,10 +3,13 @@
     keys/kek/<tenant>/_/<kid>.jwk.json     readable by its owner only
 
 A wrapped key is `kek1`, the 16 bytes of the KEK's id, a nonce, and the sealed key. What an earlier version wrapped has no id: it is
-60 bytes long and is tried with each KEK of the tenant. The KEK that was made last wraps.
+60 bytes long and is tried with each KEK of the tenant. The KEK that was made last wraps; the others unwrap for as long as their
+files are there.
 """
 
 import os
+import secrets
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from aegis.adapters import publickeys, wholefile
-from aegis.crypto.jwk import decode
+from aegis.crypto.jwk import decode, encode
 from aegis.crypto.seal import KEY_BYTES, NONCE_BYTES, seal, unseal
 from aegis.errors import ConfigError, IdentityError, SealError
 
@@ -42,6 +45,12 @@ class KekFiles:
         """As the port says."""
         return newest(self._root, tenant).kid
 
+    def wrapped_by(self, wrapped: bytes) -> str:
+        """As the port says."""
+        if len(wrapped) == _WITHOUT_ID or not wrapped.startswith(_MARK):
+            return ""
+        return wrapped[len(_MARK) : len(_MARK) + _ID_BYTES].hex()
+
     async def wrap(self, tenant: str, key: bytes, context: bytes) -> bytes:
         """As the port says."""
         kek = newest(self._root, tenant)
@@ -50,7 +59,7 @@ class KekFiles:
 
     async def unwrap(self, tenant: str, wrapped: bytes, context: bytes) -> bytes:
         """As the port says."""
-        kid = kek_id_of(wrapped)
+        kid = self.wrapped_by(wrapped)
         for kek in listed(self._root, tenant):
             if kid and kek.kid != kid:
                 continue
@@ -64,11 +73,20 @@ class KekFiles:
         raise SealError(f"a data key does not open: {which} of tenant `{tenant}` is not among the keys here")
 
 
-def kek_id_of(wrapped: bytes) -> str:
-    """The id of the KEK under which a key is wrapped; empty when an earlier version wrapped it."""
-    if len(wrapped) == _WITHOUT_ID or not wrapped.startswith(_MARK):
-        return ""
-    return wrapped[len(_MARK) : len(_MARK) + _ID_BYTES].hex()
+def rotate(root: Path, tenant: str, *, now: datetime) -> str:
+    """Make the KEK that wraps from now on; its kid. What the former ones wrapped stays so until it is wrapped anew.
+
+    Raises:
+        ConfigError: There is none to rotate.
+    """
+    former = newest(root, tenant)
+    with wholefile.locked(root):
+        kid = secrets.token_hex(_ID_BYTES)
+        made = max(int(now.timestamp()), former.made + 1)
+        content = {"kty": "oct", "kid": kid, "k": encode(secrets.token_bytes(KEY_BYTES)), "iat": made}
+        text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+        wholefile.write(root / "kek" / tenant / "_" / f"{kid}.jwk.json", text, wholefile.PRIVATE)
+    return kid
 
 
 def newest(root: Path, tenant: str) -> Kek:

@@ -100,6 +100,12 @@ class Store(Protocol):
     async def data_key_by_id(self, tenant: str, key_id: str) -> bytes | None:
         """The wrapped key of this id; `None` when it was destroyed."""
 
+    async def data_keys(self, tenant: str, *, after: str = "", limit: int = 1000) -> tuple[tuple[str, bytes], ...]:
+        """The (key id, wrapped key) of the data keys that were not destroyed, in order of id, after the id `after`."""
+
+    async def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
+        """Durably put `wrapped` in the place of exactly `former`; false when something else stands there, or nothing any more."""
+
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
 

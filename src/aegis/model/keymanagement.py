@@ -18,6 +18,9 @@ class KeyManagement(Protocol):
             ConfigError: The tenant has none, or it cannot be told which one it is.
         """
 
+    def wrapped_by(self, wrapped: bytes) -> str:
+        """The id of the KEK under which a key is wrapped; empty when the wrapping does not tell."""
+
     async def wrap(self, tenant: str, key: bytes, context: bytes) -> bytes:
         """`key`, wrapped under the tenant's KEK of this moment."""
 

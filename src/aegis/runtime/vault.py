@@ -51,6 +51,22 @@ class Vault:
         payload = await self._store.payload(tenant, event_id, name)
         return None if payload is None else await self.open(tenant, payload)
 
+    async def kek_id(self, tenant: str) -> str:
+        """The id of the KEK that wraps the tenant's data keys now."""
+        return await self._keys.kek_id(tenant)
+
+    async def rewrap(self, tenant: str) -> int:
+        """Wrap every data key of a tenant under the KEK that wraps now; how many were under another. It may be done again."""
+        current, changed, after = await self._keys.kek_id(tenant), 0, ""
+        while found := await self._store.data_keys(tenant, after=after):
+            for key_id, former in found:
+                if self._keys.wrapped_by(former) != current:
+                    key = await self._keys.unwrap(tenant, former, _context(tenant, key_id, "dek"))
+                    wrapped = await self._keys.wrap(tenant, key, _context(tenant, key_id, "dek"))
+                    changed += await self._store.rewrap(tenant, key_id, former, wrapped)
+            after = found[-1][0]
+        return changed
+
     async def _key(self, tenant: str, subject: str) -> tuple[str, bytes]:
         stored = await self._store.data_key(tenant, subject, None)
         if stored is None:

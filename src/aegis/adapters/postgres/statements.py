@@ -48,6 +48,9 @@ LOCK_KEYS = "SELECT pg_advisory_xact_lock(%s)"
 PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, created)
   SELECT %(tenant)s, %(key_id)s, %(subject)s, COALESCE(MAX(ordinal), 0) + 1, %(wrapped)s, %(created)s
   FROM data_key WHERE tenant = %(tenant)s AND subject = %(subject)s"""
+KEYS = """SELECT key_id, wrapped FROM data_key
+  WHERE tenant = %s AND key_id > %s AND wrapped IS NOT NULL ORDER BY key_id LIMIT %s"""
+REWRAP = "UPDATE data_key SET wrapped = %s WHERE tenant = %s AND key_id = %s AND wrapped = %s"
 KEY_BY_ID = "SELECT wrapped FROM data_key WHERE tenant = %s AND key_id = %s"
 
 LOCK_NOISE = "LOCK TABLE noise IN SHARE ROW EXCLUSIVE MODE"

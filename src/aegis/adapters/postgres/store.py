@@ -125,6 +125,14 @@ class PostgresStore:
         found = await self._one(tenant, statements.KEY_BY_ID, [tenant, key_id])
         return found[0] if found else None
 
+    async def data_keys(self, tenant: str, *, after: str = "", limit: int = 1000) -> tuple[tuple[str, bytes], ...]:
+        """The (key id, wrapped key) of the data keys that were not destroyed, in order of id, after the id `after`."""
+        return tuple((name, key) for name, key in await self._all(tenant, statements.KEYS, [tenant, after, max(limit, 0)]))
+
+    async def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
+        """Durably put `wrapped` in the place of exactly `former`; false when something else stands there, or nothing any more."""
+        return await self._writer.run(lambda: self._backend.rewrap(tenant, key_id, former, wrapped))
+
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
         return tuple(tenant for (tenant,) in await self._system(statements.TENANTS))

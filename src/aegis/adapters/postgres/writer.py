@@ -54,6 +54,12 @@ class PostgresBackend:
         """The newest key of the subject, which is `proposed` when there was none."""
         return self._attempted(lambda: self._propose_key(tenant, subject, proposed))
 
+    def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
+        """Put `wrapped` in the place of exactly `former`."""
+        asked: list[Query] = [tenancy.naming([tenant]), (statements.REWRAP, [wrapped, tenant, key_id, former])]
+        _, cursor = self._attempted(lambda: self._ask(asked))
+        return cursor.rowcount == 1
+
     def forget(self, before: int, most: int) -> int:
         """Remove at most so many entries of history from before a time in microseconds; how many went."""
         _, cursor = self._attempted(lambda: self._ask([tenancy.EVERY, (statements.FORGET, {"before": before, "most": most})]))

@@ -48,6 +48,8 @@ NEWEST_KEY = """SELECT key_id, wrapped FROM data_key
   WHERE tenant = ? AND subject = ? AND wrapped IS NOT NULL ORDER BY ordinal DESC LIMIT 1"""
 PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, created)
   SELECT ?1, ?2, ?3, COALESCE(MAX(ordinal), 0) + 1, ?4, ?5 FROM data_key WHERE tenant = ?1 AND subject = ?3"""
+KEYS = "SELECT key_id, wrapped FROM data_key WHERE tenant = ? AND key_id > ? AND wrapped IS NOT NULL ORDER BY key_id LIMIT ?"
+REWRAP = "UPDATE data_key SET wrapped = ? WHERE tenant = ? AND key_id = ? AND wrapped = ?"
 KEY_BY_ID = "SELECT wrapped FROM data_key WHERE tenant = ? AND key_id = ?"
 
 NOISE = "SELECT reason, source, count, first, last FROM noise"

@@ -134,6 +134,14 @@ class SqliteStore:
         found = self._read(lambda db: db.execute(statements.KEY_BY_ID, (tenant, key_id)).fetchone())
         return found[0] if found else None
 
+    async def data_keys(self, tenant: str, *, after: str = "", limit: int = 1000) -> tuple[tuple[str, bytes], ...]:
+        """The (key id, wrapped key) of the data keys that were not destroyed, in order of id, after the id `after`."""
+        return tuple(self._read(lambda db: db.execute(statements.KEYS, (tenant, after, max(limit, 0))).fetchall()))
+
+    async def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
+        """Durably put `wrapped` in the place of exactly `former`; false when something else stands there, or nothing any more."""
+        return await self._writer.run(lambda: self._backend.rewrap(tenant, key_id, former, wrapped))
+
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
         return self._read(lambda db: tuple(tenant for (tenant,) in db.execute(statements.TENANTS)))

@@ -56,6 +56,14 @@ class SqliteBackend:
             commit()
         return proposed
 
+    def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
+        """Put `wrapped` in the place of exactly `former`."""
+        with self._transaction() as commit:
+            changed = self._execute(statements.REWRAP, (wrapped, tenant, key_id, former)).rowcount == 1
+            if changed:
+                commit()
+        return changed
+
     def forget(self, before: int, most: int) -> int:
         """Remove at most so many entries of history from before a time in microseconds; how many went."""
         with self._transaction() as commit:

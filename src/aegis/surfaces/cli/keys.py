@@ -21,7 +21,7 @@ CLASSES = {
 
 OWNERS = {"human": "person:", "workload": "agent:"}
 MAY_OWN = {"publisher": "person:"}
-ROTATED = [name for name in CLASSES if name not in ("kek", "hash")]
+ROTATED = [name for name in CLASSES if name != "hash"]
 owner_option = click.option("--owner", default="", help="Whose key: person:NAME for class human, agent:NAME for class workload.")
 
 
@@ -72,10 +72,17 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
 def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int | None, tenant: str | None) -> None:
     """Make a new key and let the old one end after the overlap.
 
-    Twice the longest token is 600 s. What publisher and bundle keys signed decides for as long as it is active.
+    Twice the longest token is 600 s. What publisher and bundle keys signed decides for as long as it is active. After a new kek run
+    `aegis keys rewrap`; then the old file may go.
     """
-    from aegis.adapters import keyfiles
+    from aegis.adapters import kekfiles, keyfiles
 
+    if key_class == "kek":
+        if owner or overlap is not None:
+            raise click.UsageError("a kek has neither owner nor overlap: the old one opens what it wrapped until its file is gone")
+        made = kekfiles.rotate(context.settings(ctx).keys, context.the_tenant(ctx, tenant, there=False), now=datetime.now(UTC))
+        _say(ctx, "made", key_class, made)
+        return
     kid = keyfiles.rotate(
         context.settings(ctx).keys,
         key_class,
@@ -89,6 +96,31 @@ def rotate(ctx: click.Context, key_class: str, owner: str, overlap: int | None, 
 
 def _overlap(key_class: str) -> timedelta:
     return timedelta(days=366) if key_class in ("publisher", "bundle") else timedelta(seconds=600)
+
+
+@keys.command()
+@click.option("--as", "person", required=True, metavar="PERSON", help="Who you are (person:NAME); your key must be here.")
+@context.tenant_option
+@click.pass_context
+def rewrap(ctx: click.Context, person: str, tenant: str | None) -> None:
+    """Wrap the keys that seal a tenant's payloads under its newest kek; gateways go on meanwhile.
+
+    Every host of a gateway must have the new kek before. Afterwards the old one is needed for backups only.
+    """
+    from aegis.app import App
+    from aegis.runtime.rewrapping import rewrap as wrap_anew
+
+    of = context.the_tenant(ctx, tenant)
+
+    async def work(app: App) -> int:
+        gate, proof = app.gate, context.signed_by(app, of, person)
+        return await wrap_anew(gate.store, gate.vault, gate.clock, of, by=person, statement=proof)
+
+    changed = context.with_app(ctx, work)
+    if context.as_json(ctx):
+        output.document("rewrap", {"tenant": of, "data_keys": changed})
+    else:
+        click.echo(f"{changed} data key{'' if changed == 1 else 's'} of tenant {of} wrapped anew")
 
 
 @keys.command()
