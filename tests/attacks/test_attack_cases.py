@@ -105,21 +105,26 @@ def test_case_05_a_parent_is_named_that_was_not_signed_for(w):
         {"txn": "run-2"},
     ):
         assert payer.call(PAY, {"amount": 1}, "k", **named).status_code == 403
-    headers = {
-        "parent_agent_id": "agent:planner",
-        "x_parent_request_id": other["request_id"],
-        "baggage": "agent=agent:desk,scope=*",
-    }
+    for name, value in (
+        ("aegis_parent_agent_id", "agent:planner"),
+        ("aegis_parent_request_id", other["request_id"]),
+        ("aegis_txn", "run-2"),
+        ("aegis_task", "another"),
+        ("aegis_agent_id", "agent:desk"),
+        ("aegis_tenant", "globex"),
+    ):
+        said = payer.post(
+            f"/v1/tools/{PAY}/call", {"arguments": {"amount": 1}, **payer.named()}, idempotency_key="k", **{name: value}
+        )
+        assert (said.status_code, said.json()["detail"].split(":")[0]) == (403, f"{name.split('_')[1]}_mismatch")
+    headers = {"baggage": "agent=agent:desk,scope=*", "aegis_parent_agent_id": "agent:desk", "aegis_tenant": "acme"}
     done = payer.post(f"/v1/tools/{PAY}/call", {"arguments": {"amount": 1}, **payer.named()}, idempotency_key="k2", **headers)
-    assert done.status_code == 200, "headers of that kind are not even read"
+    assert done.status_code == 200, "what agrees is fine, and gives nothing"
     event = next(e for e in w.events(done.json()["request_id"]) if e["type"] == "decision")
     assert event["parent_agent_id"] == "agent:desk"
-    assert [what.split(":")[0] for what in refused_with(w)] == [
-        "parent_mismatch",
-        "parent_mismatch",
-        "parent_required",
-        "txn_mismatch",
-    ]
+    told = [what.split(":")[0] for what in refused_with(w)]
+    assert told[:4] == ["parent_mismatch", "parent_mismatch", "parent_required", "txn_mismatch"]
+    assert told[4:] == ["parent_mismatch", "parent_mismatch", "txn_mismatch", "task_mismatch", "agent_mismatch", "tenant_mismatch"]
     assert len(w.tool.done) == 1
 
 

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
+from aegis.crypto.jwk import private_key
 from aegis.crypto.jws import parse
 from aegis.errors import IdentityError
 from aegis.identity import authz
 from aegis.identity.delegation import Wanted, build_delegation, hand_down, redeemed
 from aegis.identity.epoch import Revoked
+from aegis.identity.keyset import KeyEntry, KeySet
 from aegis.identity.narrow import narrow, within
 from aegis.identity.token import Access, mint
 from aegis.identity.verify import Verifier
@@ -77,13 +79,21 @@ def opens(authority: Authority, tool: str, digest: str, arguments: dict[str, obj
     return grant is not None and grant.digest in ("", digest) and not list(breaches(grant, arguments))
 
 
+def narrowed(held: Authority, want: Authority) -> Authority | None:
+    """What comes of asking; refusals have one reason."""
+    try:
+        return narrow(held, want)
+    except IdentityError as error:
+        reason = error.reason
+    assert reason == "scope_widening"
+    return None
+
+
 @given(roots(), authorities(), calls())
 @settings(max_examples=400, deadline=None)
 def test_what_a_child_may_do_its_parent_may_do(held, want, call):
-    try:
-        made = narrow(held, want)
-    except IdentityError as error:
-        assert error.reason == "scope_widening"
+    made = narrowed(held, want)
+    if made is None:
         return
     assert within(made, held)
     assert not opens(made, *call) or opens(held, *call)
@@ -152,6 +162,9 @@ class Chains(RuleBasedStateMachine):
         self.made: list[tuple[Access, Access]] = []
         self.count = 0
         self.revoked: set[str] = set()
+        self.signers = [key_of("sts")]
+        self.keys = 0
+        self.texts: list[tuple[str, Access]] = []
 
     def token_id(self) -> str:
         self.count += 1
@@ -190,16 +203,49 @@ class Chains(RuleBasedStateMachine):
         wanted = Wanted(to=to, authority=want, ttl=timedelta(seconds=ttl), max_depth=depth)
         try:
             made = hand_down(parent, wanted, request_id=f"req_{self.count}", token_id=self.token_id(), now=NOW)
-            text = mint(build_delegation(made, audience=AUDIENCE, now=NOW), key_of("sts"))
+            text = mint(build_delegation(made, audience=AUDIENCE, now=NOW), self.signers[-1])
             given_to = self.verifier.delegation(text, now=NOW)
             claims = redeemed(given_to, roles=(), audience=AUDIENCE, token_id=self.token_id(), now=NOW)
-            child = self.verifier.access(mint(claims, key_of("sts")), now=NOW)
+            text = mint(claims, self.signers[-1])
+            child = self.verifier.access(text, now=NOW)
         except IdentityError as error:
-            assert error.reason in ("scope_widening", "depth_exceeded", "ancestor_revoked", "revoked", "malformed")
+            refused = error.reason
+        else:
+            refused = ""
+        assert refused in ("", "scope_widening", "depth_exceeded", "ancestor_revoked", "revoked", "malformed")
+        if refused:
             return parent
         self.root_of[child.token_id] = self.root_of[parent.token_id]
         self.made.append((child, parent))
+        self.texts.append((text, child))
         return child
+
+    @rule()
+    def key_is_replaced(self) -> None:
+        self.keys += 1
+        self.signers.append(private_key(f"sts number {self.keys}".encode().ljust(32, b".")))
+        self.follow()
+
+    @rule()
+    def oldest_key_is_retired(self) -> None:
+        if len(self.signers) > 1:
+            del self.signers[0]
+            self.follow()
+
+    def follow(self) -> None:
+        sts = [KeyEntry(key=key.public, key_class="sts", tenant="acme", owner="", not_before=NOW) for key in self.signers]
+        self.verifier.swap(
+            KeySet([*(entry for entry in KEYS.entries() if (entry.key_class, entry.tenant) != ("sts", "acme")), *sts])
+        )
+
+    @invariant()
+    def a_token_says_what_it_said_or_nothing(self) -> None:
+        for text, said in self.texts[-3:]:
+            try:
+                found = self.verifier.access(text, now=NOW)
+            except IdentityError as error:
+                found, why = None, error.reason
+            assert found == said or why in ("unknown_kid", "revoked", "ancestor_revoked")
 
     @rule(token=tokens)
     def taken_back(self, token: Access) -> None:

@@ -189,7 +189,9 @@ def test_every_reason_that_the_code_gives_is_explained() -> None:
     given = set(re.findall(r'IdentityError\(\s*"([a-z_]+)"', text))
     given |= set(re.findall(r'expect\([^\n]*,\s*"([a-z_]+)"\)', text))
     given |= set(re.findall(r'_known\([^\n]*?,\s*"([a-z_]+)"\)', text))
-    given |= set(re.findall(r'^(?:WIDER|_INVALID) = "([a-z_]+)"', text, re.MULTILINE)) | {"txn_mismatch"}
+    given |= set(re.findall(r'^(?:WIDER|_INVALID) = "([a-z_]+)"', text, re.MULTILINE)) | {
+        f"{what}_mismatch" for what in ("txn", "task", "agent", "tenant")
+    }
     told = {word for row in rows("## Why a token was refused") for word in words(row[0])}
     assert len(given) > 20
     assert told == given | {"unknown_person", "no_token", "override_owner"}  # these three are said at the doors

@@ -17,10 +17,10 @@ from aegis.model.proposal import Proposal
 
 
 def agree_on(what: str, signed: str, sent: str) -> None:
-    """Check that what a caller sends about its run or its task, if it sends it, equals what its token says.
+    """Check that what a caller sends about itself, its run or its task, if it sends it, equals what its token says.
 
     Raises:
-        IdentityError: `txn_mismatch` or `task_mismatch`, after `what`.
+        IdentityError: `txn_mismatch`, `task_mismatch` and so on, after `what`.
     """
     if sent and sent != signed:
         raise IdentityError(f"{what}_mismatch", f"the {what} that is named is not the one that the token was signed for")

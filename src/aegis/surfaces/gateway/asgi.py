@@ -19,7 +19,7 @@ from aegis.model.event import origin
 from aegis.runtime import ids
 from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway import http, routes, tokens
-from aegis.surfaces.gateway.caller import Caller, authenticate
+from aegis.surfaces.gateway.caller import Caller, authenticate, confirm
 from aegis.surfaces.gateway.metrics import Metrics
 from aegis.surfaces.gateway.openapi import document
 from aegis.surfaces.gateway.problems import problem
@@ -161,6 +161,7 @@ class Gateway:
         caller = authenticate(self.app, request)
         exchange.tenant, exchange.agent_id = caller.tenant, caller.name
         try:
+            confirm(caller, request.headers)
             if request.method != "POST":
                 await self._once(caller)
                 return await handler(self, exchange, caller, b"", arguments)

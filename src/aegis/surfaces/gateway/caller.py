@@ -1,5 +1,7 @@
 """Who calls: an agent with an access token, or a person with a token signed by the person's own key."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from aegis.app import App
@@ -33,6 +35,26 @@ class Caller(Struct, frozen=True, kw_only=True):
         agree(who.parent, parent_agent_id, parent_request_id)
         agree_on("txn", who.txn, txn)
         agree_on("task", who.task, task)
+
+
+def confirm(caller: Caller, headers: Mapping[str, str]) -> None:
+    """Refuse headers that name another caller, parent, run or task than the token. They need not be sent, and give nothing.
+
+    Raises:
+        IdentityError: `tenant_mismatch`, `agent_mismatch`, `parent_mismatch`, `txn_mismatch`, `task_mismatch`.
+    """
+    who = caller.agent
+    parent = who.parent if who else None
+    signed = {
+        "aegis-tenant": ("tenant", caller.tenant),
+        "aegis-agent-id": ("agent", caller.name),
+        "aegis-parent-agent-id": ("parent", parent.agent_id if parent else ""),
+        "aegis-parent-request-id": ("parent", parent.request_id if parent else ""),
+        "aegis-txn": ("txn", who.txn if who else ""),
+        "aegis-task": ("task", who.task if who else ""),
+    }
+    for name, (what, value) in signed.items():
+        agree_on(what, value, headers.get(name, ""))
 
 
 def authenticate(app: App, request: http.Request) -> Caller:

@@ -33,6 +33,12 @@ SINGLE = frozenset(
         b"aegis-request-id",
         b"aegis-override",
         b"dpop",
+        b"aegis-tenant",
+        b"aegis-agent-id",
+        b"aegis-parent-agent-id",
+        b"aegis-parent-request-id",
+        b"aegis-txn",
+        b"aegis-task",
         b"expect",
     }
 )
