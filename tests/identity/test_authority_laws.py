@@ -184,7 +184,7 @@ class Chains(RuleBasedStateMachine):
                 agent_id="agent:orch", scopes=held.scopes, grants=held.grants, budget_micros=held.budget_micros,
                 token_id=self.token_id(), ttl=timedelta(seconds=120),
             ),
-            key_of("sts"),
+            self.signers[-1],
         )  # fmt: skip
         found = self.verifier.access(text, now=NOW)
         self.roots[found.token_id] = found.authority
