@@ -21,3 +21,14 @@ def post(tmp_path, store_url):
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def on_sqlite(tmp_path):
+    """A world with messages on SQLite, for what does not touch the store's own code."""
+    made = Post(tmp_path, "sqlite:data/aegis.db")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()

@@ -12,8 +12,11 @@ from aegis.errors import ConfigError, GatewayError, PolicyViolation
 from aegis.sdk.client import AsyncClient, Client
 
 
-def test_a_client_sends_receives_and_acks(post):
-    with Client(post.url, post.as_agent("agent:payer")) as payer, Client(post.url, post.as_agent("agent:store")) as store:
+def test_a_client_sends_receives_and_acks(on_sqlite):
+    with (
+        Client(on_sqlite.url, on_sqlite.as_agent("agent:payer")) as payer,
+        Client(on_sqlite.url, on_sqlite.as_agent("agent:store")) as store,
+    ):
         sent = payer.send("order", "1.2.0", {"sku": "A", "amount": 3}, event_id="o-1", subject="order/1")
         assert (sent.id, sent.repeated) == ("o-1", False)
         assert payer.send("order", "1.2.0", {"sku": "A", "amount": 3}, event_id="o-1", subject="order/1").repeated
@@ -31,11 +34,11 @@ def test_a_client_sends_receives_and_acks(post):
         assert told.value.reason == "not-found"
 
 
-def test_an_async_client_says_the_same(post):
+def test_an_async_client_says_the_same(on_sqlite):
     async def talk():
         async with (
-            AsyncClient(post.url, post.as_agent("agent:payer")) as payer,
-            AsyncClient(post.url, post.as_agent("agent:ann")) as ann,
+            AsyncClient(on_sqlite.url, on_sqlite.as_agent("agent:payer")) as payer,
+            AsyncClient(on_sqlite.url, on_sqlite.as_agent("agent:ann")) as ann,
         ):
             sent = await payer.send("note", "1.0.0", {"text": "hi"}, to="role:audit", key="n-1")
             taken = await ann.receive("note", accept="1.0", wait=timedelta(seconds=5))
@@ -47,30 +50,30 @@ def test_an_async_client_says_the_same(post):
     assert asyncio.run(talk()) is None
 
 
-def test_clients_raise_what_calls_raise(post):
-    with Client(post.url, post.as_agent("agent:payer")) as payer:
+def test_clients_raise_what_calls_raise(on_sqlite):
+    with Client(on_sqlite.url, on_sqlite.as_agent("agent:payer")) as payer:
         with pytest.raises(PolicyViolation):
             payer.send("order", "1.0.0", {"sku": "A"})
         with pytest.raises(GatewayError, match="unknown-message"):
             payer.send("oder", "1.0.0", {})
-    with Client(post.url, post.as_agent("agent:store")) as store, pytest.raises(GatewayError, match="unknown-message"):
+    with Client(on_sqlite.url, on_sqlite.as_agent("agent:store")) as store, pytest.raises(GatewayError, match="unknown-message"):
         store.receive("order", accept="9.0")
-    with Client(post.url, "nothing") as nobody, pytest.raises(ConfigError, match="agent's access token"):
+    with Client(on_sqlite.url, "nothing") as nobody, pytest.raises(ConfigError, match="agent's access token"):
         nobody.send("order", "1.0.0", {})
 
 
-def test_a_send_that_is_held_waits_for_its_approval(post):
-    with Client(post.url, post.as_agent("agent:payer")) as payer:
+def test_a_send_that_is_held_waits_for_its_approval(on_sqlite):
+    with Client(on_sqlite.url, on_sqlite.as_agent("agent:payer")) as payer:
         from aegis.errors import ApprovalPending
 
         with pytest.raises(ApprovalPending) as held:
             payer.send("order", "1.0.0", {"sku": "A", "amount": 2000}, event_id="big")
-        post.approve(held.value.approval_id)
+        on_sqlite.approve(held.value.approval_id)
         sent = payer.send("order", "1.0.0", {"sku": "A", "amount": 2000}, event_id="big", wait=timedelta(seconds=5))
         assert sent.approval_id == held.value.approval_id
 
 
-def test_the_library_of_cloudevents_produces_and_reads_our_envelopes(post):
+def test_the_library_of_cloudevents_produces_and_reads_our_envelopes(on_sqlite):
     event = CloudEvent(
         attributes={
             "id": "ce-1", "source": "spiffe://acme.aegis/agent/payer", "type": "order", "specversion": "1.0",
@@ -79,13 +82,13 @@ def test_the_library_of_cloudevents_produces_and_reads_our_envelopes(post):
         data={"sku": "A", "amount": 9},
     )  # fmt: skip
     message = to_structured_event(event)
-    headers = {**message.headers, "authorization": f"Bearer {post.as_agent('agent:payer')}"}
-    told = httpx.post(post.url + "/v1/messages", content=message.body, headers=headers, timeout=30)
+    headers = {**message.headers, "authorization": f"Bearer {on_sqlite.as_agent('agent:payer')}"}
+    told = httpx.post(on_sqlite.url + "/v1/messages", content=message.body, headers=headers, timeout=30)
     assert told.status_code == 202, told.text
     taken = httpx.post(
-        post.url + "/v1/messages/lease",
+        on_sqlite.url + "/v1/messages/lease",
         json={"type": "order", "accept": "1.2"},
-        headers={"authorization": f"Bearer {post.as_agent('agent:store')}"},
+        headers={"authorization": f"Bearer {on_sqlite.as_agent('agent:store')}"},
         timeout=30,
     ).json()["message"]
     content = httpx.Response(200, json=taken["event"]).content

