@@ -1,5 +1,13 @@
 """Agents that work for another one: they send and receive only while what they stand on is under way."""
 
+from datetime import timedelta
+
+import pytest
+
+import aegis
+from aegis.adapters import keyfiles
+from messages.post import Post
+
 
 def parent_of(post):
     """A request of the payer that is under way, and how to end it."""
@@ -41,3 +49,44 @@ def test_a_child_sends_in_its_own_name_while_its_parent_is_under_way(on_sqlite):
     assert on_sqlite.send(source="agent:payer", token=token, **named).json()["code"] == "forbidden"
     end()
     assert "chain.parent_not_live" in on_sqlite.send(source="agent:seller", token=token, **named).json()["rules"]
+
+
+@pytest.fixture
+def keyed(tmp_path):
+    """A world with messages in which every agent has a key of its own."""
+    made = Post(tmp_path, "sqlite:data/aegis.db")
+    try:
+        for name in ("agent:payer", "agent:store"):
+            keyfiles.create(made.keys, "workload", "acme", name, now=made.hand() - timedelta(minutes=1))
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def agent(w, agent_id, **more):
+    home = w.keys / "workload" / "acme" / agent_id.replace(":", "-")
+    return aegis.Agent(w.url, agent_id, tenant="acme", key=next(home.glob("*.jwk.json")), **more)
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["bearer", "bound"])
+def test_a_task_narrows_what_may_be_sent_and_received(keyed, bound):
+    payer, store = agent(keyed, "agent:payer", bound=bound), agent(keyed, "agent:store", bound=bound)
+    small = payer.delegate(tools=[{"tool": "message.order", "limits": {"data.amount": {"max": 10}}, "calls": 2}])
+    with aegis.Client(keyed.url, payer.take_up(small.delegation)) as client:
+        assert client.send("order", "1.0.0", {"sku": "A", "amount": 10}).messages
+        with pytest.raises(aegis.PolicyViolation, match="outside what was handed down"):
+            client.send("order", "1.0.0", {"sku": "A", "amount": 11})
+        with pytest.raises(aegis.PolicyViolation, match="not handed down"):
+            client.send("books.closed", "1.0.0", {"month": 1})
+    reading = store.delegate(tools=[{"tool": "message.order"}])
+    with aegis.Client(keyed.url, store.take_up(reading.delegation)) as client:
+        with pytest.raises(aegis.PolicyViolation, match="not handed down"):
+            client.receive("note", accept="1.0")
+        taken = client.receive("order", accept="1.2")
+        assert taken.data == {"sku": "A", "amount": 10}
+        store.end(reading)
+        with pytest.raises(aegis.PolicyViolation, match="not under way"):
+            client.ack(taken)
+    with aegis.Client(keyed.url, store) as client:
+        client.ack(taken)
