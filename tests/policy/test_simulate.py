@@ -1,11 +1,15 @@
 """Recorded decisions made anew by a candidate: first the pure comparison, then a journal that a real gateway wrote."""
 
+import re
+from pathlib import Path
+
 import pytest
 from tests.policy.strategies import loaded
 
+import aegis
 from aegis.model.decision import Outcome
 from aegis.policy.selftest import call
-from aegis.policy.simulate import Candidate, Then
+from aegis.policy.simulate import IDENTITY, Candidate, Then
 
 HEAD = {
     "apiVersion": "aegis.policy/v1",
@@ -42,9 +46,19 @@ def test_a_call_that_an_old_rule_denied_is_loosened_when_the_rule_is_gone():
     assert (found.kind, found.loosens) == ("deny -> allow", True)
 
 
-@pytest.mark.parametrize("rule", ["chain.scope", "t#contract", "halted", "facts#clock", "approval#denied"])
+@pytest.mark.parametrize(
+    "rule", ["chain.scope", "chain.ended", "authority.limit", "t#contract", "halted", "facts#clock", "approval#denied"]
+)
 def test_what_something_else_denied_stays_denied(rule):
     assert compared([ALLOW], Then(outcome=Outcome.DENY, rules=(rule,), matched=("base", rule))).kind == ""
+
+
+def test_every_word_of_the_guards_of_identity_is_known():
+    home = Path(aegis.__file__).parent / "identity"
+    text = (home / "chain.py").read_text("utf-8")
+    said = set(re.findall(r'"(chain\.[a-z_]+)"', text))
+    said |= {f"authority.{word}" for word in re.findall(r'_deny\("([a-z]+)"', (home / "authority.py").read_text("utf-8"))}
+    assert said == IDENTITY
 
 
 def test_a_call_denied_because_the_rules_could_not_be_asked_is_decided_anew():

@@ -1,8 +1,8 @@
 """Decide recorded calls anew by a candidate set.
 
-Only the rules are asked again. What the other guards said then still stands: a call that the chain, the full contract, the kill
-switch, a reading or an approver's refusal denied stays denied, and safe mode goes on asking for a person. A call that was permitted
-under an approval keeps that approval: if the candidate holds it for approval too, it counts as permitted.
+Only the rules are asked again. What the other guards said then still stands: a call that the chain, what was handed down, the full
+contract, the kill switch, a reading or an approver's refusal denied stays denied, and safe mode goes on asking for a person. A call
+that was permitted under an approval keeps that approval: if the candidate holds it for approval too, it counts as permitted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,10 +18,12 @@ from aegis.policy.guard import RulesGuard
 from aegis.policy.guards import HALTED, SAFE_MODE
 from aegis.policy.ir import DEFAULT_DENY, Policy
 
-_CHAIN = frozenset(
-    f"chain.{word}"
-    for word in ("parent_unexpected", "loop", "depth", "parent_missing", "parent_mismatch", "parent_not_live", "scope")
-)
+_CHAIN = (
+    "parent_unexpected", "loop", "depth", "parent_missing", "parent_mismatch", "parent_not_live", "run_mismatch", "ended", "scope",
+)  # fmt: skip
+_AUTHORITY = ("tool", "digest", "limit", "calls", "budget")
+IDENTITY = frozenset({*(f"chain.{word}" for word in _CHAIN), *(f"authority.{word}" for word in _AUTHORITY)})
+"""What the guards of identity say, word by word: a rule of a set may have an id that begins as theirs do."""
 _BY_RULES = ("policy#", "engine#", "rules#")
 """What is said in place of the rules when they could not be asked; they are asked now."""
 _ORDER = (Outcome.DENY, Outcome.APPROVAL_NEEDED, Outcome.SANITIZE, Outcome.ALLOW)
@@ -97,7 +99,7 @@ def kept(then: Then, known: Iterable[str] = ()) -> tuple[Verdict, ...]:
 
 
 def _elsewhere(rule: str) -> bool:
-    return rule in _CHAIN or rule in (HALTED, SAFE_MODE) or ("#" in rule and not rule.startswith(_BY_RULES))
+    return rule in IDENTITY or rule in (HALTED, SAFE_MODE) or ("#" in rule and not rule.startswith(_BY_RULES))
 
 
 def _redactions(made: Decision) -> frozenset[tuple[str, str, str]]:

@@ -31,7 +31,7 @@ def policy_act(stage: Stage, cast: Cast, tale: Tale, transfer: Transfer) -> None
     path = stage.home / "tenants" / TENANT / "policy.yaml"
     path.write_text(path.read_text("utf-8").replace(CEILING, LOWER).replace(REASON, LOWER_REASON).replace(*_tests()), "utf-8")
     tale.say("edited policy.yaml: the ceiling is 2,000.00 now; what would that have changed?")
-    _run(stage, tale, "policy", "simulate", str(path), "--limit", "0", last=2)
+    _run(stage, tale, "policy", "simulate", str(path), "--limit", "0", last=4)
     _run(stage, tale, "policy", "push", *WHO, "-m", "ceiling 2,000.00")
     _run(stage, tale, "policy", "promote", "2", "--shadow", *WHO, "--reason", "trial")
     _until(stage, shadow=2)
