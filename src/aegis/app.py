@@ -255,6 +255,7 @@ class App:
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
         await self.follow_revocations()  # before anything that a key signed is believed
+        await self.key_changes.refresh()
         await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
         await self.rollout.refresh()
         await self.directories.refresh()
@@ -265,7 +266,6 @@ class App:
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
-        await self.key_changes.refresh()
         self.following.start()
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection

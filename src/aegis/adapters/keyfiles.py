@@ -83,8 +83,18 @@ def retire(root: Path, kid: str, *, now: datetime) -> None:
         publickeys.write(root, [publickeys.until(entry, now) if entry.kid == kid else entry for entry in entries])
 
 
+def load_believed(root: Path, now: datetime) -> tuple[KeySet, int]:
+    """Every public key and their version, if the host's root has signed them or there is none; as `load_public`."""
+    return publickeys.believed(root, now)
+
+
+def create_offline(directory: Path) -> PrivateKey:
+    """Make a key that belongs to no class and no tenant, in a directory that should lie elsewhere: a root key."""
+    return _new_ed25519(directory)
+
+
 def load_public(root: Path) -> KeySet:
-    """Every public key.
+    """Every public key, whether a root has signed them or not.
 
     Raises:
         ConfigError: The file is missing or malformed, others can change it, or an entry is not what it says.
@@ -148,8 +158,10 @@ def load_symmetric(root: Path, key_class: str, tenant: str) -> bytes:
 
 
 def _new_private(home: Path, key_class: str) -> PrivateKey | es256.PrivateKey:
-    if key_class in ES256_CLASSES:
-        return _new_es256(home)
+    return _new_es256(home) if key_class in ES256_CLASSES else _new_ed25519(home)
+
+
+def _new_ed25519(home: Path) -> PrivateKey:
     key = private_key(secrets.token_bytes(KEY_BYTES))
     _write(home, key.kid, {"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": key.public.x, "d": encode(key.seed)})
     return key

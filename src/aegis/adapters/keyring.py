@@ -10,11 +10,11 @@ that a rotation is noticed by nobody, unless it is the only one.
 
 import contextlib
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from aegis.adapters import keyfiles, publickeys
+from aegis.adapters import keyfiles, publickeys, rootkeys
 from aegis.crypto.jwk import PrivateKey
 from aegis.errors import ConfigError
 from aegis.identity.keyset import KeySet
@@ -32,8 +32,10 @@ class Keyring:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._stamp = _stamp(root / publickeys.FILE)
-        self._listed = self._keys = _checked(root)
+        self._stamp = _stamps(root)
+        self._listed, self.version = _checked(root)
+        self._keys = self._listed
+        self.root = rootkeys.pinned(root)
         self._revoked: frozenset[str] = frozenset()
         self._private_keys: dict[Path, tuple[_Stamp, PrivateKey]] = {}
         self._lock = Lock()
@@ -59,11 +61,16 @@ class Keyring:
             ConfigError: The file is not good; the set that was in force still is.
         """
         with self._lock:
-            stamp = _stamp(self._root / publickeys.FILE)
+            stamp = _stamps(self._root)
             if stamp is not None and stamp == self._stamp:
                 return False
             self._stamp = None  # until it has been read whole, every turn looks again
-            listed = _checked(self._root)
+            if rootkeys.pinned(self._root) != self.root:
+                raise ConfigError(f"{self._root / rootkeys.FILE}: is not the root that this process started with")
+            listed, version = _checked(self._root)
+            if version < self.version:
+                raise ConfigError(f"{self._root}: the public keys are version {version}; version {self.version} is in force")
+            self.version = version
             changed, self._listed, self._stamp = listed.entries() != self._listed.entries(), listed, stamp
             self._keys = listed.without(self._revoked)
             return changed
@@ -96,11 +103,17 @@ class Keyring:
         return known[1]
 
 
-def _checked(root: Path) -> KeySet:
-    keys = keyfiles.load_public(root)
+def _checked(root: Path) -> tuple[KeySet, int]:
+    keys, version = keyfiles.load_believed(root, datetime.now(UTC))
     if not keys.entries():
         raise ConfigError(f"{root / publickeys.FILE}: lists no key; nobody could be trusted with anything")
-    return keys
+    return keys, version
+
+
+def _stamps(root: Path) -> tuple[_Stamp | None, ...] | None:
+    """Of everything that says whom to believe; `None` when there is no file of keys."""
+    keys = _stamp(root / publickeys.FILE)
+    return (keys, _stamp(root / rootkeys.FILE), _stamp(root / rootkeys.ENVELOPE)) if keys is not None else None
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from aegis.adapters import wholefile
+from aegis.adapters import rootkeys, wholefile
 from aegis.crypto import es256
 from aegis.crypto.jwk import PublicKey, public_key
 from aegis.errors import ConfigError, IdentityError
@@ -58,8 +58,12 @@ def read(root: Path) -> list[Public]:
     path = root / FILE
     if not path.exists():
         return []
+    return _entries(path, wholefile.read_public(path))
+
+
+def _entries(path: Path, content: bytes) -> list[Public]:
     try:
-        return list(msgspec.json.decode(wholefile.read_public(path), type=_File).keys)
+        return list(msgspec.json.decode(content, type=_File).keys)
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -78,17 +82,34 @@ def until(found: Public, end: datetime) -> Public:
 
 
 def key_set(root: Path) -> KeySet:
-    """Every public key, checked.
+    """Every public key, checked, whether a root has signed them or not.
 
     Raises:
         ConfigError: The file is missing or malformed, or an entry is not what it says.
     """
+    return _key_set(root / FILE, _content(root))
+
+
+def believed(root: Path, now: datetime) -> tuple[KeySet, int]:
+    """Every public key, and their version: where the host has a root, only if enough of its holders have signed exactly these keys.
+
+    Raises:
+        ConfigError: As `key_set`, or they are not signed.
+    """
+    content = _content(root)
+    return _key_set(root / FILE, content), rootkeys.check(root, content, now)
+
+
+def _content(root: Path) -> bytes:
     path = root / FILE
     if not path.exists():
         raise ConfigError(f"{path}: not found; `aegis init` or `aegis keys new` makes keys")
-    entries = read(root)
+    return wholefile.read_public(path)
+
+
+def _key_set(path: Path, content: bytes) -> KeySet:
     try:
-        return KeySet(_checked(found) for found in entries)
+        return KeySet(_checked(found) for found in _entries(path, content))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -5,6 +5,9 @@ answer, and nothing is decided while it does not. Each tenant's journal then tel
 before and what is now; the first such event of a tenant tells what was trusted from the beginning. Its commit requires that the row
 stands as it was read, so that of several processes exactly one tells of a change.
 
+Where the host has a root, the system's journal remembers it and the version that it signed. A start with another root, or with an
+older version, is refused until a person accepts it.
+
 A file that cannot be trusted leaves the set that was good in force. That is an event of the system's journal and, for as long as it
 lasts, a trouble of `/readyz`; it is never an empty set.
 """
@@ -28,16 +31,21 @@ from aegis.runtime.record import text
 from aegis.runtime.tenant import Snapshot
 
 KIND = ROW = "public-keys"
+PINNED = "root"
 ATTEMPTS = 8
 MAX_WHY = 1000
+_ACCEPT = "if that is meant, a person says so with `aegis keys root accept`"
 
 
 class Ring(Protocol):
     """The keys of this host."""
 
+    version: int
+    root: str
+
     @property
     def keys(self) -> KeySet:
-        """The public keys that are in force."""
+        """The public keys that are in force: this `version`, signed by this `root` (its digest); 0 and empty without a root."""
 
     def refresh(self) -> bool:
         """Look at the file; whether others are in force now. Raises `ConfigError` when the file is not good."""
@@ -53,6 +61,13 @@ class Key(Struct, frozen=True, kw_only=True, omit_defaults=True):
     not_after: str = ""
 
 
+class Pin(Struct, frozen=True, kw_only=True):
+    """The root, by its digest, and the version of the keys that was in force last."""
+
+    root: str
+    version: int
+
+
 class KeyChanges:
     """Follows the keys for every tenant of a snapshot."""
 
@@ -64,6 +79,7 @@ class KeyChanges:
         self._verifier = verifier
         self._instance = instance
         self._told: dict[str, tuple[Key, ...]] = {}
+        self._pinned: Pin | None = None
         self._refused = ""
         self._turn = asyncio.Lock()
 
@@ -82,8 +98,55 @@ class KeyChanges:
             finally:
                 self._verifier.swap(self._ring.keys)  # others may have looked at the file, and found it changed
             self._refused = ""
+            await self._hold()
             for tenant in self._snapshot:
                 await self._record(tenant.name)
+
+    async def accept(self, by: str, statement: str) -> Pin:
+        """Take the root and the version that lie here for the right ones from now on, on a person's word."""
+        row = await self._row()
+        now = Pin(root=self._ring.root, version=self._ring.version)
+        if not isinstance(await self._store.commit(self._pin(row, now, {"by": by, "statement": statement})), Committed):
+            raise ConfigError("others are changing the root at this moment: try again")
+        return now
+
+    async def _hold(self) -> None:
+        """Hold root and version against what was in force before, wherever that was.
+
+        Raises:
+            ConfigError: The root is another one, or the version went back.
+        """
+        now = Pin(root=self._ring.root, version=self._ring.version)
+        if now == self._pinned:
+            return
+        for _ in range(ATTEMPTS):
+            row = await self._row()
+            before = msgspec.json.decode(row.body, type=Pin) if row else Pin(root="", version=0)
+            if before.root not in ("", now.root):
+                raise ConfigError(f"root.json is not the root that was in force: {_ACCEPT}")
+            if now.version < before.version:
+                raise ConfigError(f"public.json is version {now.version}; version {before.version} was in force: {_ACCEPT}")
+            if (
+                now == before
+                or (row is None and not now.root)
+                or isinstance(await self._store.commit(self._pin(row, now, {})), Committed)
+            ):
+                self._pinned = now
+                return
+
+    async def _row(self) -> Row | None:
+        return (await self._store.rows(SYSTEM_TENANT, [(KIND, PINNED)])).get((KIND, PINNED))
+
+    def _pin(self, row: Row | None, pin: Pin, more: dict[str, Any]) -> Unit:
+        now = self._clock.now()
+        data = {"root": pin.root, "version": pin.version, "gateway": self._instance, **more}
+        event = Event(id=f"keys-pinned:{ids.uuid7(now)}", type="keys_pinned", tenant=SYSTEM_TENANT, time=now, data=data)
+        return Unit(
+            tenant=SYSTEM_TENANT,
+            events=(event,),
+            requires=(Require(kind=KIND, id=PINNED, version=row.version if row else 0),),
+            writes=(Put(kind=KIND, id=PINNED, body=msgspec.json.encode(pin)),),
+        )
 
     async def _record(self, tenant: str) -> None:
         """Write down what the journal does not tell yet; what the store does not take now is written at a later turn."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from aegis.errors import ConfigError
-from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli import context, keyroot, output
 
 CLASSES = {
     "sts": "signs the tokens of a tenant's agents",
@@ -185,6 +185,9 @@ def list_(ctx: click.Context) -> None:
         empty="no keys yet: `aegis init` or `aegis keys new` makes them",
         keep=("kid",),
     )
+
+
+keys.add_command(keyroot.root)
 
 
 def _state(not_before: datetime, not_after: datetime | None, now: datetime) -> str:
