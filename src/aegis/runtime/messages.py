@@ -5,8 +5,7 @@
     leased  -> ready, or dead            nack, or the lease ran out; dead after `MAX_DELIVERIES`
     ready   -> dead                      its time ran out, or the consumer does not read its version
 
-Each step is one unit that requires the message to stand as it was read, so of many consumers exactly one has a message. An agent is
-let in by what lets it act at all: halts, the chain that its token stands on, and a token that opens `message.NAME`.
+Each step is one unit that requires the message to stand as it was read, so of many consumers exactly one has a message.
 """
 
 from datetime import datetime, timedelta
@@ -20,20 +19,16 @@ from msgspec.structs import replace
 from aegis.errors import SealError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Delete, Require, Row, Unit
-from aegis.model.decision import Decision, Outcome, Verdict
+from aegis.model.decision import Decision
 from aegis.model.event import Event, instant
-from aegis.model.facts import Facts
 from aegis.model.message import PREFIX, Accepts
 from aegis.model.principal import Principal
-from aegis.model.proposal import Proposal
-from aegis.policy.decide import decide
-from aegis.policy.memory import Memory
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.facts import FactSource
-from aegis.runtime.known import Known
 from aegis.runtime.letters import Letters
 from aegis.runtime.mailbox import CONTENT, DUE, MESSAGE, Waiting, due_id, put, queue
+from aegis.runtime.receiving import barred
 from aegis.runtime.record import actor, text
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.vault import Vault
@@ -41,8 +36,6 @@ from aegis.runtime.vault import Vault
 EVERY_SECONDS = 1.0
 MAX_DELIVERIES = 3
 PAGE = 16
-_ABOUT_SENDING = frozenset({"contract", "message", "rules", "rules-in-shadow", "approval"})
-_NOTHING = Memory((), b"")
 
 
 class Leased(Struct, frozen=True, kw_only=True):
@@ -78,15 +71,6 @@ class Told(StrEnum):
     LOST = "lost"
 
 
-class _Receives:
-    """Stands in for a rule that allows: who may receive is said by the contract of the message."""
-
-    name = "receive"
-
-    def __call__(self, proposal: Proposal, facts: Facts) -> tuple[Verdict, ...]:  # noqa: ARG002 - the shape of a guard
-        return (Verdict(guard=self.name, effect=Outcome.ALLOW, rule="receive"),)
-
-
 class Messages:
     """Leases of one process. What it holds of its own are the messages that it is leasing at this moment."""
 
@@ -100,14 +84,9 @@ class Messages:
         self._taking: set[tuple[str, str]] = set()
 
     async def barred(self, tenant: Tenant, who: Principal, wanted: Wanted) -> Decision | None:
-        """Why this agent may not receive now; `None` when it may. Rules about the data were asked when it was sent."""
-        proposal = Proposal(
-            principal=who, tool=PREFIX + wanted.type, arguments={}, tool_version=wanted.version, tool_digest=wanted.digest
-        )
-        gathered = await self._facts.gather(replace(tenant, memory=_NOTHING, judge=None), proposal, Known())
-        guards = [guard for guard in tenant.guards if guard.name not in _ABOUT_SENDING]
-        decision = decide(proposal, gathered.facts, (*guards, _Receives()))
-        return None if decision.outcome is Outcome.ALLOW else decision
+        """Why this agent may not receive now; `None` when it may."""
+        tool = PREFIX + wanted.type
+        return await barred(self._facts, tenant, who, tool=tool, version=wanted.version, digest=wanted.digest)
 
     async def lease(self, tenant: Tenant, who: Principal, wanted: Wanted) -> Leased | Mismatch | None:
         """The next message for this agent, which nobody else gets while the lease lasts; `None` when nothing waits."""
@@ -280,5 +259,3 @@ def _event(kind: str, tenant: str, waiting: Waiting, now: datetime, agent_id: st
         **more,
     }
     return Event(id=f"{kind}:{waiting.lease}", type=kind, tenant=tenant, time=now, request_id=waiting.request_id, data=data)
-
-
