@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-SAVED = re.compile(r"(?:[Ss]ave it\s+as|Replace)\s+`([^`]+)`")
+SAVED = re.compile(r"(?:[Ss]aved?\s+(?:it\s+)?as|Replace)\s+`([^`]+)`")
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 STEPS = README.split("## Your own tool in ten minutes")[1].split("## The working directory")[0]
 # What each `aegis call` of the README comes to, in order.
@@ -99,6 +99,14 @@ class Desk:
             check=False,
         )
 
+    def python(self, name: str) -> str:
+        """What a saved program prints."""
+        done = subprocess.run(
+            [sys.executable, name], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def waiting(self) -> str:
         """The approval that waits."""
         return str(json.loads(self.aegis("--json", "approvals", "list").stdout)["approvals"][0]["approval_id"])
@@ -131,6 +139,7 @@ def test_the_readme_shows_the_files_of_the_tour() -> None:
         "tenants/acme/directory.yaml",
         "tenants/acme/policy.yaml",
         "agent.py",
+        "task.py",
     }
 
 
@@ -163,11 +172,12 @@ def test_who_follows_the_readme_gets_a_tool_of_their_own_behind_the_gateway(desk
     )
 
     desk.env["AEGIS_TOKEN"] = desk.aegis("token", "agent:support").stdout.strip()
-    agent = subprocess.run(
-        [sys.executable, "agent.py"], cwd=desk.home, env=desk.env, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert agent.returncode == 0, agent.stderr
-    first, second, third = agent.stdout.splitlines()
+    first, second, third = desk.python("agent.py").splitlines()
     assert first.startswith("{'refund_id'")
     assert second == "refunds.ceiling args.amount_minor 50000"
     assert third.startswith("waits: apr_")
+
+    desk.aegis("keys", "new", "workload", "--owner", "agent:support")
+    time.sleep(1)  # within which every gateway follows
+    paid, denied = desk.python("task.py").splitlines()
+    assert (paid[:13], denied) == ("{'refund_id':", "authority.calls")

@@ -60,8 +60,9 @@ class _Token(Struct, frozen=True):
 class Agent:
     """One agent with its key. It may be used from several threads.
 
-    `key` is a private JWK: its path, its text, or the key itself. `scopes`, `tools` and `task` narrow the tokens that it gets for
-    itself; `prompt` is the digest of the instructions that it works by (`sha256:...`), where the directory pins them.
+    `key` is a private JWK: its path (of a directory the newest file in it), its text, or the key itself. `scopes`, `tools` and
+    `task` narrow the tokens that it gets for itself; `prompt` is the digest of the instructions that it works by (`sha256:...`),
+    where the directory pins them.
     """
 
     def __init__(
@@ -219,11 +220,17 @@ def _read(key: PrivateKey | Path | str) -> PrivateKey:
         return key
     text = key if isinstance(key, str) and key.lstrip().startswith("{") else None
     try:
-        content = orjson.loads(text if text is not None else Path(key).read_bytes())
+        content = orjson.loads(text if text is not None else _file(Path(key)).read_bytes())
         return private_key(decode(content["d"]))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IdentityError):
         place = "the text" if text is not None else f"`{key}`"
         raise ConfigError(f"key: {place} holds no Ed25519 private key as a JWK; `aegis keys new workload` makes one") from None
+
+
+def _file(path: Path) -> Path:
+    """The file, or the newest key in a directory such as `keys/workload/acme/agent-planner`."""
+    found = path.glob("*.jwk.json") if path.is_dir() else ()
+    return max(found, key=lambda each: each.stat().st_mtime_ns, default=path)
 
 
 def _wanted(scopes: Sequence[str], tools: Sequence[Mapping[str, Any]] | None, budget_micros: int | None) -> dict[str, str]:
