@@ -221,3 +221,19 @@ async def test_groups_of_many_tenants_are_committed_together(home):
     assert all(isinstance(said, Committed) for said in await asyncio.gather(*map(store.commit, units)))
     for tenant in range(7):
         assert [found.seq for found in await store.events(f"t{tenant}")] == list(range(10))
+
+
+def test_a_gateway_serves_as_a_role_that_owns_its_tables_and_nothing_else(tmp_path):
+    from gateway.world import world
+    from tests.postgres_server import fresh_database
+
+    with world(tmp_path, as_role(fresh_database(), "aegis_owner_of_tables", "NOSUPERUSER NOBYPASSRLS NOCREATEROLE")) as w:
+        for tenant in TENANTS:
+            token = w.token("agent:payer", tenant)
+            assert w.call("pay.honours", {"amount": 5}, "k", token).status_code == 200
+            held = w.call("pay.honours", {"amount": 1500}, "h", token).json()["approval_id"]
+            assert w.approve(held, tenant=tenant).status_code == 200
+            assert w.call("pay.honours", {"amount": 1500}, "h", token).status_code == 200
+        w.revoke_token(w.token())
+        assert [event["tenant"] for event in w.events()] == ["acme"] * len(w.events())
+        assert w.fsck() == []

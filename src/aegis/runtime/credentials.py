@@ -23,7 +23,7 @@ from aegis.model.credential import check_secret, is_name, origin_of
 from aegis.model.event import Event
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
-from aegis.runtime.tenant import Snapshot
+from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.vault import Vault
 
 log = logging.getLogger("aegis.credentials")
@@ -74,6 +74,7 @@ class SealedCredentials:
         self._snapshot = snapshot
         self._opened: Mapping[tuple[str, str], _Opened] = {}
         self._closed: set[tuple[str, str, int]] = set()
+        self._named: dict[str, tuple[Mapping[str, Contract], tuple[str, ...]]] = {}
 
     def secret(self, tenant: str, name: str, url: str) -> str | None:
         """As the port says."""
@@ -84,7 +85,7 @@ class SealedCredentials:
         """Read what the contracts of the served tenants name."""
         opened: dict[tuple[str, str], _Opened] = {}
         for tenant in self._snapshot:
-            names = sorted(named_by(tenant.by_digest))
+            names = self._names(tenant)
             rows = await self._store.rows(tenant.name, [(KIND, name) for name in names]) if names else {}
             for row in rows.values():
                 found = await self._open(row) if row.state == "set" else None
@@ -138,6 +139,13 @@ class SealedCredentials:
             found += rows
         tools = named_by(contracts)
         return tuple(_listed(row, tools.get(row.id, ())) for row in found)
+
+    def _names(self, tenant: Tenant) -> tuple[str, ...]:
+        """The names in a tenant's contracts, found once for each set of contracts: there may be many tenants."""
+        known = self._named.get(tenant.name)
+        if known is None or known[0] is not tenant.by_digest:
+            known = self._named[tenant.name] = (tenant.by_digest, tuple(sorted(named_by(tenant.by_digest))))
+        return known[1]
 
     async def _open(self, row: Row) -> _Opened | None:
         known = self._opened.get((row.tenant, row.id))
