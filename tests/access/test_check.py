@@ -221,3 +221,27 @@ def test_unknown_roles_and_directories_that_say_nothing_are_told(tmp_path):
     path.write_text(path.read_text().split("  roles:\n")[0])
     with pytest.raises(ConfigError, match=r"has no `spec\.roles`"):
         kept(opened(tmp_path, "acme"), reach(tenant))
+
+
+CHAINED = "    - {id: handed, effect: deny, tools: [pay.send], when: CONDITION, reason: only what was handed down}\n  tests:"
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("{chain: {shorter_than: 1}}", "allow/approval if"),
+        ("{not: {chain: {any: {id: {eq: agent:clerk}, trust: {eq: 2}}}}}", "allow/approval if"),
+        ("{not: {chain: {any: {trust: {gte: 3}}}}}", "maybe"),
+        ("{chain: {longer_than: 0}}", "allow/approval if"),
+    ],
+)
+def test_a_call_that_must_be_handed_down_is_tried_under_agents_that_are_there(tmp_path, condition, words):
+    rule = CHAINED.replace("CONDITION", condition)
+    tenant = small(tmp_path, of_policy=[("  tests:", rule)])
+    assert cells(tenant, "agent:payer")["pay.send"] == words
+
+
+def test_an_agent_under_whom_nobody_may_put_it_stands_in_no_chain(tmp_path):
+    rule = CHAINED.replace("CONDITION", "{chain: {shorter_than: 1}}")
+    alone = [("scopes: [files.*], trust: 2", "scopes: [files.*], trust: 2, may_delegate_to: []")]
+    assert cells(small(tmp_path, of_policy=[("  tests:", rule)], of_directory=alone), "agent:payer")["pay.send"] == "none"

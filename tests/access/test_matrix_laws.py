@@ -12,9 +12,10 @@ from access.tenants import EXAMPLES, example
 from aegis.app import load_tenants
 from aegis.model.decision import Outcome
 from aegis.policy.access.callers import Caller
+from aegis.policy.access.inputs import pools as inputs
 from aegis.policy.access.matrix import matrix
 from aegis.policy.access.proof import ANY_RULE, Prover
-from aegis.policy.access.witness import Search, _pools
+from aegis.policy.access.witness import Search
 from aegis.policy.decide import decide
 from aegis.policy.guard import RulesGuard
 from aegis.policy.nearmiss import whole_call
@@ -82,7 +83,7 @@ def test_a_cell_that_says_none_is_contradicted_by_no_call(name, tmp_path):
     askers = [*role_askers(tenant.directory), *agent_askers(tenant.directory)]
     found = {(row.kind, row.name): row for row in matrix(here, askers).rows}
     search = Search(here.policy, here.data, here.contracts, here.judge, here.environment)
-    pools, dice = _pools(here.policy, here.data), random.Random(7)
+    pools, dice = inputs(here.policy, here.data), random.Random(7)
     for asker in askers:
         cells = found[asker.kind, asker.name].cells
         for tool in (tool for tool, cell in cells.items() if cell.none):

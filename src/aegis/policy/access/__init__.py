@@ -3,7 +3,8 @@
 callers    what is known of those who call
 proof      what no call of theirs can come to, taken through the analysis that finds rules that never fire
 samples    arguments that fit a contract
-witness    calls that were decided, looked for at the edges of the rules
+inputs     calls worth trying
+witness    calls that were decided, looked for among them
 matrix     both put together: nothing is called impossible that was not proven, nothing possible that was not decided
 check      whether roles keep to what the directory says they are for
 """

@@ -20,19 +20,15 @@ from aegis.model.message import MessageContract, send_key
 from aegis.model.principal import Parent
 from aegis.model.proposal import Proposal
 from aegis.policy.access.callers import NOBODY_YET, Caller
+from aegis.policy.access.inputs import Given, looking_back, pools
 from aegis.policy.access.proof import ANY_RULE, Possible
 from aegis.policy.access.samples import arguments
 from aegis.policy.conditions import leaves
 from aegis.policy.ir import Policy
-from aegis.policy.nearmiss import probes, whole_call
-from aegis.policy.past import ROOT
+from aegis.policy.nearmiss import whole_call
 from aegis.policy.permitted import laid_under
 
 Judge = Callable[[Proposal, Facts], Decision]
-Given = Mapping[str, Any]
-MOST = 160
-"""As many calls are tried by themselves for each tool."""
-_CALLERS_OWN = ("agent.", "chain", "tenant", "environment", "version")
 _PARENT = "req-parent"
 
 
@@ -64,9 +60,9 @@ class Search:
         self._contracts = contracts
         self._judge = judge
         self._environment = environment
-        self._calls = {tool: _looking_back(policy, tool) for tool in policy.tools}
+        self._calls = {tool: looking_back(policy, tool) for tool in policy.tools}
         self._effects = {rule.id: rule.effect for rule in policy.rules}
-        self._pools = _pools(policy, data)
+        self._pools = pools(policy, data)
         self._seeds: dict[str, list[Given]] = {}
 
     def seen(self, caller: Caller, tool: str, possible: Possible) -> Seen:
@@ -210,35 +206,3 @@ def _new(witness: Witness, found: Seen) -> bool:
     for rule in witness.rules:
         found.holds.setdefault(rule, witness)
     return fresh
-
-
-def _pools(policy: Policy, data: Mapping[str, Any]) -> dict[str, list[Given]]:
-    """Inputs worth trying, by tool, without what belongs to the caller and to the tenant."""
-    found: dict[str, dict[str, Given]] = {tool: {} for tool in policy.tools}
-    for tool, given in _inputs(policy, data):
-        kept = {path: value for path, value in given.items() if not path.startswith(_CALLERS_OWN)}
-        if len(found[tool]) < MOST:
-            found[tool].setdefault(repr(sorted(kept.items(), key=lambda item: item[0])), {**kept, "tool": tool})
-    return {tool: [*pool.values()] for tool, pool in found.items()}
-
-
-def _inputs(policy: Policy, data: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
-    """The tests of the set, and the calls at the edge of each rule, for every tool that the rule is about and that takes them."""
-    yield from ((case.given["tool"], case.given) for case in policy.tests if case.given["tool"] in policy.tools)
-    for rule, each in zip(policy.rules, probes(policy, data), strict=True):
-        for call in (*each.hits, *each.misses):
-            taken = {path.split(".")[1] for path in call.given if path.startswith("args.")}
-            for line in policy.tools.values() if _told(call.given) else ():
-                if rule.covers(line.name) and taken <= line.args.keys():
-                    yield line.name, call.given
-
-
-def _told(given: Given) -> bool:
-    """Whether the input tells events of the past, and not only what a reading of them came to."""
-    return not any(path.startswith(f"{ROOT}.") for path in given)
-
-
-def _looking_back(policy: Policy, tool: str) -> Policy:
-    """As much of the set as it takes to fill a call of the tool in: only rules that look back matter for that."""
-    rules = (rule for rule in policy.rules if rule.covers(tool) and any(leaf.path.parts[0] == ROOT for leaf in leaves(rule.when)))
-    return replace(policy, rules=tuple(rules), tests=(), rego=())
