@@ -14,6 +14,7 @@ from aegis.identity.issuers import parse_issuers
 from aegis.model.contract import contract
 from aegis.model.document import parse
 from aegis.model.message import message_contract
+from aegis.model.provenance import parse_trust
 from aegis.policy import plan
 from aegis.policy.language import load as load_policy
 from aegis.policy.selftest import run_tests
@@ -29,6 +30,7 @@ LOADERS = {
     "aegis.tool/v1": lambda text, source: contract(parse(text, source=source)),
     "aegis.message/v1": lambda text, source: message_contract(parse(text, source=source)),
     "aegis.issuers/v1": lambda text, source: parse_issuers(parse(text, source=source)),
+    "aegis.trust/v1": lambda text, source: parse_trust(parse(text, source=source)),
     "aegis.directory/v1": lambda text, source: parse_directory(parse(text, source=source)),
     "aegis.plan/v1": lambda text, source: plan.read(text, source=source),
 }
