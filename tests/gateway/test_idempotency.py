@@ -8,7 +8,8 @@ def test_a_repeated_write_gets_the_first_result_and_happens_once(w):
     assert again["repeat_of"] == first["request_id"]
     assert again["request_id"] != first["request_id"]
     assert len(w.tool.done) == 1
-    assert [e["type"] for e in w.events()] == ["decision", "outcome", "repeat"]
+    told = [e["type"] for e in w.events() if e["request_id"]]
+    assert told == ["decision", "outcome", "repeat"]
 
 
 def test_another_payload_under_the_same_key_is_a_conflict(w):
