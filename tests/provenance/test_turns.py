@@ -160,3 +160,23 @@ def test_of_many_tenants_each_is_looked_at_in_its_turn_and_one_that_changes_at_o
     quiet, objection = turns(w, work)
     assert quiet == ["acme", "globex", "acme", "globex"]
     assert objection.reason == "tool_digest_mismatch"
+
+
+def test_gateways_that_start_at_the_same_moment_pin_each_version_once(w):
+    async def inside():
+        apps = [await open_app(w.settings, clock=Clock(w.hand)) for _ in range(4)]
+        try:
+            await asyncio.gather(*(app.toolbox.start() for app in apps))
+            return [{name: pin.digest for name, pin in app.toolbox.pins.of("acme").items()} for app in apps]
+        finally:
+            for app in apps:
+                await app.gate.store.close()
+
+    for path in (w.root / "tenants/acme/tools").iterdir():
+        path.write_text(path.read_text().replace("version: 1.0.0", "version: 1.0.1"))
+    w.stop()
+    found = asyncio.run(inside())
+    assert all(each == found[0] for each in found)
+    names = [event["tool"]["name"] for event in told(w, "tool_registered") if event["tool"]["version"] == "1.0.1"]
+    assert sorted(names) == sorted(path.stem for path in (w.root / "tenants/acme/tools").iterdir())
+    assert w.fsck() == []
