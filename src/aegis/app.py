@@ -21,6 +21,7 @@ from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
 from aegis.adapters.shelf import Shelf
+from aegis.crypto.jwk import PrivateKey
 from aegis.errors import ConfigError, IdentityError, StoreError
 from aegis.identity.authority import AuthorityGuard
 from aegis.identity.chain import ChainGuard, ScopeGuard
@@ -216,7 +217,7 @@ class App:
             snapshot=gate.snapshot,
             verifier=verifier,
             audience=settings.gateway.audience,
-            signer=lambda tenant, now: ring.signer("sts", tenant, now),
+            signer=self.token_key,
             prompts=lambda tenant, entry: pinned_prompt(settings, tenant, entry, ring.keys, gate.clock.now()),
             mapper=self.other_issuers.principal_of,
             instance=gate.instance,
@@ -300,6 +301,17 @@ class App:
         """Whether `token` is the key of whoever watches this gateway, whatever tenant they belong to."""
         return monitorkey.fits(self.settings.keys, token)
 
+    def token_key(self, tenant: str, now: datetime) -> PrivateKey:
+        """The key by which this host signs tokens of a tenant.
+
+        Raises:
+            IdentityError: It lies elsewhere: `no_signing_key`.
+        """
+        try:
+            return self.keyring.signer("sts", tenant, now)
+        except ConfigError:
+            raise IdentityError("no_signing_key", "this gateway does not sign tokens: ask the one that does") from None
+
     def override_token(self, held: Approval, who: Principal) -> str:
         """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""
         self.require_fresh()
@@ -347,6 +359,7 @@ class App:
         await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
         for tenant in self.gate.snapshot:
             await self.gate.once.forget(tenant.name)
+            await self.gate.delegations.expire(tenant.name, self.gate.recovery)
 
     def _some_policy(self) -> None:
         for tenant in self.gate.snapshot:

@@ -24,6 +24,12 @@ def on_sqlite(tmp_path: Path) -> Iterator[World]:
     yield from opened(tmp_path, "sqlite:data/aegis.db")
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One on SQLite for a whole module, for what is refused before anything is done."""
+    yield from opened(tmp_path_factory.mktemp("shared"), "sqlite:data/aegis.db")
+
+
 def opened(root: Path, url: str) -> Iterator[World]:
     made = World(root, url)
     try:

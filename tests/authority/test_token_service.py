@@ -1,5 +1,14 @@
 """The token service over real HTTP: an agent shows its key and gets a token; a child redeems what was handed down to it."""
 
+import asyncio
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from aegis.app import open_app
+from aegis.runtime.clock import Clock
+from aegis.runtime.delegations import GONE
 from authority.agents import Bot, child_of
 
 
@@ -57,3 +66,84 @@ def test_a_credential_for_one_task_is_good_for_that_task_only_and_dies_with_it(w
     assert task.call("pay.neither", {"amount": 1}, "k3").status_code == 403
     assert payer.end(request_id).status_code == 200
     assert task.call("pay.honours", {"amount": 1}, "k4").json()["rule"] == "chain.ended"
+
+
+def test_a_delegation_that_nobody_ended_is_ended_when_its_tokens_have_expired(w):
+    desk = Bot(w, "agent:desk").get()
+    handed = desk.delegated("agent:payer", scopes=["pay.*"])
+    w.hand.offset = GONE + timedelta(minutes=1)
+
+    async def expire() -> tuple[int, int]:
+        app = await open_app(w.settings, clock=Clock(w.hand))
+        try:
+            return await app.gate.delegations.expire("acme", app.gate.recovery), await app.gate.delegations.expire(
+                "acme", app.gate.recovery
+            )
+        finally:
+            await app.gate.store.close()
+
+    assert asyncio.run(expire()) == (1, 0)
+    ended = [e for e in w.events(handed["request_id"]) if e["type"] == "outcome"]
+    assert [(e["outcome"], e["reason"]) for e in ended] == [("done", "expired")]
+
+
+def test_a_gateway_without_the_signing_key_says_so_and_records_no_delegation(on_sqlite):
+    w = on_sqlite
+    desk = Bot(w, "agent:desk").get()
+    for path in (w.keys / "sts" / "acme").rglob("*.jwk.json"):
+        path.unlink()
+    told = Bot(w, "agent:payer").ask()
+    assert (told.status_code, told.json()["rule"]) == (403, "token.no_signing_key")
+    assert "no_signing_key" in desk.hand("agent:payer", scopes=["pay.*"]).json()["detail"]
+    assert not [e for e in w.events() if e["type"] == "delegation"]
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"grant_type": "password"}, "grant_type"),
+        ({"client_assertion_type": "x"}, "client_assertion_type"),
+        ({"subject_token": "x"}, "subject_token"),
+        ({"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, "requested_token_type"),
+        ({"authorization_details": "[1]"}, "tools"),
+        ({"authorization_details": "[", "scope": ""}, ""),
+        ({"authorization_details": "[]", "scope": "pay.ask"}, "tools"),
+        ({"budget_micros": "-1"}, "budget_micros"),
+        ({"audience": "https://elsewhere"}, "audience"),
+        ({"task": "two words"}, "task"),
+        ({"password": "x"}, "password"),
+    ],
+)
+def test_a_form_that_is_not_understood_is_refused_with_its_place(shared, form, field):
+    told = Bot(shared, "agent:payer").ask(**form)
+    assert (told.status_code, told.json()["code"]) == (400, "malformed"), told.text
+    assert told.json().get("field", "") == field
+
+
+def test_a_parameter_twice_or_a_body_that_is_no_form_is_refused(shared):
+    url = shared.url + "/v1/token"
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    twice = "grant_type=client_credentials&grant_type=client_credentials"
+    assert httpx.post(url, content=twice, headers=form).status_code == 400
+    assert httpx.post(url, content=b"\xff=1", headers=form).status_code == 400
+    assert httpx.post(url, content="x" * 70_000, headers=form).status_code == 413
+    assert httpx.post(url, json={"grant_type": "client_credentials"}).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"to": 1}, {"tools": 1}, {"tools": [{"tool": "pay.ask", "limits": {"amount": {"below": 3}}}]}, {"ttl_seconds": 301},
+        {"ttl_seconds": 0}, {"scopes": ["a b"]}, {"budget_micros": -1}, {"max_depth": 9}, {"surprise": 1},
+        {"scopes": ["pay.ask"], "tools": [{"tool": "pay.ask"}]}, {"task": "two words"},
+    ],
+)  # fmt: skip
+def test_a_delegation_that_is_not_understood_is_refused_and_recorded(shared, body):
+    desk = Bot(shared, "agent:desk").get()
+    assert desk.post("/v1/delegations", body).status_code == 400
+    assert shared.events()[-1]["type"] == "refusal"
+
+
+def test_people_neither_get_tokens_nor_hand_tasks_down(shared):
+    told = shared.post("/v1/delegations", {"to": "agent:payer"}, shared.person_token())
+    assert (told.status_code, told.json()["code"]) == (403, "forbidden")

@@ -5,7 +5,7 @@ when its owner ends it, or any request further up ends, so does the work. The un
 call in state `decided`, and the allowances of the parent's token and of the delegation, where they are counted.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter_ns
 from typing import Any
 
@@ -35,6 +35,7 @@ from aegis.runtime.clock import Clock
 from aegis.runtime.facts import FactSource, requests_of
 from aegis.runtime.halts import Halts
 from aegis.runtime.known import ALLOWANCE, CALL, Known
+from aegis.runtime.recovery import Recovery
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
@@ -42,6 +43,8 @@ from aegis.runtime.vault import Vault
 TOOL = "aegis.delegate"
 RULE = "delegation"
 ATTEMPTS = 8
+GONE = timedelta(minutes=15)
+PAGE = 200
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -111,6 +114,17 @@ class Delegations:
                 allowed = made if decision.permits else None
                 return Handed(request_id=request_id, decision=decision, delegation=allowed, seq=receipt.events[0].seq)
         raise StoreBusyError("the requests that this task stands on keep changing: try again")
+
+    async def expire(self, tenant: str, recovery: Recovery) -> int:
+        """End the delegations whose tokens have all expired, so that nobody takes them for tasks under way; how many."""
+        before, ended, after = self._clock.now() - GONE, 0, ""
+        while rows := await self._store.find(tenant, CALL, state=str(CallState.DECIDED), after=after, limit=PAGE):
+            after = rows[-1].id
+            for call in (msgspec.json.decode(row.body, type=Call) for row in rows):
+                if call.tool == TOOL and call.at < before:
+                    state = await recovery.resolve(tenant, call.request_id, done=True, by="recovery", reason="expired")
+                    ended += state is CallState.DONE
+        return ended
 
     def _made(self, tenant: Tenant, asked: Asked, request_id: str, now: datetime) -> tuple[Delegation | None, IdentityError | None]:
         try:

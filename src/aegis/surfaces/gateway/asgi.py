@@ -195,6 +195,9 @@ class Gateway:
         """The token endpoint: who asks is known only by what the body holds."""
         settings = self.app.settings.gateway
         limit = min(settings.max_body_bytes, MAX_FORM)
+        if self._taken >= settings.max_in_flight:
+            return 503, problem("busy", detail="too many requests are under way in this process", request_id=exchange.request_id)
+        self._taken += 1
         try:
             body = await http.read_body(
                 exchange.request, receive, limit=limit, seconds=settings.body_timeout_seconds, expected=http.FORM
@@ -211,6 +214,8 @@ class Gateway:
         except StoreError as error:
             log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed
             return 503, problem("store-unavailable", request_id=exchange.request_id)
+        finally:
+            self._taken -= 1
 
     async def _once(self, caller: Caller) -> None:
         """Use up the proof of possession that came with the request."""

@@ -81,6 +81,7 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
         max_depth=asked.max_depth,
     )
     exchange.tool = delegations.TOOL
+    key = app.token_key(who.tenant, app.gate.clock.now())  # before anything is recorded: a gateway may hold none
     handed = await app.gate.delegations.hand_down(
         app.gate.tenant(who.tenant),
         delegations.Asked(who=who, held=caller.access, wanted=wanted, request_id=exchange.request_id, trace=exchange.trace),
@@ -96,9 +97,7 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
         found = of_answer(refused, gateway.audit_origin(exchange.tenant))
         return found.status, found
     made, now = handed.delegation, app.gate.clock.now()
-    text = mint(
-        build_delegation(made, audience=app.settings.gateway.audience, now=now), app.keyring.signer("sts", made.tenant, now)
-    )
+    text = mint(build_delegation(made, audience=app.settings.gateway.audience, now=now), key)
     return OK, wire.DelegationView(
         request_id=handed.request_id,
         delegation=text,
@@ -204,6 +203,8 @@ def _task(text: str) -> str:
 
 def _authority(scopes: tuple[str, ...], tools: Any, budget_micros: int | None) -> Authority:
     """What is asked for. Text of an agent's own making is read as strictly as a token."""
+    if scopes and tools is not None:
+        raise InputError("name scopes or tools, not both: tools say more", "tools")
     try:
         grants = None if tools is None else authz.read(tools)
     except IdentityError as error:
