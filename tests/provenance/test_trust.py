@@ -7,6 +7,7 @@ import pytest
 
 from aegis.adapters import keyfiles
 from aegis.adapters.trust import beside
+from aegis.errors import ConfigError
 from provenance.hands import aegis, demand, denied, digest, edit, file_of, publisher, read, told, unsign, within, write
 
 TWO = '{tools: [{tools: ["records.*"], signatures: 2}]}'
@@ -173,3 +174,14 @@ def test_a_statement_that_counts_for_nothing_is_told_by_verify(on_sqlite, demand
     path.write_bytes(path.read_bytes().replace(b'"payload":"', b'"payload":"AAAA'))
     items = json.loads(aegis(w, "--json", "tools", "verify", "--tenant", "acme", code=1))["items"]
     assert next(item["problem"] for item in items if item["name"] == "records.read@1.0.0")
+
+
+def test_a_publisher_key_belongs_to_the_tenant_or_to_a_person(on_sqlite):
+    w = on_sqlite
+    aegis(w, "keys", "new", "publisher", "--owner", ALICE, "--tenant", "acme")
+    aegis(w, "keys", "rotate", "publisher", "--owner", ALICE, "--tenant", "acme")
+    aegis(w, "keys", "new", "publisher", "--tenant", "acme", code=2)  # the tenant has one
+    with pytest.raises(ConfigError, match="owner such as `person:alice`"):
+        publisher(w, "agent:planner")
+    owners = sorted(entry.owner for entry in keyfiles.load_public(w.keys).entries() if entry.key_class == "publisher")
+    assert owners == ["", "", ALICE, ALICE]
