@@ -83,7 +83,7 @@ def artifacts(ctx: click.Context, tenant: str) -> Iterator[dict[str, Any]]:
             "problem": problem,
             "pinned": each.digest,
             "approved_by": "",
-            "next": "",
+            "next": [],
         }
 
 
@@ -119,12 +119,13 @@ def _stale(who: "Vouched") -> str:
     return "" if who.problem in ("", NO_SIGNATURE) else f"the statement beside it counts for nothing: {who.problem}"
 
 
-def _next(found: "Objection | None", name: str, source: str) -> str:
+def _next(found: "Objection | None", name: str, source: str) -> list[str]:
+    """The commands that would mend it."""
     if found is None:
-        return ""
+        return []
     if found.rule == "tool#unsigned":
-        return f"aegis tools sign {source} --as PERSON"
-    return f"aegis tools diff {name}, then aegis tools approve {name} --as PERSON --reason ..."
+        return [f"aegis tools sign {source} --as PERSON"]
+    return [f"aegis tools diff {name}", f"aegis tools approve {name} --as PERSON --reason ..."]
 
 
 def _publisher(keys: Path, tenant: str, person: str, now: datetime) -> "PrivateKey":

@@ -122,8 +122,8 @@ def verify(ctx: click.Context, tenant: str | None) -> int:
     for row in bad:
         click.echo(f"\n{row['name']}")
         output.wrapped(row["problem"])
-        if row["next"]:
-            output.wrapped(row["next"])
+        for command in row["next"]:
+            click.echo(f"    {command}")
     click.echo(f"\n{len(bad)} of {len(rows)} are not as they should be" if bad else f"\nall {len(rows)} are as they should be")
     return FAILED if bad else DONE
 
@@ -185,9 +185,9 @@ def approve(ctx: click.Context, version: str, person: str, reason: str, digest: 
     if context.as_json(ctx):
         output.document("approved", {"tool": version, "digest_before": former, "digest": pin.digest, "by": pin.by})
         return
-    click.echo(f"{version} is {pin.digest}, approved by {pin.by}")
+    click.echo(f"{version}  approved by {pin.by}\n  is  {pin.digest}")
     if former not in ("", pin.digest):
-        click.echo(f"{' ' * len(version)}was {former}")
+        click.echo(f"  was {former}")
 
 
 def _shelf(ctx: click.Context) -> "Shelf":
