@@ -1,25 +1,27 @@
-"""`aegis messages` and `aegis contract check`, in processes of their own, beside a gateway that serves."""
+"""`aegis messages`, `aegis contract check` and what else looks at messages, beside a gateway that serves."""
 
+import io
 import json
-import os
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import pytest
 
+from aegis.surfaces.cli.main import main
 from messages.post import ORDER
 
 
 @pytest.fixture
-def aegis(post):
+def aegis(post, monkeypatch):
+    """The command in this process: its exit code, and what it printed."""
     (post.root / "aegis.toml").write_text(f'[store]\nurl = "{post.settings.store.url}"\n')
+    monkeypatch.setenv("AEGIS_TENANT", "acme")
 
     def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "aegis", "--dir", str(post.root), *words],
-            capture_output=True, text=True, timeout=60, check=False,
-            env={name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")} | {"AEGIS_TENANT": "acme"},
-        )  # fmt: skip
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main(["--dir", str(post.root), *words])
+        return SimpleNamespace(returncode=ended.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
     return run
 
