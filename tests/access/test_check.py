@@ -245,3 +245,27 @@ def test_an_agent_under_whom_nobody_may_put_it_stands_in_no_chain(tmp_path):
     rule = CHAINED.replace("CONDITION", "{chain: {shorter_than: 1}}")
     alone = [("scopes: [files.*], trust: 2", "scopes: [files.*], trust: 2, may_delegate_to: []")]
     assert cells(small(tmp_path, of_policy=[("  tests:", rule)], of_directory=alone), "agent:payer")["pay.send"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("effect: deny, tools: [pay.send], when: {agent.trust: {lt: 3}}", "allow/approval if"),
+        ("effect: deny, tools: [pay.send], when: {agent.trust: {gte: 3}}", "none"),
+        ("effect: deny, tools: [pay.send], when: {agent.id: {eq: agent:payer}}", "none"),
+        ("effect: deny, tools: [pay.send], when: {agent.id: {eq: agent:clerk}}", "allow/approval if"),
+        ("effect: deny, tools: [pay.send], when: {environment: {eq: dev}}", "none"),
+        ("effect: deny, tools: [pay.send], when: {environment: {eq: production}}", "allow/approval if"),
+        ("effect: deny, tools: [pay.send], when: {args.amount: {lt: 100}}", "approval if"),
+        ("effect: deny, tools: [pay.send], when: {args.amount: {gte: 100}}", "allow if"),
+        ('effect: approval_needed, tools: [pay.send], approval: {approvers: ["role:lead"]}', "approval if"),
+    ],
+)
+def test_what_is_known_of_a_caller_counts_and_nothing_else(tmp_path, rule, words):
+    tenant = small(tmp_path, of_policy=[("  tests:", f"    - {{id: more, {rule}}}\n  tests:")])
+    assert cells(tenant, "agent:payer")["pay.send"] == words
+
+
+def test_a_call_that_only_another_role_has_to_wait_for_passes(tmp_path):
+    look = [("when: {args.amount: {gte: 100}}", "when: {agent.roles: {contains: clerk}}")]
+    assert cells(small(tmp_path, of_policy=look), "agent:payer")["pay.send"] == "allow if"
