@@ -25,8 +25,7 @@ def one_line(body: Mapping[str, Any]) -> str:
         "directory_refused": body.get("reason", ""),
         "delegation": body.get("decision", "") if body.get("decision") == "deny" else f"to {body.get('to', '')}",
         "token_issued": str(body.get("grant", "")).replace("_", " "),
-        "keys_changed": f"{len(body.get('changes', ()))} changed",
-        "permissions_changed": f"{len(body.get('changes', ()))} changed",
+        "keys_changed": f"{len(body.get('changes', ()))} changes",
         "repeat": f"repeat of {body.get('of', '')}: {body.get('result', '')}",
     }.get(body["type"], "")
     tool = body.get("tool", {}).get("name", "") if isinstance(body.get("tool"), Mapping) else ""
