@@ -224,8 +224,9 @@ async def test_groups_of_many_tenants_are_committed_together(home):
 
 
 def test_a_gateway_serves_as_a_role_that_owns_its_tables_and_nothing_else(tmp_path):
-    from gateway.world import world
     from tests.postgres_server import fresh_database
+
+    from gateway.world import world
 
     with world(tmp_path, as_role(fresh_database(), "aegis_owner_of_tables", "NOSUPERUSER NOBYPASSRLS NOCREATEROLE")) as w:
         for tenant in TENANTS:
