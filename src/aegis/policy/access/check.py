@@ -82,7 +82,8 @@ def check(
 def _reached(row: Row, charter: Charter) -> Result:
     outside = [tool for tool in row.cells if not any(covers(scope, tool) for scope in charter.tools)]
     found = tuple(_beyond(row.name, tool, row.cells[tool]) for tool in outside if not row.cells[tool].none)
-    return Result(who=row.name, proven=f"reaches none of the {len(outside)} tools outside its `tools`", findings=found)
+    proven = f"reaches none of the {len(outside)} tools outside its `tools`" if outside else "no tool lies outside its `tools`"
+    return Result(who=row.name, proven=proven, findings=found)
 
 
 def _beyond(role: str, tool: str, cell: Cell) -> Finding:
@@ -110,7 +111,8 @@ def _approving(approver: Approver, charters: Sequence[Charter]) -> Result:
     allowed = [scope for charter in charters for scope in charter.approves]
     outside = [tool for tool in approver.cells if not any(covers(scope, tool) for scope in allowed)]
     found = tuple(finding for tool in outside for finding in _asked(approver, tool))
-    return Result(who=approver.name, proven=f"is asked about none of the {len(outside)} tools outside `approves`", findings=found)
+    proven = f"is asked about none of the {len(outside)} tools outside `approves`" if outside else "no tool lies outside `approves`"
+    return Result(who=approver.name, proven=proven, findings=found)
 
 
 def _asked(approver: Approver, tool: str) -> Iterator[Finding]:
