@@ -7,7 +7,7 @@ import pytest
 
 from aegis.adapters import keyfiles, publickeys
 from aegis.adapters.keyring import Keyring
-from aegis.errors import ConfigError
+from aegis.errors import ConfigError, IdentityError
 from aegis.identity.keyset import SETTLES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -153,3 +153,24 @@ def test_what_is_out_of_its_time_does_not_sign(tmp_path, first):
     assert ring.signer("sts", "acme", NOW - SECOND).kid == first
     with pytest.raises(ConfigError, match="in use"):
         ring.signer("sts", "acme", NOW)
+
+
+def test_a_revoked_key_stays_revoked_when_the_file_is_read_anew_and_signs_nothing(tmp_path, first):
+    ring = Keyring(tmp_path)
+    second = rotate(tmp_path)
+    ring.refresh()
+    assert ring.revoke(frozenset({second})) is True
+    assert ring.revoke(frozenset({second})) is False
+    keyfiles.create(tmp_path, "override", "acme", "", now=NOW)
+    assert ring.refresh() is True
+    with pytest.raises(IdentityError, match="revoked"):
+        ring.keys.find(second, "sts", NOW)
+    assert ring.signer("sts", "acme", NOW + SETTLES).kid == first
+    assert ring.revoke(frozenset()) is True
+    assert ring.signer("sts", "acme", NOW + SETTLES).kid == second
+
+
+def test_looking_at_a_broken_file_gives_the_keys_that_are_in_force(tmp_path, first):
+    ring = Keyring(tmp_path)
+    garble(tmp_path / publickeys.FILE)
+    assert {entry.kid for entry in ring.look().entries()} == {first}
