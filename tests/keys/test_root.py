@@ -101,12 +101,19 @@ def test_signatures_end(home, offline):
         lambda root: root | {"keys": [root["keys"][0] | {"kid": "x"}, *root["keys"][1:]]},
         lambda root: root | {"keys": [root["keys"][0] | {"x": "AA"}, *root["keys"][1:]]},
         lambda root: root | {"more": 1},
+        lambda root: [],
     ],
 )
 def test_a_root_that_is_not_sound_believes_nobody(home, offline, damage):
     signed(home, *offline[:2])
     path = home / rootkeys.FILE
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))
+    assert "root.json" in refused(home)
+
+
+def test_an_empty_root_is_no_missing_root(home, offline):
+    signed(home, *offline[:2])
+    (home / rootkeys.FILE).write_bytes(b"")
     assert "root.json" in refused(home)
 
 

@@ -83,9 +83,9 @@ def retire(root: Path, kid: str, *, now: datetime) -> None:
         publickeys.write(root, [publickeys.until(entry, now) if entry.kid == kid else entry for entry in entries])
 
 
-def load_believed(root: Path, now: datetime) -> tuple[KeySet, int]:
-    """Every public key and their version, if the host's root has signed them or there is none; as `load_public`."""
-    return publickeys.believed(root, now)
+def load_believed(root: Path, now: datetime, pinned: str | None = None) -> tuple[KeySet, int, str]:
+    """Every public key, their version and the digest of their root, if the host's root has signed them or there is none."""
+    return publickeys.believed(root, now, pinned)
 
 
 def create_offline(directory: Path) -> PrivateKey:

@@ -33,9 +33,8 @@ class Keyring:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._stamp = _stamps(root)
-        self._listed, self.version = _checked(root)
+        self._listed, self.version, self.root = _checked(root, None)
         self._keys = self._listed
-        self.root = rootkeys.pinned(root)
         self._revoked: frozenset[str] = frozenset()
         self._private_keys: dict[Path, tuple[_Stamp, PrivateKey]] = {}
         self._lock = Lock()
@@ -65,9 +64,7 @@ class Keyring:
             if stamp is not None and stamp == self._stamp:
                 return False
             self._stamp = None  # until it has been read whole, every turn looks again
-            if rootkeys.pinned(self._root) != self.root:
-                raise ConfigError(f"{self._root / rootkeys.FILE}: is not the root that this process started with")
-            listed, version = _checked(self._root)
+            listed, version, _ = _checked(self._root, self.root)
             if version < self.version:
                 raise ConfigError(f"{self._root}: the public keys are version {version}; version {self.version} is in force")
             self.version = version
@@ -103,11 +100,11 @@ class Keyring:
         return known[1]
 
 
-def _checked(root: Path) -> tuple[KeySet, int]:
-    keys, version = keyfiles.load_believed(root, datetime.now(UTC))
+def _checked(root: Path, pinned: str | None) -> tuple[KeySet, int, str]:
+    keys, version, signed_by = keyfiles.load_believed(root, datetime.now(UTC), pinned)
     if not keys.entries():
         raise ConfigError(f"{root / publickeys.FILE}: lists no key; nobody could be trusted with anything")
-    return keys, version
+    return keys, version, signed_by
 
 
 def _stamps(root: Path) -> tuple[_Stamp | None, ...] | None:

@@ -90,14 +90,16 @@ def key_set(root: Path) -> KeySet:
     return _key_set(root / FILE, _content(root))
 
 
-def believed(root: Path, now: datetime) -> tuple[KeySet, int]:
-    """Every public key, and their version: where the host has a root, only if enough of its holders have signed exactly these keys.
+def believed(root: Path, now: datetime, pinned: str | None = None) -> tuple[KeySet, int, str]:
+    """Every public key, their version and the digest of their root: where there is one, only if its people have signed these keys.
+
+    `pinned` is the digest that the root must have.
 
     Raises:
         ConfigError: As `key_set`, or they are not signed.
     """
     content = _content(root)
-    return _key_set(root / FILE, content), rootkeys.check(root, content, now)
+    return _key_set(root / FILE, content), *rootkeys.check(root, content, now, pinned)
 
 
 def _content(root: Path) -> bytes:

@@ -60,11 +60,13 @@ def load(home: Path) -> Root | None:
     Raises:
         ConfigError: The file is malformed, others can change it, or it can never be satisfied.
     """
-    path = home / FILE
-    if not path.exists():
-        return None
+    content = _content_of(home)
+    return _root(home / FILE, content) if content else None
+
+
+def _root(path: Path, content: bytes) -> Root:
     try:
-        found = msgspec.json.decode(wholefile.read_public(path), type=Root)
+        found = msgspec.json.decode(content, type=Root)
         wrong = [key.kid for key in found.keys if public_key(key.x).kid != key.kid]
     except (msgspec.DecodeError, IdentityError) as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -76,15 +78,21 @@ def load(home: Path) -> Root | None:
     return found
 
 
-def check(home: Path, content: bytes, now: datetime) -> int:
-    """The version of the public keys whose file has this content; 0 where there is no root.
+def check(home: Path, content: bytes, now: datetime, pinned: str | None = None) -> tuple[int, str]:
+    """The version of the public keys whose file has this content, and the digest of the root; 0 and empty where there is none.
+
+    `pinned` is the digest that the root must have. It is read once, so that what is compared is what verifies.
 
     Raises:
-        ConfigError: They are not signed by enough holders of root keys, or no longer to be believed.
+        ConfigError: They are not signed by enough holders of root keys, or no longer to be believed; or the root is another one.
     """
-    root = load(home)
-    if root is None:
-        return 0
+    stated = _content_of(home)
+    name = digest(stated) if stated else ""
+    if pinned is not None and name != pinned:
+        raise ConfigError(f"{home / FILE}: is not the root that this process started with")
+    if not stated:
+        return 0, ""
+    root = _root(home / FILE, stated)
     path = home / ENVELOPE
     try:
         said = _verified(root, wholefile.read_public(path))
@@ -94,13 +102,7 @@ def check(home: Path, content: bytes, now: datetime) -> int:
         raise ConfigError(f"{path}: is about another public.json; `aegis keys root sign` signs the one that lies here")
     if now >= said.expires:
         raise ConfigError(f"{path}: expired at {said.expires:%Y-%m-%dT%H:%M:%SZ}; `aegis keys root sign` signs it anew")
-    return said.version
-
-
-def pinned(home: Path) -> str:
-    """The digest of the root, by which the store remembers it; empty where there is none."""
-    path = home / FILE
-    return digest(wholefile.read_public(path)) if path.exists() else ""
+    return said.version, name
 
 
 def sign(home: Path, content: bytes, key: PrivateKey, *, now: datetime, lasting: timedelta) -> tuple[Listing, int]:
@@ -147,6 +149,12 @@ def signers(root: Root, envelope: bytes) -> tuple[str, ...]:
 def digest(content: bytes) -> str:
     """How a statement names a file."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _content_of(home: Path) -> bytes:
+    """The bytes of the root; none when there is no such file."""
+    path = home / FILE
+    return wholefile.read_public(path) or b" " if path.exists() else b""
 
 
 def _verified(root: Root, envelope: bytes) -> Listing:

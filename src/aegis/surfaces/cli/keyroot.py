@@ -82,7 +82,7 @@ def verify(ctx: click.Context) -> None:
     """Say whether enough people have signed the public keys of this host."""
     from aegis.adapters import keyfiles
 
-    keys, version = keyfiles.load_believed(context.settings(ctx).keys, datetime.now(UTC))
+    keys, version, _ = keyfiles.load_believed(context.settings(ctx).keys, datetime.now(UTC))
     if context.as_json(ctx):
         output.document("verified", {"version": version, "keys": len(keys.entries())})
         return
