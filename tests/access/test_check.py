@@ -254,6 +254,7 @@ def test_an_agent_under_whom_nobody_may_put_it_stands_in_no_chain(tmp_path):
         ("effect: deny, tools: [pay.send], when: {agent.trust: {gte: 3}}", "none"),
         ("effect: deny, tools: [pay.send], when: {agent.id: {eq: agent:payer}}", "none"),
         ("effect: deny, tools: [pay.send], when: {agent.id: {eq: agent:clerk}}", "allow/approval if"),
+        ("effect: deny, tools: [pay.send], when: {agent.roles: {shorter_than: 2}}", "maybe"),  # a token may state a role twice
         ("effect: deny, tools: [pay.send], when: {environment: {eq: dev}}", "none"),
         ("effect: deny, tools: [pay.send], when: {environment: {eq: production}}", "allow/approval if"),
         ("effect: deny, tools: [pay.send], when: {args.amount: {lt: 100}}", "approval if"),

@@ -17,7 +17,7 @@ from aegis.policy.access.callers import Caller
 from aegis.policy.analysis.certain import Scene, contradiction, silence, speech
 from aegis.policy.analysis.normal import Alternatives, both
 from aegis.policy.analysis.truth import Ground, atoms, place
-from aegis.policy.ir import Policy, Rule, ToolLine
+from aegis.policy.ir import Leaf, Op, Policy, Rule, ToolLine
 from aegis.policy.plan.document import Step, Unknown
 from aegis.policy.plan.known import known_places
 from aegis.policy.versions import parse_version, within
@@ -98,7 +98,7 @@ class Prover:
     def _places(self, caller: Caller, line: ToolLine, version: str, rules: Sequence[Rule]) -> dict[str, Any]:
         stated = {
             "agent.id": caller.agent_id,
-            "agent.roles": None if caller.roles is None else [*caller.roles],
+            "agent.roles": None if caller.roles is None or _counts_roles(rules) else [*caller.roles],
             "agent.trust": caller.trust,
             "chain": [] if caller.alone else None,
         }
@@ -139,6 +139,13 @@ class _Judge:
             joined = both(found, sound)
             found = found if joined is None else joined
         return found
+
+
+def _counts_roles(rules: Sequence[Rule]) -> bool:
+    """Whether a rule asks how many roles there are: a token may state one twice."""
+    sizes = (Op.LONGER_THAN, Op.SHORTER_THAN)
+    read = (atom for rule in rules for atom in atoms(rule.when) if atom.path.text == "agent.roles")
+    return any(isinstance(atom, Leaf) and atom.op in sizes for atom in read)
 
 
 def _accepted(version: str, line: ToolLine) -> bool:
