@@ -101,7 +101,7 @@ def test_signatures_end(home, offline):
         lambda root: root | {"keys": [root["keys"][0] | {"kid": "x"}, *root["keys"][1:]]},
         lambda root: root | {"keys": [root["keys"][0] | {"x": "AA"}, *root["keys"][1:]]},
         lambda root: root | {"more": 1},
-        lambda root: [],
+        lambda root: [root],
     ],
 )
 def test_a_root_that_is_not_sound_believes_nobody(home, offline, damage):
