@@ -13,6 +13,8 @@ from aegis.model.node import nearest
 from aegis.settings import Settings, load
 
 Result = TypeVar("Result")
+IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""Settings of commands whose argument is a key or its id: base64url, which may begin with `-`, and even with `-h`."""
 
 
 def settings(ctx: click.Context) -> Settings:

@@ -33,7 +33,7 @@ def new(ctx: click.Context, directory: Path) -> None:
     )
 
 
-@root.command()
+@root.command(context_settings=context.IDS)
 @click.argument("public", metavar="X")
 @click.option("--owner", required=True, help="Who holds the key (person:NAME); two keys of one person count once.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="How many people must sign from now on.")

@@ -123,7 +123,7 @@ def rewrap(ctx: click.Context, person: str, tenant: str | None) -> None:
         click.echo(f"{changed} data key{'' if changed == 1 else 's'} of tenant {of} wrapped anew")
 
 
-@keys.command()
+@keys.command(context_settings=context.IDS)
 @click.argument("kid", required=False)
 @context.tenant_option
 @click.pass_context
@@ -142,7 +142,7 @@ def pem(ctx: click.Context, kid: str | None, tenant: str | None) -> None:
         click.echo(newest.pem, nl=False)
 
 
-@keys.command()
+@keys.command(context_settings=context.IDS)
 @click.argument("kid")
 @click.pass_context
 def retire(ctx: click.Context, kid: str) -> None:
