@@ -1,11 +1,16 @@
-"""`aegis token`: issue a token for an agent from the tenant's own key."""
+"""`aegis token`: issue a token for an agent from the tenant's own key, or sign an agent's proof of who it is with the agent's key.
+
+An agent whose directory entry names a prompt states its digest, as the file lies there now.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
+from aegis.identity.directory import AgentEntry
 from aegis.model.stated import NAMES
+from aegis.settings import Settings
 from aegis.surfaces.cli import context, output
 
 
@@ -25,16 +30,13 @@ def issue(
 ) -> str:
     """A token for an agent of the directory; roles and scopes are all it holds, unless fewer are asked for."""
     from aegis.adapters import keyfiles
-    from aegis.app import directory_of
-    from aegis.errors import ConfigError
-    from aegis.identity.token import build_access, mint
+    from aegis.identity.access import build_access
+    from aegis.identity.token import mint
     from aegis.runtime import ids
 
     settings = context.settings(ctx)
     name = context.the_tenant(ctx, tenant)
-    known = directory_of(settings, name).agents.get(agent_id)
-    if known is None:
-        raise ConfigError(f"no agent `{agent_id}` in tenants/{name}/directory.yaml")
+    known = _known(settings, name, agent_id)
     now = datetime.now(UTC)
     claims = build_access(
         tenant=name,
@@ -50,8 +52,39 @@ def issue(
         txn=txn,
         task=task,
         stated=dict(facts),
+        prompt=_prompt(settings, name, known),
     )
     return mint(claims, keyfiles.load_private(settings.keys, "sts", name, "", now=now))
+
+
+def assertion(ctx: click.Context, agent_id: str, tenant: str | None) -> str:
+    """What an agent sends to the token service to say who it is, signed with its own key: good once, for a minute."""
+    from aegis.adapters import keyfiles
+    from aegis.identity.assertion import build_assertion
+    from aegis.identity.token import mint
+    from aegis.runtime import ids
+
+    settings, name, now = context.settings(ctx), context.the_tenant(ctx, tenant), datetime.now(UTC)
+    prompt = _prompt(settings, name, _known(settings, name, agent_id))
+    claims = build_assertion(tenant=name, agent_id=agent_id, token_id=ids.new("one", now), now=now, prompt=prompt)
+    return mint(claims, keyfiles.load_private(settings.keys, "workload", name, agent_id, now=now))
+
+
+def _known(settings: Settings, tenant: str, agent_id: str) -> AgentEntry:
+    from aegis.app import directory_of
+    from aegis.errors import ConfigError
+    from aegis.model.node import nearest
+
+    agents = directory_of(settings, tenant).agents
+    if agent_id not in agents:
+        raise ConfigError(f"no agent `{agent_id}` in tenants/{tenant}/directory.yaml{nearest(agent_id, sorted(agents))}")
+    return agents[agent_id]
+
+
+def _prompt(settings: Settings, tenant: str, entry: AgentEntry) -> str:
+    from aegis.adapters import trust
+
+    return trust.artifact(settings.tenants / tenant, tenant, entry.prompt, "prompt").digest if entry.prompt else ""
 
 
 def person(ctx: click.Context, person_id: str, tenant: str) -> str:
@@ -84,15 +117,20 @@ def person(ctx: click.Context, person_id: str, tenant: str) -> str:
     metavar="NAME N",
     help="A number for rules to read, such as `risk.percent 40` or `budget.left_micros 2500000` (repeat).",
 )
+@click.option("--assertion", "says_who", is_flag=True, help="Instead, what the agent sends to POST /v1/token: good once, 60 s.")
 @context.tenant_option
 @click.pass_context
-def token(ctx: click.Context, /, agent_id: str, tenant: str | None, **claims: Any) -> None:
+def token(ctx: click.Context, /, agent_id: str, tenant: str | None, says_who: bool, **claims: Any) -> None:
     """Issue a token for AGENT_ID (or for a person whose key is here), good for at most five minutes, and print it.
 
     \b
     export AEGIS_TOKEN=$(aegis token agent:assistant)
     """  # noqa: D301 - click reads the \b
-    if agent_id.startswith("person:"):
+    if says_who and any(claims[name] not in (None, "", (), 300) for name in claims):
+        raise click.UsageError("--assertion only says who the agent is: state scopes, roles and tasks to the token service")
+    if says_who:
+        text = assertion(ctx, agent_id, tenant)
+    elif agent_id.startswith("person:"):
         text = person(ctx, agent_id, context.the_tenant(ctx, tenant))
     else:
         text = issue(ctx, agent_id, tenant=tenant, **claims)
