@@ -21,7 +21,8 @@ from typing import Any
 import psutil
 
 from aegis.adapters import keyfiles
-from aegis.identity.token import build_access, mint
+from aegis.identity.access import build_access
+from aegis.identity.token import mint
 from aegis.surfaces.cli.setup import make_keys
 
 CONNECTIONS = (1, 8, 64)

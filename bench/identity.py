@@ -10,12 +10,13 @@ from typing import Any
 
 from aegis.crypto.jwk import PrivateKey, private_key
 from aegis.errors import IdentityError
+from aegis.identity.access import Access, build_access
 from aegis.identity.delegation import Wanted, build_delegation, hand_down
 from aegis.identity.directory import AgentEntry, Directory
 from aegis.identity.keyset import KeyEntry, KeySet
 from aegis.identity.possession import prove, verify_proof
 from aegis.identity.principal import principal
-from aegis.identity.token import Access, Typed, build_access, mint
+from aegis.identity.token import Typed, mint
 from aegis.identity.verify import Verifier
 from aegis.model.authority import Authority, Grant, Limit
 

@@ -60,7 +60,8 @@ def test_each_tenant_has_its_own_gapless_sequence(acme):
 
 def test_a_token_signed_by_another_tenants_key_is_refused(w):
     from aegis.adapters import keyfiles
-    from aegis.identity.token import build_access, mint
+    from aegis.identity.access import build_access
+    from aegis.identity.token import mint
 
     claims = build_access(
         tenant="globex", agent_id="agent:payer", subject="x", roles=("treasury",), scopes=("*",), audience="aegis-gw", now=w.hand(), token_id="t",

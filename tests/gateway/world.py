@@ -17,7 +17,8 @@ import uvicorn
 
 from aegis.adapters import keyfiles, monitorkey
 from aegis.app import App, open_app
-from aegis.identity.token import build_access, build_person, build_statement, mint
+from aegis.identity.access import build_access
+from aegis.identity.token import build_person, build_statement, mint
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.revocations import Revocations, RevokedToken

@@ -5,16 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from aegis.crypto import es256
 from aegis.crypto.jwk import PrivateKey, encode, private_key
+from aegis.identity.access import build_access
 from aegis.identity.keyset import KeyEntry, KeySet
-from aegis.identity.token import (
-    Override,
-    Typed,
-    build_access,
-    build_override,
-    build_person,
-    build_statement,
-    mint,
-)
+from aegis.identity.token import Override, Typed, build_override, build_person, build_statement, mint
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

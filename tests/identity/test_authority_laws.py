@@ -12,11 +12,12 @@ from aegis.crypto.jwk import private_key
 from aegis.crypto.jws import parse
 from aegis.errors import IdentityError
 from aegis.identity import authz
+from aegis.identity.access import Access
 from aegis.identity.delegation import Wanted, build_delegation, hand_down, redeemed
 from aegis.identity.epoch import Revoked
 from aegis.identity.keyset import KeyEntry, KeySet
 from aegis.identity.narrow import narrow, within
-from aegis.identity.token import Access, mint
+from aegis.identity.token import mint
 from aegis.identity.verify import Verifier
 from aegis.model.authority import Authority, Grant, Limit, breaches, scope_within
 from identity.forge import AUDIENCE, KEYS, NOW, access, key_of

@@ -8,15 +8,9 @@ import pytest
 from aegis.crypto import jws
 from aegis.crypto.jwk import private_key
 from aegis.errors import ConfigError, IdentityError
+from aegis.identity.access import verify_access
 from aegis.identity.keyset import CLASSES, KeySet
-from aegis.identity.token import (
-    KEY_CLASS,
-    mint,
-    verify_access,
-    verify_override,
-    verify_person,
-    verify_statement,
-)
+from aegis.identity.token import KEY_CLASS, mint, verify_override, verify_person, verify_statement
 from identity.forge import AUDIENCE, KEYS, NOW, SECOND, SIGNER, TYPES, USES, entry_of, good, key_of
 
 VERIFY = {

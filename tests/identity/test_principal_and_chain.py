@@ -5,10 +5,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aegis.errors import IdentityError
+from aegis.identity.access import Access
 from aegis.identity.chain import MAX_DEPTH, ChainGuard, ScopeGuard, agree
 from aegis.identity.directory import AgentEntry, Directory
 from aegis.identity.principal import principal
-from aegis.identity.token import Access, mint
+from aegis.identity.token import mint
 from aegis.identity.verify import Verifier
 from aegis.model.authority import covers, scope_within
 from aegis.model.call import LIVE, CallState

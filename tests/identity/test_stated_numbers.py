@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aegis.errors import IdentityError
-from aegis.identity.token import build_access
+from aegis.identity.access import build_access
 
 NOW = datetime(2026, 1, 7, 11, 0, tzinfo=UTC)
 

@@ -12,21 +12,11 @@ import aegis
 from aegis.adapters import keyfiles
 from aegis.crypto import jws
 from aegis.crypto.jwk import private_key
+from aegis.identity.access import MAX_DEPTH, build_access
 from aegis.identity.assertion import build_assertion
 from aegis.identity.delegation import Delegation, build_delegation
 from aegis.identity.keyset import CLASSES, KeyEntry, KeySet
-from aegis.identity.token import (
-    KEY_CLASS,
-    LONGEST,
-    MAX_DEPTH,
-    Override,
-    Typed,
-    build_access,
-    build_override,
-    build_person,
-    build_statement,
-    mint,
-)
+from aegis.identity.token import KEY_CLASS, LONGEST, Override, Typed, build_override, build_person, build_statement, mint
 from aegis.identity.verify import Verifier
 from aegis.model.authority import Authority, Grant, Limit
 

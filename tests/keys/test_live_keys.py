@@ -6,7 +6,8 @@ import time
 import pytest
 
 from aegis.adapters import publickeys
-from aegis.identity.token import build_access, mint
+from aegis.identity.access import build_access
+from aegis.identity.token import mint
 from aegis.runtime import ids
 from keys.seen import aegis, everywhere, kid, until
 

@@ -7,7 +7,7 @@ under another one, and what it says must equal what its token was signed for.
 from collections.abc import Iterator
 
 from aegis.errors import IdentityError
-from aegis.identity.token import MAX_DEPTH
+from aegis.identity.access import MAX_DEPTH
 from aegis.model.authority import covers
 from aegis.model.call import LIVE
 from aegis.model.decision import Verdict

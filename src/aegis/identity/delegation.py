@@ -17,28 +17,22 @@ from msgspec import Struct
 
 from aegis.crypto.jws import Jws
 from aegis.errors import IdentityError
-from aegis.identity.claims import expect, spaced
-from aegis.identity.epoch import LONG_AGO
-from aegis.identity.keyset import KeySet
-from aegis.identity.narrow import narrow
-from aegis.identity.token import (
-    ACCESS,
-    DELEGATION,
-    LONGEST,
+from aegis.identity.access import (
     MAX_DEPTH,
     Access,
-    Typed,
     build_access,
-    check_issuer,
-    issuer,
     narrowed_claims,
     read_budget,
     read_grants,
     read_parent,
     read_requests,
     read_stated,
-    verified,
 )
+from aegis.identity.claims import expect, spaced
+from aegis.identity.epoch import LONG_AGO
+from aegis.identity.keyset import KeySet
+from aegis.identity.narrow import narrow
+from aegis.identity.token import ACCESS, DELEGATION, LONGEST, Typed, check_issuer, issuer, verified
 from aegis.model.authority import Authority
 
 

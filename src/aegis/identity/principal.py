@@ -3,9 +3,9 @@
 from itertools import pairwise
 
 from aegis.errors import IdentityError
+from aegis.identity.access import Access
 from aegis.identity.claims import expect
 from aegis.identity.directory import AgentEntry, Directory
-from aegis.identity.token import Access
 from aegis.model.authority import scope_within
 from aegis.model.principal import Link, Parent, Principal
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from aegis.crypto.jws import MAX_TOKEN, parse, stated_type
 from aegis.errors import IdentityError
+from aegis.identity.access import Access, verify_access
 from aegis.identity.assertion import Assertion, verify_assertion
 from aegis.identity.claims import check_times, expect
 from aegis.identity.delegation import Delegation, verify_delegation
@@ -23,11 +24,9 @@ from aegis.identity.token import (
     ACCESS,
     KEY_CLASS,
     PERSON,
-    Access,
     Override,
     Person,
     Statement,
-    verify_access,
     verify_override,
     verify_person,
     verify_statement,

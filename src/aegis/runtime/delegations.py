@@ -5,6 +5,7 @@ when its owner ends it, or any request further up ends, so does the work. The un
 call in state `decided`, and the allowances of the parent's token and of the delegation, where they are counted.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import perf_counter_ns
 from typing import Any
@@ -15,10 +16,10 @@ from msgspec.structs import replace
 
 from aegis.errors import IdentityError, StoreBusyError
 from aegis.identity import authz
+from aegis.identity.access import Access
 from aegis.identity.chain import ChainGuard
 from aegis.identity.delegation import Delegation, Wanted, hand_down
 from aegis.identity.directory import Directory
-from aegis.identity.token import Access
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Put, Require, Unit
 from aegis.model.authority import scope_within
@@ -48,22 +49,30 @@ PAGE = 200
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """A parent's wish: who it is, the token it holds, and what it wants to hand down."""
+    """A parent's wish: who it is, the token it holds, and what it wants to hand down.
+
+    `sign` gives the text of a delegation, or an `IdentityError` when nobody could redeem it: before it is recorded as handed down.
+    """
 
     who: Principal
     held: Access
     wanted: Wanted
+    sign: Callable[[Delegation], str]
     request_id: str = ""
     trace: Trace
     door: str = "http"
 
 
 class Handed(Struct, frozen=True, kw_only=True):
-    """What was decided; `delegation` is there when it was allowed. `taken`: the request id stands for another request."""
+    """What was decided; `delegation` and its `text` are there when it was allowed.
+
+    `taken`: the request id stands for another request.
+    """
 
     request_id: str
     decision: Decision
     delegation: Delegation | None = None
+    text: str = ""
     seq: int = -1
     taken: bool = False
 
@@ -100,7 +109,7 @@ class Delegations:
         request_id = asked.request_id or ids.new("req", now)
         proposal = _proposal(tenant, asked, request_id)
         for _ in range(ATTEMPTS):
-            made, refused = self._made(tenant, asked, request_id, now)
+            made, text, refused = self._made(tenant, asked, request_id, now)
             known = Known()
             await known.read(self._store, tenant.name, [(CALL, request_id), (ALLOWANCE, asked.held.token_id)])
             gathered = await self._facts.gather(tenant, proposal, known)
@@ -111,8 +120,8 @@ class Delegations:
             unit = await self._unit(tenant, asked, proposal, decision, made, known, gathered.facts, started)
             receipt = await self._store.commit(unit)
             if isinstance(receipt, Committed):
-                allowed = made if decision.permits else None
-                return Handed(request_id=request_id, decision=decision, delegation=allowed, seq=receipt.events[0].seq)
+                handed = Handed(request_id=request_id, decision=decision, seq=receipt.events[0].seq)
+                return replace(handed, delegation=made, text=text) if decision.permits else handed
         raise StoreBusyError("the requests that this task stands on keep changing: try again")
 
     async def expire(self, tenant: str, recovery: Recovery) -> int:
@@ -126,13 +135,15 @@ class Delegations:
                     ended += state is CallState.DONE
         return ended
 
-    def _made(self, tenant: Tenant, asked: Asked, request_id: str, now: datetime) -> tuple[Delegation | None, IdentityError | None]:
+    def _made(
+        self, tenant: Tenant, asked: Asked, request_id: str, now: datetime
+    ) -> tuple[Delegation | None, str, IdentityError | None]:
         try:
             made = hand_down(asked.held, asked.wanted, request_id=request_id, token_id=ids.new("tok", now), now=now)
             _permitted(tenant.directory, made)
+            return made, asked.sign(made), None
         except IdentityError as error:
-            return None, error
-        return made, None
+            return None, "", error
 
     async def _unit(
         self,

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from aegis.crypto.jwk import PrivateKey
 from aegis.errors import IdentityError, StoreError
+from aegis.identity.access import Access, build_access
 from aegis.identity.chain import ChainGuard
 from aegis.identity.delegation import Delegation, redeemed
 from aegis.identity.directory import AgentEntry
@@ -25,7 +26,7 @@ from aegis.identity.foreign import Mapped
 from aegis.identity.narrow import narrow
 from aegis.identity.possession import Proof
 from aegis.identity.principal import principal
-from aegis.identity.token import ACCESS, LONGEST, Access, Typed, build_access, mint
+from aegis.identity.token import ACCESS, LONGEST, Typed, mint
 from aegis.identity.verify import Verifier
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Conflict, Put, Require, Unit

@@ -6,10 +6,10 @@ from msgspec import Struct
 
 from aegis.app import App
 from aegis.errors import IdentityError
+from aegis.identity.access import Access
 from aegis.identity.chain import agree, agree_on
 from aegis.identity.possession import Proof, expected_key, verify_proof
 from aegis.identity.principal import principal
-from aegis.identity.token import Access
 from aegis.model.principal import Principal
 from aegis.surfaces.gateway import http
 

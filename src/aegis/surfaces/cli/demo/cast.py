@@ -8,7 +8,8 @@ from typing import Any
 from aegis.adapters import keyfiles
 from aegis.app import directory_of
 from aegis.crypto.jwk import private_key
-from aegis.identity.token import build_access, mint
+from aegis.identity.access import build_access
+from aegis.identity.token import mint
 from aegis.runtime import ids
 from aegis.settings import load
 from aegis.surfaces.cli.demo.stage import TENANT, Agent, Stage
