@@ -93,7 +93,10 @@ def _key_of(head: dict[str, Any]) -> str:
 
 def _same_address(stated: str, url: str) -> bool:
     """Whether two addresses name the same resource: scheme and host in any case, no query, no fragment."""
-    one, other = urlsplit(stated), urlsplit(url)
+    try:
+        one, other = urlsplit(stated), urlsplit(url)
+    except ValueError:  # brackets that hold no address, or characters that another reader takes for separators
+        return False
     return (one.scheme.lower(), one.netloc.lower(), one.path) == (other.scheme.lower(), other.netloc.lower(), other.path)
 
 

@@ -111,7 +111,7 @@ class Agent:
         to: str = "",
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        scopes: Sequence[str] = (),
+        scopes: Sequence[str] | None = None,
         budget_micros: int | None = None,
         task: str = "",
         ttl: timedelta = timedelta(minutes=5),
@@ -126,8 +126,8 @@ class Agent:
             "to": to or self.agent_id,
             "task": task,
             "ttl_seconds": int(ttl.total_seconds()),
-            "scopes": list(scopes),
         }
+        body |= {} if scopes is None else {"scopes": list(scopes)}
         body |= {} if tools is None else {"tools": [dict(each) for each in tools]}
         body |= {} if budget_micros is None else {"budget_micros": budget_micros}
         body |= {} if max_depth is None else {"max_depth": max_depth}

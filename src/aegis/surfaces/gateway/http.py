@@ -5,6 +5,7 @@ through which two readers could see two different requests.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 100
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 SINGLE = frozenset(
     {
         b"host",
@@ -83,6 +85,9 @@ def check(scope: Scope) -> Request:
         headers[lower] = value if lower not in headers else headers[lower] + b", " + value
     if not headers.get(b"host"):
         raise refuse("malformed", "header `host` is missing")
+    # Proofs of possession are held against an address that is made with it: it must not bring a path of its own.
+    if not _HOST.fullmatch(headers[b"host"].strip()):
+        raise refuse("malformed", "header `host`: expected a name or an address, and perhaps a port")
     _check_framing(scope, headers)
     text = {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in headers.items()}
     client = scope.get("client") or ("local", 0)
@@ -113,7 +118,11 @@ def _segments(scope: Scope) -> tuple[str, ...]:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     raw = raw.split(b"?", 1)[0]
     lower = raw.lower()
-    if not raw.startswith(b"/") or b"\\" in raw or any(bad in lower for bad in (b"%2f", b"%5c", b"%00", b"%2e", b"%25")):
+    if (
+        not raw.startswith(b"/")
+        or b"\\" in raw
+        or any(bad in lower for bad in (b"%2f", b"%5c", b"%00", b"%2e", b"%25", b"%3f", b"%23"))
+    ):
         raise refuse("malformed", "the path holds an encoded separator or dot")
     parts = scope["path"].split("/")[1:]
     if any(part in ("", ".", "..") for part in parts[:-1]) or parts[-1] in (".", "..") or not scope["path"].isascii():

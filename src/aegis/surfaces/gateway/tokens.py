@@ -8,14 +8,16 @@ Source: RFC 6749, section 4.4; RFC 7523, section 2.2; RFC 8693, section 2; RFC 9
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aegis.crypto import ijson
+from aegis.crypto.jwk import PrivateKey
 from aegis.errors import IdentityError, InputError
 from aegis.identity import authz
 from aegis.identity.claims import MAX_NAMES
-from aegis.identity.delegation import Wanted, build_delegation
+from aegis.identity.delegation import Delegation, Wanted, build_delegation
 from aegis.identity.possession import Proof, verify_proof
 from aegis.identity.token import issuer, mint
 from aegis.model.authority import Authority
@@ -47,9 +49,11 @@ async def token(gateway: Any, exchange: Any, body: bytes) -> tuple[int, Any]:
     form = _form(body)
     asked = _asked(form, _proof(gateway, request))
     client = await app.issuer.client(asked)
+    exchange.tenant, exchange.agent_id = client.tenant, client.agent_id
     if form.get("client_id", client.agent_id) != client.agent_id:
         raise IdentityError("wrong_owner", "`client_id` is another agent")
-    exchange.tenant, exchange.agent_id = client.tenant, client.agent_id
+    if asked.tenant not in ("", client.tenant):
+        raise IdentityError("wrong_audience", "`audience` is the issuer of another tenant")
     issued = await app.issuer.issue(client, asked)
     exchange.outcome = "token_issued"
     access = issued.access
@@ -73,9 +77,11 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
     app = gateway.app
     asked = shaped(gateway, body, wire.DelegationBody)
     caller.agrees(asked.parent_agent_id, asked.parent_request_id, asked.txn)
+    if asked.scopes == () and asked.tools is None:
+        raise InputError("expected a scope; leave the member out to hand down all that your token opens", "/scopes")
     wanted = Wanted(
         to=asked.to or who.agent_id,
-        authority=_authority(asked.scopes, asked.tools, asked.budget_micros),
+        authority=_authority(asked.scopes or (), asked.tools, asked.budget_micros),
         ttl=timedelta(seconds=asked.ttl_seconds),
         task=asked.task,
         max_depth=asked.max_depth,
@@ -84,7 +90,14 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
     key = app.token_key(who.tenant, app.gate.clock.now())  # before anything is recorded: a gateway may hold none
     handed = await app.gate.delegations.hand_down(
         app.gate.tenant(who.tenant),
-        delegations.Asked(who=who, held=caller.access, wanted=wanted, request_id=exchange.request_id, trace=exchange.trace),
+        delegations.Asked(
+            who=who,
+            held=caller.access,
+            wanted=wanted,
+            request_id=exchange.request_id,
+            trace=exchange.trace,
+            sign=partial(_signed, app, key),
+        ),
     )
     exchange.outcome, exchange.rules = str(handed.decision.outcome), handed.decision.rules
     if handed.taken:
@@ -97,10 +110,9 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
         found = of_answer(refused, gateway.audit_origin(exchange.tenant))
         return found.status, found
     made, now = handed.delegation, app.gate.clock.now()
-    text = mint(build_delegation(made, audience=app.settings.gateway.audience, now=now), key)
     return OK, wire.DelegationView(
         request_id=handed.request_id,
-        delegation=text,
+        delegation=handed.text,
         to=made.to,
         expires_in=int((made.expires_at - now).total_seconds()),
         scopes=made.authority.scopes,
@@ -118,6 +130,14 @@ async def end(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: t
     if not await gateway.app.gate.report(who.tenant, who.agent_id, parts[0], done=True):
         raise http.refuse("not-found", "no delegation of this agent is under way under this id")
     return OK, {"request_id": parts[0], "state": "done"}
+
+
+def _signed(app: Any, key: PrivateKey, made: Delegation) -> str:
+    """The text of a delegation, read again as it will be when it is redeemed."""
+    now = app.gate.clock.now()
+    text = mint(build_delegation(made, audience=app.settings.gateway.audience, now=now), key)
+    app.verifier.delegation(text, now=now)
+    return text
 
 
 def _form(body: bytes) -> dict[str, str]:
@@ -190,8 +210,8 @@ def _details(form: dict[str, str]) -> Any:
 
 def _micros(form: dict[str, str]) -> int | None:
     text = form.get("budget_micros")
-    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 17):
-        raise InputError("expected a whole number of millionths", "budget_micros")
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= ijson.MAX_INTEGER):
+        raise InputError("expected a whole number of millionths, at most 2^53 - 1", "budget_micros")
     return None if text is None else int(text)
 
 

@@ -75,11 +75,14 @@ class AnswerBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class DelegationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """`POST /v1/delegations`: hand a task down to the agent `to`, or to oneself for a credential that is good for one task.
 
-    Either `scopes` or `tools`, as in the claim `authz` of a token; with neither, all that the caller's token opens.
+    Either `scopes` or `tools`, as in the claim `authz` of a token; with neither, all that the caller's token opens. An empty list
+    is not the same as none: no scopes are refused, no tools open nothing.
     """
 
     to: Annotated[str, Meta(max_length=128)] = ""
-    scopes: tuple[Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^ ]+$")], ...] = ()
+    scopes: (
+        Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^ ]+$")], ...], Meta(max_length=128)] | None
+    ) = None
     tools: Any = None
     budget_micros: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
     ttl_seconds: Annotated[int, Meta(ge=1, le=300)] = 300
