@@ -17,7 +17,7 @@ from aegis.adapters.catalogue import Stated
 from aegis.adapters.trust import FILE, SUFFIX, load, tool, vouchers
 from aegis.errors import ConfigError
 from aegis.identity.keyset import KeyEntry, KeySet
-from aegis.identity.statement import PUBLISHER, in_use
+from aegis.identity.statement import PUBLISHER
 from aegis.model.contract import Contract, contract
 from aegis.model.document import Document
 from aegis.model.message import PREFIX, message_contract
@@ -39,7 +39,8 @@ class Shelf:
     def stamp(self, tenant: str, now: datetime) -> Hashable:
         """Something that changes when a file does, or when another key may sign."""
         home = f"{self._tenants}/{tenant}"
-        trusted = tuple(entry.kid for entry in self._publishers(tenant) if in_use(entry, now))
+        keys = self._keys()
+        trusted = tuple(entry.kid for entry in self._publishers(keys, tenant) if keys.usable(entry, now))
         lying = (entry for folder in (TOOLS, MESSAGES) for entry in _files(f"{home}/{folder}"))
         return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(lying))
 
@@ -65,9 +66,8 @@ class Shelf:
         trust, keys = load(self._tenants / tenant, tenant), self._keys()
         return Folder(trust=trust, manifests=tuple(_manifest(each, trust, keys, now) for each in self.stated(tenant)))
 
-    def _publishers(self, tenant: str) -> list[KeyEntry]:
+    def _publishers(self, keys: KeySet, tenant: str) -> list[KeyEntry]:
         """The publisher keys of a tenant, in use or not; sorted out once for each set of keys, for all tenants."""
-        keys = self._keys()
         if self._trusted is None or self._trusted[0] is not keys:
             found: dict[str, list[KeyEntry]] = {}
             for entry in keys.entries():

@@ -72,7 +72,7 @@ class KeySet:
     def in_use(self, key_class: str, tenant: str, now: datetime) -> tuple[KeyEntry, ...]:
         """The keys of a class that a tenant may use at `now`, by owner and age; none that was revoked."""
         found = (entry for entry in self.entries() if (entry.key_class, entry.tenant) == (key_class, tenant))
-        return tuple(entry for entry in found if self._usable(entry, now))
+        return tuple(entry for entry in found if self.usable(entry, now))
 
     def bundle_keys(self, tenant: str, now: datetime) -> tuple[es256.PublicKey, ...]:
         """The keys that may sign bundles of this tenant at `now`."""
@@ -116,7 +116,8 @@ class KeySet:
             raise IdentityError("key_retired")
         return entry
 
-    def _usable(self, entry: KeyEntry, now: datetime) -> bool:
+    def usable(self, entry: KeyEntry, now: datetime) -> bool:
+        """Whether a key of this set may be used at `now`: in its time, and not revoked."""
         return entry.kid not in self._revoked and entry.not_before <= now and (entry.not_after is None or now < entry.not_after)
 
 

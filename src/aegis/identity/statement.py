@@ -72,14 +72,8 @@ def vouched(envelope: bytes, thing: Thing, keys: KeySet, now: datetime) -> Vouch
 
 
 def publishers(keys: KeySet, tenant: str, now: datetime) -> tuple[KeyEntry, ...]:
-    """The publisher keys of a tenant that are in use at `now`."""
-    held = (entry for entry in keys.entries() if (entry.key_class, entry.tenant) == (PUBLISHER, tenant))
-    return tuple(entry for entry in held if in_use(entry, now))
-
-
-def in_use(entry: KeyEntry, now: datetime) -> bool:
-    """Whether a key may sign at `now`."""
-    return entry.not_before <= now and (entry.not_after is None or now < entry.not_after)
+    """The publisher keys of a tenant that are in use at `now`; what was revoked vouches for nothing."""
+    return keys.in_use(PUBLISHER, tenant, now)
 
 
 def _statement(thing: Thing, by: str, time: datetime, source: str) -> dict[str, Any]:
