@@ -45,6 +45,14 @@ def create(root: Path, key_class: str, tenant: str, owner: str, *, now: datetime
         return key.kid
 
 
+def there(root: Path, key_class: str, tenant: str, owner: str) -> bool:
+    """Whether a key for this purpose was ever made: a private half of it lies here, or a public one is listed."""
+    listed = publickeys.read(root) if root.is_dir() else []
+    return bool(_files(_home(root, key_class, tenant, owner))) or any(
+        (entry.key_class, entry.tenant, entry.owner) == (key_class, tenant, owner) for entry in listed
+    )
+
+
 def rotate(root: Path, key_class: str, tenant: str, owner: str, *, now: datetime, overlap: timedelta) -> str:
     """Make a new key; those in use until now end after `overlap`. Its kid.
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from aegis.errors import ConfigError
-from aegis.surfaces.cli import context, keyroot, output
+from aegis.surfaces.cli import context, keyroot, keysets, output
 
 CLASSES = {
     "sts": "signs the tokens of a tenant's agents",
@@ -42,14 +42,23 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("key_class", type=click.Choice(list(CLASSES)))
+@click.argument("key_class", metavar="KEY_CLASS", type=click.Choice([*CLASSES, "all"]))
 @owner_option
 @context.tenant_option
 @click.pass_context
 def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> None:
-    """Make the first key of KEY_CLASS for a tenant."""
+    """Make the first key of KEY_CLASS for a tenant, or `all` that it lacks.
+
+    \b
+    aegis keys new workload --owner agent:buyer
+    aegis keys new all --tenant globex     # the tenant's own, and one for each
+                                           # person and agent of its directory
+    """  # noqa: D301 - click reads the \b
     from aegis.adapters import keyfiles
 
+    if key_class == "all":
+        _all(ctx, owner, context.the_tenant(ctx, tenant))
+        return
     wanted = OWNERS.get(key_class, "")
     free = key_class in MAY_OWN and owner.startswith(MAY_OWN[key_class])
     if not free and (not owner.startswith(wanted) or (owner and not wanted)):
@@ -61,8 +70,18 @@ def new(ctx: click.Context, key_class: str, owner: str, tenant: str | None) -> N
     _say(ctx, "made", key_class, kid)
 
 
+def _all(ctx: click.Context, owner: str, tenant: str) -> None:
+    from aegis.app import directory_of
+
+    if owner:
+        raise click.UsageError("`all` makes the keys of everybody in the directory: leave --owner out, or name a class")
+    found = context.settings(ctx)
+    made = keysets.make_missing(found.keys, tenant, directory_of(found, tenant), now=datetime.now(UTC))
+    output.document("keys", {"tenant": tenant, "made": made}) if context.as_json(ctx) else keysets.tell(tenant, made)
+
+
 @keys.command()
-@click.argument("key_class", type=click.Choice(ROTATED))
+@click.argument("key_class", metavar="KEY_CLASS", type=click.Choice(ROTATED))
 @owner_option
 @click.option(
     "--overlap", type=int, metavar="SECONDS", help="How long the old key is still accepted (600; publisher, bundle: a year)."
@@ -179,12 +198,7 @@ def list_(ctx: click.Context) -> None:
             },
         )
         return
-    output.table(
-        ("kid", "class", "tenant", "owner", "state"),
-        [(k.kid, k.key_class, k.tenant, k.owner, _state(k.not_before, k.not_after, now)) for k in found],
-        empty="no keys yet: `aegis init` or `aegis keys new` makes them",
-        keep=("kid",),
-    )
+    keysets.listed([(k.tenant, k.key_class, k.owner, _state(k.not_before, k.not_after, now), k.kid) for k in found])
 
 
 keys.add_command(keyroot.root)

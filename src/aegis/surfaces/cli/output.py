@@ -62,6 +62,12 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
 
 
+def columns() -> int:
+    """How wide the output is: of the terminal, or what `COLUMNS` says; 120 where nobody knows, as in a file."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return shutil.get_terminal_size().columns if known else 120
+
+
 def wrapped(text: str, indent: int = 4) -> None:
     """A sentence in lines of at most 80 columns, fewer on a narrow terminal, set in."""
     width = min(80, max(40, shutil.get_terminal_size().columns))

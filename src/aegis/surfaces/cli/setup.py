@@ -9,6 +9,7 @@ import click
 
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import output
+from aegis.surfaces.cli.keysets import purposes
 
 TENANT = "acme"
 
@@ -54,12 +55,8 @@ def make_keys(root: Path, tenant: str, people: tuple[str, ...], agents: tuple[st
     from aegis.adapters import keyfiles, monitorkey
 
     now = datetime.now(UTC)
-    for key_class in ("sts", "override", "kek", "hash", "publisher", "bundle"):
-        keyfiles.create(root, key_class, tenant, "", now=now)
-    for person in people:
-        keyfiles.create(root, "human", tenant, person, now=now)
-    for agent in agents:
-        keyfiles.create(root, "workload", tenant, agent, now=now)
+    for key_class, owner in purposes(people, agents):
+        keyfiles.create(root, key_class, tenant, owner, now=now)
     monitorkey.create(root)
 
 

@@ -1,0 +1,38 @@
+"""`aegis keys new all` and `aegis keys list`, in processes of their own."""
+
+import json
+import shutil
+
+from tests.cli.test_commands import aegis
+
+
+def made(home, *words):
+    done = aegis(home, "--json", "keys", "new", "all", *words)
+    assert done.returncode == 0, done.stderr
+    return {(each["class"], each["owner"]) for each in json.loads(done.stdout)["made"]}
+
+
+def test_one_command_makes_every_key_that_a_tenant_lacks_and_none_twice(tmp_path):
+    home = tmp_path / "home"
+    assert aegis(None, "init", str(home)).returncode == 0
+    assert made(home) == {("workload", "agent:assistant")}, "what `aegis init` made is left alone"
+    globex = home / "tenants" / "globex"
+    shutil.copytree(home / "tenants" / "acme", globex)
+    for path in filter(lambda each: each.is_file(), globex.rglob("*")):
+        path.write_text(path.read_text("utf-8").replace("acme", "globex"), "utf-8")
+    own = {(key_class, "") for key_class in ("sts", "override", "kek", "hash", "publisher", "bundle")}
+    assert made(home, "--tenant", "globex") == own | {("human", "person:alice"), ("workload", "agent:assistant")}
+    assert made(home, "--tenant", "globex") == set()
+    checked = aegis(home, "check")
+    assert checked.returncode == 0, checked.stdout
+    assert aegis(home, "token", "agent:assistant", "--tenant", "globex", "--assertion").stdout.count(".") == 2
+    assert "leave --owner out" in aegis(home, "keys", "new", "all", "--tenant", "acme", "--owner", "person:alice").stderr
+
+
+def test_keys_are_listed_in_eighty_columns_with_whole_words_and_whole_ids(tmp_path):
+    home = tmp_path / "home"
+    assert aegis(None, "init", str(home)).returncode == 0
+    kids = [key["kid"] for key in json.loads(aegis(home, "--json", "keys", "list").stdout)["keys"]]
+    told = aegis(home, "keys", "list", env={"COLUMNS": "80"}).stdout
+    assert max(map(len, told.splitlines())) <= 80
+    assert all(word in told for word in (*kids, "publisher", "person:alice"))
