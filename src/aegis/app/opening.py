@@ -1,0 +1,107 @@
+"""Puts the parts of a gateway together from the settings; what is wrong with keys and documents is found here."""
+
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from aegis.adapters import directory, kekfiles, keyfiles, policies
+from aegis.adapters.http_upstream import HttpUpstream
+from aegis.adapters.kekfiles import KekFiles
+from aegis.adapters.keyring import Keyring
+from aegis.adapters.opa import OpaEngine
+from aegis.adapters.opa_bundles import BundledOpa
+from aegis.adapters.shelf import Shelf
+from aegis.app.process import App
+from aegis.app.tenants import ToolHands, load_tenants
+from aegis.errors import ConfigError
+from aegis.identity.keyset import KeySet
+from aegis.identity.verify import Verifier
+from aegis.journal.store import Store
+from aegis.runtime import ids
+from aegis.runtime.clock import Clock
+from aegis.runtime.directories import Directories
+from aegis.runtime.enforce import Gate
+from aegis.runtime.mailbox import Mailbox, Router
+from aegis.runtime.rollout import Rollout
+from aegis.runtime.tenant import Snapshot, Tenant
+from aegis.runtime.toolbox import Toolbox
+from aegis.runtime.vault import Vault
+from aegis.settings import Settings
+
+
+async def open_store(settings: Settings, clock: Clock, *, check: bool = True) -> Store:
+    """The store of the settings, migrated and checked; `check=False` opens even one that contradicts itself, for `fsck`."""
+    path = settings.sqlite_path
+    if path is not None:
+        from aegis.adapters import sqlite  # noqa: PLC0415 - a process imports only the store that it uses
+
+        return await sqlite.open_store(path, clock=clock.now, check=check)
+    from aegis.adapters import postgres  # noqa: PLC0415 - its driver is an extra
+
+    return await postgres.open_store(settings.store.url, clock=clock.now, check=check)
+
+
+async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
+    """All parts of a gateway, ready for `App.start`."""
+    clock = clock or Clock()
+    opa = opa_engine(settings)
+    engine = BundledOpa(opa, everything=settings.policy.engine == "opa") if opa else None
+    ring = Keyring(settings.keys)
+    desk = policies.PolicyDesk(settings.tenants, ring.look, engine=engine is not None)
+    people = directory.DirectoryDesk(settings.tenants)
+    names = list(directory.load_all(settings.tenants))
+    # Before anything is read: what changes meanwhile is read again.
+    stamps, people_stamps = desk.stamps(names), people.stamps(names)
+    shelf, now = Shelf(settings.tenants, lambda: ring.keys), clock.now()
+    tool_stamps = {name: shelf.stamp(name, now) for name in names}
+    tenants = load_tenants(settings, engine, shelf)
+    for tenant in tenants.values():
+        desk.know(tenant.name, tenant.by_digest, tenant.enforced.policy if tenant.enforced else None)
+    check_keys(settings, ring.keys, tenants)
+    upstream = HttpUpstream([contract for tenant in tenants.values() for contract in tenant.by_digest.values()], settings.root)
+    store = await open_store(settings, clock)
+    vault = Vault(store, KekFiles(settings.keys))
+    snapshot, instance = Snapshot(tenants), instance_name(clock.now())
+    everywhere = Router(Mailbox(store, vault, clock), upstream)
+    gate = Gate(store=store, vault=vault, clock=clock, upstream=everywhere, snapshot=snapshot, instance=instance)
+    rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
+    directories = Directories(store=store, clock=clock, snapshot=snapshot, desk=people, instance=instance, stamps=people_stamps)
+    toolbox = Toolbox(
+        store=store,
+        clock=clock,
+        snapshot=snapshot,
+        shelf=shelf,
+        hands=ToolHands(upstream, desk),
+        rollout=rollout,
+        instance=instance,
+        stamps=tool_stamps,
+    )
+    try:
+        await toolbox.recall()
+    except BaseException:
+        await store.close()
+        raise
+    verifier = Verifier(ring.keys, audience=settings.gateway.audience)
+    return App(settings, gate, verifier, ring, upstream, rollout, directories, toolbox, opa)
+
+
+def instance_name(now: datetime) -> str:
+    """A name for this process that no other process has or had."""
+    return f"{socket.gethostname().split('.')[0][:32]}-{os.getpid()}-{ids.uuid7(now)[-12:]}"
+
+
+def opa_engine(settings: Settings) -> OpaEngine | None:
+    """The OPA of the settings, if they name one; nothing is asked yet."""
+    found = settings.policy
+    return OpaEngine(found.opa_url, deadline=timedelta(milliseconds=found.opa_timeout_ms)) if found.opa_url else None
+
+
+def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) -> None:
+    """Refuse to start when a tenant lacks a key that its first call would need."""
+    for tenant in tenants:
+        kekfiles.newest(settings.keys, tenant)
+        keyfiles.load_symmetric(settings.keys, "hash", tenant)
+        if not keys.has("sts", tenant):
+            raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
+        keyfiles.load_private(settings.keys, "override", tenant, "")

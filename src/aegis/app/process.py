@@ -1,0 +1,222 @@
+"""The running parts of one gateway process: started, followed, and stopped together."""
+
+import gc
+from datetime import datetime, timedelta
+
+from aegis.adapters import keyring, monitorkey, policies
+from aegis.adapters.http_upstream import HttpUpstream
+from aegis.adapters.keyring import Keyring
+from aegis.adapters.oidc import OtherIssuers
+from aegis.adapters.opa import OpaEngine
+from aegis.app.tenants import pinned_prompt
+from aegis.crypto.jwk import PrivateKey
+from aegis.errors import ConfigError, IdentityError, StoreError
+from aegis.identity.epoch import Revoked
+from aegis.identity.token import Override, build_override, mint
+from aegis.identity.verify import Verifier
+from aegis.model.approval import Approval
+from aegis.model.principal import Principal
+from aegis.runtime import halts, ids
+from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
+from aegis.runtime.credentials import SealedCredentials
+from aegis.runtime.directories import Directories
+from aegis.runtime.enforce import Gate
+from aegis.runtime.facts import FactSource
+from aegis.runtime.following import Follower, Followers
+from aegis.runtime.issuing import Issuer
+from aegis.runtime.keychanges import KeyChanges
+from aegis.runtime.letters import Letters
+from aegis.runtime.messages import EVERY_SECONDS as MAIL_SECONDS
+from aegis.runtime.messages import Messages
+from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
+from aegis.runtime.toolbox import Toolbox
+from aegis.settings import Settings
+
+SWEEP_SECONDS = 2.0
+FORGET_SECONDS = 3600.0
+REMEMBERED = timedelta(days=31)  # the longest window, and a day for clocks that differ
+OVERRIDE_TTL = timedelta(seconds=60)
+
+
+class App:
+    """The running parts of one gateway process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        gate: Gate,
+        verifier: Verifier,
+        ring: Keyring,
+        upstream: HttpUpstream,
+        rollout: Rollout,
+        directories: Directories,
+        toolbox: Toolbox,
+        opa: OpaEngine | None = None,
+    ) -> None:
+        self.settings = settings
+        self.gate = gate
+        self.rollout = rollout
+        self.directories = directories
+        self.toolbox = toolbox
+        self.verifier = verifier
+        self.keyring = ring
+        self.key_changes = KeyChanges(
+            store=gate.store, clock=gate.clock, snapshot=gate.snapshot, ring=ring, verifier=verifier, instance=gate.instance
+        )
+        self.other_issuers = OtherIssuers(settings.tenants, lambda: [tenant.name for tenant in gate.snapshot])
+        self.issuer = Issuer(
+            store=gate.store,
+            clock=gate.clock,
+            halts=gate.halts,
+            snapshot=gate.snapshot,
+            verifier=verifier,
+            audience=settings.gateway.audience,
+            signer=self.token_key,
+            prompts=lambda tenant, entry: pinned_prompt(settings, tenant, entry, ring.keys, gate.clock.now()),
+            mapper=self.other_issuers.principal_of,
+            instance=gate.instance,
+        )
+        self.credentials = SealedCredentials(gate.store, gate.vault, gate.clock, gate.snapshot)
+        self._upstream = upstream
+        self._upstream.sealed = self.credentials
+        self.messages = Messages(
+            gate.store,
+            gate.vault,
+            gate.clock,
+            FactSource(gate.store, gate.clock, gate.halts),
+            Letters(gate.store, gate.vault, gate.clock),
+            gate.snapshot,
+        )
+        self._opa = opa
+        self.following = Followers()
+        for follower in (
+            Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
+            # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
+            Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
+            Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self.key_changes.refresh),
+            Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
+            Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
+            Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
+            Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
+            Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
+            Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
+            # Old entries only take space: the next turn tries again.
+            Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
+        ):
+            self.following.add(follower)
+
+    async def start(self) -> None:
+        """Take the instance's place, settle what an earlier process left, and begin to sweep."""
+        self.gate.clock.witness(await self.gate.store.latest())
+        await self.gate.store.register(self.gate.instance)
+        await self.follow_revocations()  # before anything that a key signed is believed
+        await self.key_changes.refresh()
+        await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
+        await self.rollout.refresh()
+        await self.directories.refresh()
+        await self.other_issuers.refresh()
+        self._some_policy()
+        await self._upstream.start()
+        await self.credentials.refresh()
+        if self._opa is not None:
+            await self._opa.start()
+        await self.gate.halts.refresh()
+        self.following.start()
+        gc.collect()
+        gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
+        gc.set_threshold(100_000, 50, 100)
+
+    async def stop(self) -> None:
+        """Finish every call that was permitted, record it, and let go of everything."""
+        await self.following.stop()
+        await self.gate.drain()
+        await self._upstream.close()
+        await self.other_issuers.close()
+        if self._opa is not None:
+            await self._opa.close()
+        await self.gate.store.close()
+
+    async def unready(self) -> list[str]:
+        """Why this process cannot decide and record now; empty when it can."""
+        why = []
+        if not self.gate.clock.trusted:
+            why.append(f"clock: {self.gate.clock.behind.total_seconds():.0f} s behind the journal")
+        stats = await self.gate.store.stats()
+        if stats.get("halted"):
+            why.append("store: the writer has stopped; restart the gateway, which checks the store")
+        if self.gate.halts.stale:
+            why.append("halts: what is halted cannot be read")
+        why += self.following.troubles()
+        if self._opa is not None and self.settings.policy.engine == "opa" and not await self._opa.reachable():
+            why.append("policy engine: no answer from `policy.opa_url`; until then every call is denied")
+        return why
+
+    def is_operator(self, token: str) -> bool:
+        """Whether `token` is the key of whoever watches this gateway, whatever tenant they belong to."""
+        return monitorkey.fits(self.settings.keys, token)
+
+    def token_key(self, tenant: str, now: datetime) -> PrivateKey:
+        """The key by which this host signs tokens of a tenant.
+
+        Raises:
+            IdentityError: It lies elsewhere: `no_signing_key`.
+        """
+        try:
+            return self.keyring.signer("sts", tenant, now)
+        except ConfigError:
+            raise IdentityError("no_signing_key", "this gateway does not sign tokens: ask the one that does") from None
+
+    def override_token(self, held: Approval, who: Principal) -> str:
+        """The one-time token of an approval that was granted: at most 60 seconds, for this agent and this request only."""
+        self.require_fresh()
+        now = self.gate.clock.now()
+        key = self.keyring.signer("override", held.tenant, now)
+        return mint(
+            build_override(
+                Override(
+                    tenant=held.tenant,
+                    agent_id=who.agent_id,
+                    approval_id=held.approval_id,
+                    request_hash=held.request_hash,
+                    token_id=ids.new("ovr", now),
+                ),
+                now=now,
+                ttl=OVERRIDE_TTL,
+                audience=self.settings.gateway.audience,
+            ),
+            key,
+        )
+
+    def require_fresh(self) -> None:
+        """Called before authority is given out or taken in: a token, an answer to an approval.
+
+        Raises:
+            StoreError: What is halted and revoked could not be read lately, so nobody knows whether this may be.
+        """
+        if self.gate.halts.stale:
+            raise StoreError("what is halted and revoked cannot be read; until it can, nothing is issued and no answer is taken")
+
+    async def _follow_halts(self) -> None:
+        await self.follow_revocations()
+        await self.gate.halts.refresh()  # last, so that its age speaks for both
+
+    async def follow_revocations(self) -> None:
+        """Refuse what has been taken back by now; commands do it once, a serving process again and again."""
+        for revoked in await self.gate.revocations.recent():
+            self.verifier.revoke(revoked.tenant, before=revoked.before, who=revoked.who)
+        self.verifier.hold(Revoked(await self.gate.revocations.tokens()))
+        if self.keyring.revoke(await self.gate.revocations.keys()):
+            self.verifier.swap(self.keyring.keys)
+
+    async def _forget(self) -> None:
+        """Remove what no window of history can reach any more."""
+        await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
+        for tenant in self.gate.snapshot:
+            await self.gate.once.forget(tenant.name)
+            await self.gate.delegations.expire(tenant.name, self.gate.recovery)
+
+    def _some_policy(self) -> None:
+        for tenant in self.gate.snapshot:
+            if tenant.enforced is None and tenant.shadow is None and self.rollout.source(tenant.name) is Source.FILES:
+                path = self.settings.tenants / tenant.name / policies.FILE
+                raise ConfigError(f"{path}: not found; without a policy nothing is allowed")
