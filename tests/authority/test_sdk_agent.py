@@ -61,3 +61,45 @@ def test_the_key_itself_is_taken_as_well(on_sqlite):
     key = keyfiles.load_private(w.keys, "workload", "acme", "agent:reader")
     with aegis.Client(w.url, aegis.Agent(w.url, "agent:reader", tenant="acme", key=key)) as client:
         assert client.call("records.read", {"id": "r1"}).decision == "sanitize"
+
+
+def shown(found):
+    return found.headers("GET", "/v1/tools")["authorization"].split()[1]
+
+
+def test_an_agent_whose_token_is_taken_back_goes_on_with_a_fresh_one(w):
+    payer, desk = agent(w, "agent:payer"), agent(w, "agent:desk")
+
+    async def call(key):
+        async with aegis.AsyncClient(w.url, payer) as client:
+            return (await client.call("pay.honours", {"amount": 1}, key=key)).decision
+
+    with aegis.Client(w.url, payer) as client:
+        for key in ("k1", "k2"):
+            before = shown(payer)
+            w.revoke_token(before)
+            assert client.call("pay.honours", {"amount": 1}, key=key).decision == "allow"
+            assert shown(payer) != before
+    w.revoke_token(shown(payer))
+    assert asyncio.run(call("k3")) == "allow"
+    w.revoke_token(shown(desk))
+    assert desk.delegate("agent:payer", scopes=["pay.honours"]).to == "agent:payer"
+    assert len(w.tool.done) == 3
+
+
+def test_a_task_whose_giver_is_taken_back_stays_refused(on_sqlite):
+    w = on_sqlite
+    desk, payer = agent(w, "agent:desk"), agent(w, "agent:payer")
+    with aegis.Client(w.url, payer.take_up(desk.delegate("agent:payer", scopes=["pay.honours"]).delegation)) as client:
+        assert client.call("pay.honours", {"amount": 1}, key="k1").decision == "allow"
+        w.revoke_token(shown(desk))
+        with pytest.raises(aegis.GatewayError, match="revoked"):
+            client.call("pay.honours", {"amount": 1}, key="k2")
+
+
+def test_a_token_that_is_no_agents_own_is_not_replaced(on_sqlite):
+    w = on_sqlite
+    token = shown(agent(w, "agent:desk"))
+    w.revoke_token(token)
+    with aegis.Client(w.url, token) as client, pytest.raises(aegis.GatewayError, match="refused: revoked"):
+        client.tools()

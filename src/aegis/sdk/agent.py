@@ -9,8 +9,9 @@
         client.call("payments.transfer", {...}, key="invoice-17")
     planner.end(handed)                       # the task is over, and with it everything below
 
-An `Agent` is what a `Client` takes for a token. With `bound=True` its tokens are bound to a key that never leaves this process, and
-each request carries a proof of it (RFC 9449): a token that is stolen on the way is worth nothing.
+An `Agent` is what a `Client` takes for a token. A token that was taken back, or whose key was, is replaced by a fresh one at once.
+With `bound=True` its tokens are bound to a key that never leaves this process, and each request carries a proof of it (RFC 9449): a
+token that is stolen on the way is worth nothing.
 """
 
 import http.client
@@ -106,6 +107,12 @@ class Agent:
             return {"authorization": f"Bearer {token}"}
         return {"authorization": f"DPoP {token}", "dpop": self._proven(method, path, token)}
 
+    def renew(self, headers: Mapping[str, str]) -> None:
+        """Do not show the token of these headers again: it was refused."""
+        with self._lock:
+            if self._token is not None and headers["authorization"].endswith(f" {self._token.text}"):
+                self._token = None
+
     def delegate(
         self,
         to: str = "",
@@ -170,7 +177,8 @@ class Agent:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         if self._proof is not None:
             headers["dpop"] = self._proven("POST", "/v1/token", "")
-        found = self._sent(Message(method="POST", path="/v1/token", headers=headers, body=urlencode(form).encode()))
+        asked = Message(method="POST", path="/v1/token", headers=headers, body=urlencode(form).encode())
+        found = exchange.understood(*self._answered(asked, {}))
         lasts = float(found["expires_in"])
         parent = (found["parent_agent_id"], found["parent_request_id"]) if found.get("parent_agent_id") else None
         return _Token(found["access_token"], time.monotonic() + max(lasts - EARLY_SECONDS, lasts / 2), parent)
@@ -193,17 +201,21 @@ class Agent:
         )
 
     def _post(self, message: Message) -> dict[str, Any]:
-        headers = message.headers | self.headers(message.method, message.path)
-        return self._sent(Message(method=message.method, path=message.path, headers=headers, body=message.body))
+        proof = self.headers(message.method, message.path)
+        status, body = self._answered(message, proof)
+        if exchange.over(status, body):
+            self.renew(proof)
+            status, body = self._answered(message, self.headers(message.method, message.path))
+        return exchange.understood(status, body)
 
-    def _sent(self, message: Message) -> dict[str, Any]:
+    def _answered(self, message: Message, more: Mapping[str, str]) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.netloc, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(message.method, message.path, body=message.body, headers=message.headers)
+            connection.request(message.method, message.path, body=message.body, headers={**message.headers, **more})
             response = connection.getresponse()
-            return exchange.understood(response.status, response.read())
+            return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise GatewayError(f"the gateway at {self.url} did not answer: {type(error).__name__}") from None
         finally:

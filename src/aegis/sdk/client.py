@@ -5,7 +5,8 @@
 
 A call that a rule forbids raises `PolicyViolation`; one that a person must approve raises `ApprovalPending`, unless `wait` says how
 long to wait for the answer. Nothing is repeated silently: only a GET, or a call with a key, is sent again after a broken
-connection, and the gateway does such a call at most once.
+connection, and the gateway does such a call at most once. When an agent's token was taken back the request is sent again with a
+fresh one: of a request that was refused nothing was done.
 """
 
 import asyncio
@@ -63,6 +64,13 @@ class _Address:
             return message.headers | self._token.headers(message.method, message.path)
         token = self._token if isinstance(self._token, str) else self._token()
         return message.headers | {"authorization": f"Bearer {token}"}
+
+    def renews(self, status: int, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether the request may be sent again with a fresh token, which an agent gets for one that is over."""
+        if not isinstance(self._token, Agent) or not exchange.over(status, body):
+            return False
+        self._token.renew(headers)
+        return True
 
     async def parent_soon(self) -> tuple[str, str] | None:
         """As `parent`, without holding up the event loop."""
@@ -177,10 +185,17 @@ class Client(Mail):
             raise AssertionError
 
     def _once(self, message: Message) -> tuple[int, bytes]:
+        headers = self._at.headers(message)
+        status, body = self._answered(message, headers)
+        if self._at.renews(status, body, headers):
+            return self._answered(message, self._at.headers(message))
+        return status, body
+
+    def _answered(self, message: Message, headers: Mapping[str, str]) -> tuple[int, bytes]:
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._at.tls else http.client.HTTPConnection
             self._connection = kind(self._at.host, self._at.port, timeout=self._timeout)
-        self._connection.request(message.method, message.path, body=message.body or None, headers=self._at.headers(message))
+        self._connection.request(message.method, message.path, body=message.body or None, headers=dict(headers))
         response = self._connection.getresponse()
         return response.status, response.read()
 
@@ -286,14 +301,20 @@ class AsyncClient(AsyncMail):
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
         headers = await self._at.headers_soon(message)
+        status, body = await self._answered(self._session, message, headers)
+        if exchange.over(status, body) and await asyncio.to_thread(self._at.renews, status, body, headers):
+            status, body = await self._answered(self._session, message, await self._at.headers_soon(message))
+        return exchange.understood(status, body)
+
+    async def _answered(self, session: aiohttp.ClientSession, message: Message, headers: Mapping[str, str]) -> tuple[int, bytes]:
         try:
-            async with self._session.request(
+            async with session.request(
                 message.method,
                 self._at.url + message.path,
                 data=message.body or None,
                 headers=headers,
                 allow_redirects=False,
             ) as response:
-                return exchange.understood(response.status, await response.read())
+                return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise GatewayError(f"the gateway at {self._at.url} did not answer: {type(error).__name__}") from None

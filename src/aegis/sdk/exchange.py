@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from aegis.errors import ApprovalPending, GatewayError, PolicyViolation
 
+UNAUTHENTICATED = 401
+_OVER = frozenset(f"refused: {reason}" for reason in ("expired", "revoked", "ancestor_revoked", "key_retired", "unknown_kid"))
+
 
 class Message(Struct, frozen=True, kw_only=True):
     """One HTTP request to the gateway."""
@@ -99,6 +102,17 @@ def understood(status: int, body: bytes) -> dict[str, Any]:
         wait = float(value.get("retry_after_seconds", 5))
         raise ApprovalPending(detail, str(value.get("approval_id", "")), wait, value)
     raise GatewayError(f"{code}: {detail}" if code else f"status {status}", value)
+
+
+def over(status: int, body: bytes) -> bool:
+    """Whether the token was refused because its time is over: taken back, or its key is. Nothing was done; a fresh one may do."""
+    if status != UNAUTHENTICATED:
+        return False
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and value.get("detail") in _OVER
 
 
 def called(value: Mapping[str, Any]) -> Called:
