@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 
+from aegis.model.authority import Limit
 from attacks.evidence import denied_by, noise, of_type, refused_with
 from authority.agents import Bot
 
@@ -107,3 +108,34 @@ def test_what_nobody_could_redeem_is_not_handed_down(on_sqlite, wanted):
     assert (told.status_code, told.json()["rule"]) == (403, "delegation.malformed")
     assert denied_by(w) == ["delegation.malformed"]
     assert [event["decision"] for event in of_type(w, "delegation")] == ["deny"], "nothing stays under way that nobody can end"
+
+
+# keeping the gateway busy
+
+HEAVY = r"(?i)(\pL{1,3}|[a-z]%d)*"
+
+
+def patterns(count, pattern=HEAVY):
+    """Tools with so many patterns, all different."""
+    each = [{f"a{n}": {"regex": pattern % (m * 32 + n)} for n in range(32)} for m in range(count // 32)]
+    return [{"tool": f"pay.t{m}", "limits": limits} for m, limits in enumerate(each)]
+
+
+def test_patterns_that_cost_much_to_read_are_counted_first_and_read_for_nobody_unknown(on_sqlite):
+    w = on_sqlite
+    desk = Bot(w, "agent:desk").get()
+    told = desk.hand("agent:payer", tools=patterns(2048))
+    assert (told.status_code, told.json()["field"]) == (400, "tools")
+    assert "at most 16" in told.json()["detail"]
+    told = desk.hand("agent:payer", tools=[{"tool": PAY, "limits": {"memo": {"regex": r"(\pL*){1,100}"}}}])
+    assert "too much memory" in told.json()["detail"]
+    details = json.dumps(patterns(512, "[a-z]{%d}("), separators=(",", ":"))
+    told = desk.ask(assertion="a.b.c", authorization_details=details)
+    assert (told.status_code, told.json()["code"]) == (401, "unauthenticated"), "nobody is not told what is wrong with it"
+    told = desk.ask(authorization_details=details)
+    assert (told.status_code, told.json()["field"]) == (400, "tools")
+
+
+def test_a_text_too_long_to_be_matched_is_outside_the_limit():
+    assert Limit(regex="x*").holds("x" * 4096)
+    assert not Limit(regex="x*").holds("x" * 4097)

@@ -11,7 +11,7 @@ from typing import Any
 from aegis.errors import IdentityError
 from aegis.model.authority import Grant, Limit, regex_complaint
 
-MAX_GRANTS, MAX_LIMITS, MAX_AMONG, MAX_TEXT = 64, 32, 64, 256
+MAX_GRANTS, MAX_LIMITS, MAX_AMONG, MAX_TEXT, MAX_PATTERNS = 64, 32, 64, 256, 16
 MAX_CALLS = 1000
 LARGEST = 2**53 - 1
 _GRANT = {"tool", "tool_digest", "limits", "calls"}
@@ -30,9 +30,16 @@ def read(value: Any) -> tuple[Grant, ...]:
         IdentityError: `malformed`, with the place.
     """
     _expect(isinstance(value, list) and len(value) <= MAX_GRANTS, f"expected a list of at most {MAX_GRANTS} tools")
+    _expect(_patterns(value) <= MAX_PATTERNS, f"expected at most {MAX_PATTERNS} limits with `regex`")
     grants = tuple(_grant(each, f"{index}") for index, each in enumerate(value))
     _expect(len({grant.tool for grant in grants}) == len(grants), "a tool stands in the list twice")
     return grants
+
+
+def _patterns(value: list[Any]) -> int:
+    """How many patterns the list holds; each costs milliseconds, so they are counted before any is looked at."""
+    limits = [each.get("limits") for each in value if isinstance(each, dict)]
+    return sum("regex" in limit for each in limits if isinstance(each, dict) for limit in each.values() if isinstance(limit, dict))
 
 
 def _written(grant: Grant) -> dict[str, Any]:

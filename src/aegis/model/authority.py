@@ -11,6 +11,7 @@ Source of the shape: RFC 9396 (details of an authorization); the order is ours.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import re2
@@ -18,6 +19,8 @@ from msgspec import Struct
 
 Scalar = str | int | bool
 MAX_REGEX = 512
+MAX_MATCHED = 4096
+_MEMORY = 256 * 1024
 
 
 class Limit(Struct, frozen=True, kw_only=True):
@@ -118,17 +121,27 @@ def regex_complaint(pattern: str) -> str:
     if len(pattern) > MAX_REGEX:
         return f"a pattern has at most {MAX_REGEX} characters"
     try:
-        re2.compile(pattern)
+        _compiled(pattern)
     except (re2.error, UnicodeEncodeError):
-        return "not a pattern of RE2"
+        return "not a pattern of RE2, or one that takes too much memory"
     return ""
 
 
 def _matches(pattern: str, text: str) -> bool:
+    """Whether the whole text matches; a text so long that looking at it would keep others waiting does not."""
     try:
-        return re2.fullmatch(pattern, text) is not None
+        return len(text) <= MAX_MATCHED and _compiled(pattern).fullmatch(text) is not None
     except (re2.error, UnicodeEncodeError):
         return False
+
+
+@lru_cache(maxsize=128)
+def _compiled(pattern: str) -> Any:
+    """The pattern as a program. Agents write them: what the bound of memory allows takes milliseconds, and no log quotes it."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    return re2.compile(pattern, options)
 
 
 def _among(one: Scalar, many: tuple[Scalar, ...]) -> bool:
