@@ -22,7 +22,7 @@ from aegis.surfaces.gateway import http, routes, tokens
 from aegis.surfaces.gateway.caller import Caller, authenticate, confirm
 from aegis.surfaces.gateway.metrics import Metrics
 from aegis.surfaces.gateway.openapi import document
-from aegis.surfaces.gateway.problems import problem
+from aegis.surfaces.gateway.problems import ASSERT, advice, problem
 from aegis.surfaces.gateway.wire import Problem
 
 log = logging.getLogger("aegis.gateway")
@@ -209,7 +209,8 @@ class Gateway:
         except IdentityError as error:
             detail = f"{error.reason}: {error}" if str(error) != error.reason else error.reason
             if not exchange.tenant:
-                raise http.RefusedError(problem("unauthenticated", detail=f"refused: {error.reason}"), error.reason) from None
+                refused = problem("unauthenticated", detail=f"refused: {error.reason}", advice=advice(error.reason) or ASSERT)
+                raise http.RefusedError(refused, error.reason) from None
             raise await self._refused(exchange, problem("token-refused", detail=detail, rule=f"token.{error.reason}")) from None
         except StoreError as error:
             log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed

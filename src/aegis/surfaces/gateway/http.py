@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from aegis.surfaces.gateway.problems import problem
+from aegis.surfaces.gateway.problems import advice, problem
 from aegis.surfaces.gateway.wire import Problem
 
 Scope = Mapping[str, Any]
@@ -67,7 +67,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 def refuse(code: str, detail: str = "", *, field: str = "", reason: str = "") -> RefusedError:
     """The error that ends a request with a problem of the table."""
-    return RefusedError(problem(code, detail=detail, field=field), reason or code)
+    return RefusedError(problem(code, detail=detail, field=field, advice=advice(reason)), reason or code)
 
 
 def check(scope: Scope) -> Request:
@@ -149,7 +149,7 @@ async def read_body(request: Request, receive: Receive, *, limit: int, seconds: 
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     kind = JSON if kind == CLOUDEVENTS else kind
     if kind != expected or request.headers.get("content-encoding", "identity") != "identity":
-        raise refuse("unsupported-media-type")
+        raise refuse("unsupported-media-type", f"expected `{expected}`")
     if int(request.headers.get("content-length", "0")) > limit:
         raise refuse("too-large", f"at most {limit} bytes are taken")
     try:

@@ -88,8 +88,8 @@ TABLE: dict[str, Shown] = {
     "headers-too-large": Shown(status=431, title="The headers are too large", detail="refused", next="Send fewer or smaller headers."),
     "timeout": Shown(status=408, title="The body came too slowly", detail="refused", next="Send the request again.", retryable=True),
     "unsupported-media-type": Shown(
-        status=415, title="The body must be JSON", detail="refused",
-        next="Send `Content-Type: application/json` without a content encoding."),
+        status=415, title="The body is of another type", detail="expected `application/json`",
+        next="Send the body as the expected `Content-Type`, without a content encoding."),
     "not-found": Shown(status=404, title="Nothing here", detail="no such resource for this identity", next="Check the path and the id."),
     "method-not-allowed": Shown(status=405, title="This path takes another method", detail="refused", next="See `/openapi.json`."),
     "approval-refused": Shown(
@@ -106,6 +106,27 @@ TABLE: dict[str, Shown] = {
     "internal": Shown(
         status=500, title="Aegis could not decide", detail="so nothing was done", next="Give the request id to the operator."),
 }  # fmt: skip
+
+ASSERT = "Sign a fresh assertion with the agent's own key, for `https://aegis/TENANT`, and send it once."
+_PROVE = "Send `Authorization: DPoP TOKEN`, and in `DPoP` a fresh proof by the token's key for this method, address and token."
+_AGREE = "Name the parent, run, task, agent and tenant that the token names, or leave them out where it names none."
+_ADVICE = {
+    **dict.fromkeys(("pop_required", "pop_invalid", "pop_stale", "pop_replayed"), _PROVE),
+    **dict.fromkeys(
+        ("parent_required", "parent_mismatch", "txn_mismatch", "task_mismatch", "agent_mismatch", "tenant_mismatch"), _AGREE
+    ),
+    **dict.fromkeys(
+        ("unknown_tenant", "unknown_agent", "unknown_person", "agent_disabled", "role_not_held", "scope_not_held"),
+        "Ask the tenant's owner: the directory does not grant what the token says. A fresh token says what it grants now.",
+    ),
+}
+"""What helps where a credential was refused, by reason; a fresh token helps with the rest."""
+
+
+def advice(reason: str) -> str:
+    """What to do next about a credential that was refused for this reason; empty where the table says it."""
+    return _ADVICE.get(reason, "")
+
 
 _KINDS = {
     Kind.DENIED: "policy-violation",
