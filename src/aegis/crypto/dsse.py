@@ -19,10 +19,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from aegis.crypto import ijson
 from aegis.crypto.canonical import canon
 from aegis.crypto.jwk import PrivateKey, PublicKey
-from aegis.errors import IdentityError, InputError
+from aegis.crypto.jws import json_object
+from aegis.errors import IdentityError
 
 MAX_ENVELOPE = 65_536
 MAX_SIGNATURES = 16
@@ -184,16 +184,6 @@ def _texts(*values: Any) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = ijson.parse(data, max_depth=8, max_size_bytes=MAX_ENVELOPE)
-    except InputError:
-        raise IdentityError("malformed", "not strict JSON") from None
-    if not isinstance(value, dict):
-        raise IdentityError("malformed", "not a JSON object")
-    return value
-
-
 def _encode(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -213,3 +203,7 @@ def _decode(text: str) -> bytes:
     if _encode(data) != text:
         raise IdentityError("malformed", "not the canonical base64 text")
     return data
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    return json_object(data, max_depth=8, max_size_bytes=MAX_ENVELOPE)

@@ -38,7 +38,7 @@ class Jws(Struct, frozen=True, kw_only=True):
         Raises:
             IdentityError: `malformed`.
         """
-        return _object(self.payload)
+        return json_object(self.payload)
 
 
 def sign(typ: str, claims: dict[str, Any], key: PrivateKey) -> str:
@@ -88,7 +88,7 @@ def stated_type(token: str) -> str:
 def _header(part: str) -> dict[str, str]:
     if len(part) > MAX_HEADER:
         raise IdentityError("malformed", "the header is too long")
-    header = _object(decode(part))
+    header = json_object(decode(part))
     if header.get("alg") != ALGORITHM:
         raise IdentityError("bad_algorithm", f"expected `{ALGORITHM}`")
     if header.keys() != {"alg", "typ", "kid"} or not all(isinstance(value, str) for value in header.values()):
@@ -96,11 +96,18 @@ def _header(part: str) -> dict[str, str]:
     return header
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def json_object(
+    data: bytes, *, max_depth: int = MAX_DEPTH, max_size_bytes: int = MAX_TOKEN, reason: str = "malformed"
+) -> dict[str, Any]:
+    """What was signed, or says by what, read strictly as one JSON object.
+
+    Raises:
+        IdentityError: `reason`.
+    """
     try:
-        value = ijson.parse(data, max_depth=MAX_DEPTH, max_size_bytes=MAX_TOKEN)
+        value = ijson.parse(data, max_depth=max_depth, max_size_bytes=max_size_bytes)
     except InputError:
-        raise IdentityError("malformed", "not strict JSON") from None
+        raise IdentityError(reason, "not strict JSON") from None
     if not isinstance(value, dict):
-        raise IdentityError("malformed", "not a JSON object")
+        raise IdentityError(reason, "not a JSON object")
     return value

@@ -13,16 +13,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from aegis.crypto import ijson
 from aegis.crypto.jwk import decode
-from aegis.errors import IdentityError, InputError
+from aegis.crypto.jws import json_object
+from aegis.errors import IdentityError
 from aegis.identity.claims import check_times, expect, instant
 from aegis.identity.issuers import Condition, Issuer, Mapping, claim
 from aegis.identity.jwks import ALGORITHMS, MAX_KID, Key, canonical
 
 MAX_TOKEN = 16_384
 MAX_HEADER = 1_024
-MAX_DEPTH = 16
 MAX_SUBJECT = 256
 _HEADER = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 _LAST_SECOND = 1 << 37
@@ -72,7 +71,7 @@ def parse(token: str) -> Foreign:
     head, body, signature = token.split(".")
     if len(head) > MAX_HEADER:
         raise IdentityError("malformed", "the header is too long")
-    header = _object(decode(head))
+    header = json_object(decode(head), max_size_bytes=MAX_TOKEN)
     if header.get("alg") not in ALGORITHMS:
         raise IdentityError("bad_algorithm", f"expected one of {', '.join(ALGORITHMS)}")
     kid, typ = header.get("kid", ""), header.get("typ", "JWT")
@@ -84,7 +83,7 @@ def parse(token: str) -> Foreign:
         typ=typ.lower().removeprefix("application/"),
         signed=f"{head}.{body}".encode(),
         signature=decode(signature),
-        claims=_object(decode(body)),
+        claims=json_object(decode(body), max_size_bytes=MAX_TOKEN),
     )
 
 
@@ -169,13 +168,3 @@ def _moment(claims: dict[str, Any], name: str) -> datetime:
     if type(value) is not int or not 0 <= value <= _LAST_SECOND:
         raise IdentityError("malformed", f"`{name}` is a whole number of seconds")
     return instant(value)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = ijson.parse(data, max_depth=MAX_DEPTH, max_size_bytes=MAX_TOKEN)
-    except InputError:
-        raise IdentityError("malformed", "not strict JSON") from None
-    if not isinstance(value, dict):
-        raise IdentityError("malformed", "not a JSON object")
-    return value

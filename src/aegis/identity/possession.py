@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from aegis.crypto import ijson
 from aegis.crypto.canonical import canon
 from aegis.crypto.jwk import PrivateKey, decode, encode, public_key
-from aegis.errors import IdentityError, InputError
+from aegis.crypto.jws import json_object
+from aegis.errors import IdentityError
 from aegis.identity.claims import Claims, instant
 
 TYPE = "dpop+jwt"
@@ -67,10 +67,10 @@ def token_hash(token: str) -> str:
 
 def _verified(text: str, method: str, url: str, now: datetime, token: str) -> Proof:
     head, body, signature = text.split(".")
-    key = public_key(_key_of(_object(decode(head))))
+    key = public_key(_key_of(json_object(decode(head), max_depth=4, max_size_bytes=MAX_PROOF, reason=_INVALID)))
     if not key.verify(f"{head}.{body}".encode(), decode(signature)):
         raise IdentityError(_INVALID, "the signature does not hold")
-    claims = _object(decode(body))
+    claims = json_object(decode(body), max_depth=4, max_size_bytes=MAX_PROOF, reason=_INVALID)
     read = Claims(claims, _CLAIMS)
     _expect(read.name("htm") == method, "another method")
     _expect(_same_address(read.name("htu"), url), "another address")
@@ -98,16 +98,6 @@ def _same_address(stated: str, url: str) -> bool:
     except ValueError:  # brackets that hold no address, or characters that another reader takes for separators
         return False
     return (one.scheme.lower(), one.netloc.lower(), one.path) == (other.scheme.lower(), other.netloc.lower(), other.path)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = ijson.parse(data, max_depth=4, max_size_bytes=MAX_PROOF)
-    except InputError:
-        raise IdentityError(_INVALID, "not strict JSON") from None
-    if not isinstance(value, dict):
-        raise IdentityError(_INVALID, "not a JSON object")
-    return value
 
 
 def _expect(holds: bool, detail: str) -> None:

@@ -1,6 +1,7 @@
 """Connections to the database, and what PostgreSQL's errors mean for a unit."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -58,34 +59,20 @@ def connect(dsn: str) -> Connection:
 
 def connect_writer(dsn: str) -> Connection:
     """A connection whose commits are on the server's disk when they are acknowledged, and whose plans look up by index."""
-    connection = connect(dsn)
-    try:
-        _require_durable(connection)
-        for setting in (
-            "SET jit = off",
-            "SET enable_seqscan = off",
-            "SET enable_hashjoin = off",
-            "SET enable_mergejoin = off",
-            "SET plan_cache_mode = force_generic_plan",
-            f"SET lock_timeout = '{LOCK_SECONDS}s'",
-            "SET default_transaction_isolation = 'read committed'",
-        ):
-            connection.execute(setting)
-        tenancy.confine(connection)
-    except psycopg.Error as error:
-        connection.close()
-        raise LostError(f"PostgreSQL does not answer ({type(error).__name__})") from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return _prepared(dsn, _write_durably, tenancy.confine)
 
 
 def connect_reader(dsn: str) -> Connection:
     """A connection that is kept to the tenants that it names."""
+    return _prepared(dsn, tenancy.confine)
+
+
+def _prepared(dsn: str, *steps: Callable[[Connection], None]) -> Connection:
+    """A connection on which `steps` have been taken; it is closed when one cannot be."""
     connection = connect(dsn)
     try:
-        tenancy.confine(connection)
+        for step in steps:
+            step(connection)
     except psycopg.Error as error:
         connection.close()
         raise LostError(f"PostgreSQL does not answer ({type(error).__name__})") from error
@@ -93,6 +80,20 @@ def connect_reader(dsn: str) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _write_durably(connection: Connection) -> None:
+    _require_durable(connection)
+    for setting in (
+        "SET jit = off",
+        "SET enable_seqscan = off",
+        "SET enable_hashjoin = off",
+        "SET enable_mergejoin = off",
+        "SET plan_cache_mode = force_generic_plan",
+        f"SET lock_timeout = '{LOCK_SECONDS}s'",
+        "SET default_transaction_isolation = 'read committed'",
+    ):
+        connection.execute(setting)
 
 
 def _require_durable(connection: Connection) -> None:
