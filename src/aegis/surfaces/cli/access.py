@@ -10,6 +10,7 @@ import click
 from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DONE, FAILED
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ maybe, ?                    neither proven nor seen
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def access() -> None:
     """See who may do what, prove that roles keep to what they are for, read what changed."""
 

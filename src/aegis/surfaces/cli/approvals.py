@@ -9,10 +9,11 @@ from aegis.app import App
 from aegis.errors import ConfigError, IdentityError
 from aegis.model.approval import Approval, ApprovalState, Refused
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DENIED, DONE
 
 
-@click.group()
+@click.group(cls=Group)
 def approvals() -> None:
     """See what waits for people, approve or deny it."""
 

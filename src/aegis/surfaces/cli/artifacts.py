@@ -8,13 +8,14 @@ import click
 
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DONE, FAILED
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 _KIND = click.option("--kind", type=click.Choice(["prompt", "workflow"]), help="What it is (default: as trust.yaml says).")
 
 
-@click.group()
+@click.group(cls=Group)
 def artifacts() -> None:
     """Sign and check prompts and workflows."""
 

@@ -9,13 +9,14 @@ import msgspec
 from aegis.app import App, open_store
 from aegis.runtime.clock import Clock
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DONE, FAILED
 from aegis.surfaces.cli.story import one_line
 
 POLL_SECONDS = 0.3
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Read the journal."""
 

@@ -7,9 +7,10 @@ from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.model.call import Call, CallState
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def calls() -> None:
     """See calls by state, settle those whose outcome nobody knows."""
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DONE, FAILED
 
 if TYPE_CHECKING:
     from aegis.model.contract import Contract
 
 
-@click.group()
+@click.group(cls=Group)
 def contract() -> None:
     """Look after the contracts of tools and of messages."""
 

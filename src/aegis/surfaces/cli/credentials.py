@@ -8,9 +8,10 @@ from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.runtime.credentials import Listed, server_of
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def credentials() -> None:
     """Seal, list and remove the credentials by which the gateway authenticates to tools.
 

@@ -1,14 +1,18 @@
 """`aegis halt`, `aegis resume`, `aegis halts`: the kill switch."""
 
+import re
 from datetime import timedelta
 
 import click
 
 from aegis.app import App
 from aegis.errors import ConfigError
+from aegis.model.node import nearest
 from aegis.runtime.halts import Halt
 from aegis.runtime.revocations import Revocation, RevokedKey, RevokedToken
 from aegis.surfaces.cli import context, output
+
+_TOKEN_ID = re.compile(r"tok_[0-9A-Za-z_-]{1,128}")
 
 
 @click.command()
@@ -98,6 +102,9 @@ def revoke(ctx: click.Context, who: str, token_id: str, kid: str, reason: str, p
     if who and who != "tenant" and not who.startswith(("agent:", "person:")):
         raise ConfigError(f"cannot revoke `{who}`: expected `tenant`, `agent:NAME` or `person:NAME`")
 
+    if token_id and not _TOKEN_ID.fullmatch(token_id):
+        raise ConfigError("--token: expected the `jti` of a token (`tok_...`): `aegis audit tail --type token_issued` shows them")
+
     async def work(app: App) -> None:
         statement, revocations = context.signed_by(app, name, person), app.gate.revocations
         if token_id:
@@ -107,6 +114,7 @@ def revoke(ctx: click.Context, who: str, token_id: str, kid: str, reason: str, p
             await revocations.add_key(RevokedKey(tenant=name, kid=kid, reason=reason, by=person), statement=statement)
         else:
             # Tokens count whole seconds: what was issued within this one is refused too.
+            _told_if_unknown(app, name, who)
             before = app.gate.clock.now().replace(microsecond=0) + timedelta(seconds=1)
             revoked = Revocation(tenant=name, who="" if who == "tenant" else who, before=before, reason=reason, by=person)
             await revocations.add(revoked, statement=statement)
@@ -116,6 +124,14 @@ def revoke(ctx: click.Context, who: str, token_id: str, kid: str, reason: str, p
         output.document("revoke", {"tenant": name, "who": who, "token": token_id, "key": kid})
         return
     click.echo(_told(who, token_id, kid))
+
+
+def _told_if_unknown(app: App, tenant: str, who: str) -> None:
+    """Somebody who left the directory may still hold tokens; somebody who was never there is a slip."""
+    directory = app.gate.tenant(tenant).directory
+    known = {"tenant", *directory.agents, *directory.people}
+    if who not in known:
+        click.echo(f"note: no `{who}` in tenants/{tenant}/directory.yaml{nearest(who, known)}", err=True)
 
 
 def _known_key(app: App, tenant: str, kid: str) -> None:

@@ -8,11 +8,12 @@ import click
 from aegis.app import App
 from aegis.errors import ConfigError, IdentityError
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 
 DAYS = 90
 
 
-@click.group()
+@click.group(cls=Group)
 def root() -> None:
     """Offline keys that must have signed public.json before a gateway believes it (optional)."""
 

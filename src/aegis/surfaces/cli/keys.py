@@ -6,6 +6,7 @@ import click
 
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import context, keyroot, keysets, output
+from aegis.surfaces.cli.lazy import Group
 
 CLASSES = {
     "sts": "signs the tokens of a tenant's agents",
@@ -25,7 +26,7 @@ ROTATED = [name for name in CLASSES if name != "hash"]
 owner_option = click.option("--owner", default="", help="Whose key: person:NAME for class human, agent:NAME for class workload.")
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Make, list, rotate and retire keys.
 

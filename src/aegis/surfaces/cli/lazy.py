@@ -10,6 +10,8 @@ import click
 Table = Mapping[str, tuple[str, str, str]]
 """Name of a command to (`module:attribute` below `aegis.surfaces.cli`, group in the help, help line)."""
 
+WHOLE = 1000
+
 
 class Lazy(click.Group):
     """A group that knows its commands by name."""
@@ -45,6 +47,16 @@ class Lazy(click.Group):
             rows = [(name, line) for name, (_, of, line) in self._table.items() if of == group]
             with formatter.section(group.capitalize()):
                 formatter.write_dl(rows)
+
+
+class Group(click.Group):
+    """A group whose help tells the first sentence of each command, whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, without cutting the sentences: the lines wrap."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(WHOLE)) for name, command in found if command is not None])
 
 
 def lazy_group(name: str, table: Table, help_text: str) -> click.Group:

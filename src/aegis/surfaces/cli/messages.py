@@ -10,11 +10,12 @@ from aegis.errors import ConfigError
 from aegis.runtime.letters import Dead
 from aegis.runtime.mailbox import Waiting
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 
 _WHO = "Who you are (person:NAME); your key must be here."
 
 
-@click.group()
+@click.group(cls=Group)
 def messages() -> None:
     """See messages between agents; put dead letters back, or discard them."""
 

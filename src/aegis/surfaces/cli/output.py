@@ -34,8 +34,8 @@ def line(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, keep: Sequence[str] = ()) -> None:
-    """A table for people. Columns in `keep` (ids) are never cut; the others wrap."""
+def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, keep: Sequence[str] = ()) -> None:
+    """A table for people. Columns in `keep` (ids) are never cut; the others wrap, between words where that is enough."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -44,14 +44,31 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, 
     if not found:
         click.echo(empty)
         return
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=False, width=columns())
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in columns:
-        drawn.add_column(name, no_wrap=name in keep, overflow="fold")
+    for name, width in zip(names, _widths([names, *found], [name in keep for name in names], columns()), strict=True):
+        drawn.add_column(name, no_wrap=name in keep, overflow="fold", width=width)
     for row in found:
         drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=False, width=None if known else 120)
-    console.print(drawn)
+    with console.capture() as drawing:
+        console.print(drawn)
+    click.echo("\n".join(line.rstrip() for line in drawing.get().splitlines()))
+
+
+def _widths(rows: Sequence[Sequence[str]], kept: Sequence[bool], room: int) -> list[int | None]:
+    """How wide each column is so that only lines wrap and no word; nothing is said where that cannot be, or need not."""
+    cells = list(zip(*rows, strict=True))
+    wanted = [max(map(len, column)) for column in cells]
+    words = [max(map(len, " ".join(column).split()), default=0) for column in cells]
+    least = [want if keep else word for want, word, keep in zip(wanted, words, kept, strict=True)]
+    left = room - sum(least) - 2 * len(cells)
+    if left < 0 or sum(wanted) + 2 * len(cells) <= room:
+        return [None] * len(cells)
+    found: list[int | None] = list(least)
+    for place in sorted(range(len(cells)), key=lambda each: wanted[each]):
+        more = min(left, wanted[place] - least[place])
+        found[place], left = least[place] + more, left - more
+    return found
 
 
 def fields(pairs: Iterable[tuple[str, Any]]) -> None:
@@ -62,10 +79,10 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
 
 
-def columns() -> int:
-    """How wide the output is: of the terminal, or what `COLUMNS` says; 120 where nobody knows, as in a file."""
+def columns(unknown: int = 120) -> int:
+    """How wide the output is: of the terminal, or what `COLUMNS` says; `unknown` where nobody knows, as in a file."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return shutil.get_terminal_size().columns if known else 120
+    return shutil.get_terminal_size().columns if known else unknown
 
 
 def wrapped(text: str, indent: int = 4) -> None:

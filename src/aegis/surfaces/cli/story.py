@@ -1,6 +1,6 @@
 """Events as a person reads them: one line for a list, a paragraph for a request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,34 +9,55 @@ from aegis.surfaces.cli import output
 
 
 def one_line(body: Mapping[str, Any]) -> str:
-    """An event in one line: place, time, what, who, which tool, why."""
-    what = {
-        "decision": body.get("decision", ""),
-        "outcome": body.get("outcome", ""),
-        "approval": f"{body.get('answer', '')} by {body.get('approver', '')}",
-        "override_used": "approval used",
-        "refusal": body.get("reason", ""),
-        "dead_letter": body.get("reason", ""),
-        "false_positive": f"by {body.get('by', '')}",
-        "policy_pushed": f"version {body.get('number', '')} by {body.get('author', '')}",
-        "policy_activated": f"{body.get('mode', '')} by {body.get('by', '')}",
-        "policy_refused": body.get("what", ""),
-        "permissions_changed": f"{len(body.get('changes', ()))} changes",
-        "directory_refused": body.get("reason", ""),
-        "delegation": body.get("decision", "") if body.get("decision") == "deny" else f"to {body.get('to', '')}",
-        "token_issued": str(body.get("grant", "")).replace("_", " "),
-        "keys_changed": f"{len(body.get('changes', ()))} changes",
-        "repeat": f"repeat of {body.get('of', '')}: {body.get('result', '')}",
-    }.get(body["type"], "")
-    tool = body.get("tool", {}).get("name", "") if isinstance(body.get("tool"), Mapping) else ""
+    """An event in one line: place, time, what, who, which tool, why. On a terminal that is too narrow the end hangs below."""
+    told = _WHAT.get(body["type"], _by)(body)
+    head = f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<19} {output.word(told, 18)} {body.get('agent_id', ''):<16}"
+    tail, asked = _tail(body), body.get("request_id", "")
+    end = "  ".join(part for part in (tail, asked and click.style(asked, dim=True)) if part)
+    fits = _HEAD + len(tail) + 2 + len(asked) <= output.columns(unknown=_HEAD + 10_000)
+    return (f"{head} {end}" if fits else f"{head.rstrip()}\n{'':8}{end}") if end else head.rstrip()
+
+
+_HEAD = 78
+
+
+def _by(body: Mapping[str, Any]) -> str:
+    return f"by {body['by']}" if body.get("by") else ""
+
+
+def _changes(body: Mapping[str, Any]) -> str:
+    count = len(body.get("changes", ()))
+    return f"{count} change{'' if count == 1 else 's'}"
+
+
+_WHAT: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "decision": lambda body: str(body.get("decision", "")),
+    "outcome": lambda body: str(body.get("outcome", "")),
+    "approval": lambda body: f"{body.get('answer', '')} by {body.get('approver', '')}",
+    "override_used": lambda body: "approval used",  # noqa: ARG005 - one shape for all
+    "policy_pushed": lambda body: f"version {body.get('number', '')} by {body.get('author', '')}",
+    "policy_activated": lambda body: f"{body.get('mode', '')} by {body.get('by', '')}",
+    "policy_refused": lambda body: str(body.get("what", "")),
+    "permissions_changed": _changes,
+    "keys_changed": _changes,
+    "delegation": lambda body: "deny" if body.get("decision") == "deny" else f"to {body.get('to', '')}",
+    "token_issued": lambda body: str(body.get("grant", "")).replace("_", " "),
+    "repeat": lambda body: f"repeat of {body.get('of', '')}: {body.get('result', '')}",
+    **dict.fromkeys(("refusal", "dead_letter", "directory_refused"), lambda body: str(body.get("reason", ""))),
+}
+_REASON_LAST = ("outcome", "policy_refused", "tool_quarantined", "tool_approved", "revoked", "halt", "contracts_refused")
+
+
+def _tail(body: Mapping[str, Any]) -> str:
+    """Which tool or tenant, by which rules, why."""
+    tool = body["tool"] if isinstance(body.get("tool"), Mapping) else {}
+    what = f"{tool.get('name', '')}@{tool.get('version', '')}" if body["type"].startswith("tool_") else tool.get("name", "")
+    about = {"revoked": ("who", "token", "key"), "halt": ("what", "mode"), "token_issued": ("token_jti",)}.get(body["type"], ())
+    whom = " ".join(str(body[name]) for name in about if body.get(name))
     rules = ", ".join(body.get("rules", ())) or (body.get("rule", "") if body["type"] == "false_positive" else "")
-    reason = body.get("reason", "") if body["type"] in ("outcome", "policy_refused") else ""
-    tool = body["on_tenant"] if body["type"] in ("policy_activated", "policy_refused") else tool
-    tail = " ".join(part for part in (tool, rules and f"[{rules}]", reason and f"({reason})") if part)
-    head = (
-        f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<19} {output.word(what, 16)} {body.get('agent_id', ''):<18} {tail}"
-    )
-    return f"{head}  {click.style(body.get('request_id', ''), dim=True)}"
+    reason = body.get("reason", "") if body["type"] in _REASON_LAST else ""
+    parts = (body.get("on_tenant", ""), whom, what, rules and f"[{rules}]", reason and f"({reason})")
+    return " ".join(part for part in parts if part)
 
 
 def sentence(events: Sequence[Mapping[str, Any]]) -> str:

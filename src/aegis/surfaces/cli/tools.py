@@ -8,6 +8,7 @@ import msgspec
 
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DONE, FAILED
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_t
 _PERSON = click.option("--as", "person", required=True, metavar="PERSON", help="Who you are (person:NAME); your key must be here.")
 
 
-@click.group()
+@click.group(cls=Group)
 def tools() -> None:
     """List tools, show their contracts, sign them, and approve what has changed."""
 
@@ -124,7 +125,8 @@ def verify(ctx: click.Context, tenant: str | None) -> int:
         output.wrapped(row["problem"])
         for command in row["next"]:
             click.echo(f"    {command}")
-    click.echo(f"\n{len(bad)} of {len(rows)} are not as they should be" if bad else f"\nall {len(rows)} are as they should be")
+    wrong = f"{len(bad)} of {len(rows)} {'is not as it' if len(bad) == 1 else 'are not as they'} should be"
+    click.echo(f"\n{wrong}" if bad else f"\nall {len(rows)} are as they should be")
     return FAILED if bad else DONE
 
 
@@ -201,9 +203,12 @@ def _shelf(ctx: click.Context) -> "Shelf":
 def _stated(shelf: "Shelf", tenant: str, version: str) -> Any:
     """The contract of a version that lies in the folder, in one piece with the others there."""
     from aegis.adapters import catalogue
+    from aegis.model.node import nearest
 
     found = {f"{each.contract.name}@{each.contract.version}": each for each in shelf.stated(tenant)}
     catalogue.arranged([each.contract for each in found.values()])
     if version not in found:
-        raise ConfigError(f"no contract states `{version}`; there are: {', '.join(sorted(found)) or 'none'}")
+        raise ConfigError(
+            f"no contract `{version}` in the folder; there are: {', '.join(sorted(found)) or 'none'}{nearest(version, found)}"
+        )
     return found[version]
