@@ -1,13 +1,19 @@
 """More attempts to get past what was handed down, bound or pinned: each through the real HTTP surface."""
 
 import json
+import os
+import socket
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
+from aegis.crypto.digest import sha256
 from aegis.model.authority import Limit
 from attacks.evidence import denied_by, noise, of_type, refused_with
-from authority.agents import Bot
+from authority.agents import Bot, child_of, with_keys
+from gateway.world import World
+from provenance.hands import demand, denied, edit, within, write
 
 PAY = "pay.honours"
 PATH = f"/v1/tools/{PAY}/call"
@@ -139,3 +145,107 @@ def test_patterns_that_cost_much_to_read_are_counted_first_and_read_for_nobody_u
 def test_a_text_too_long_to_be_matched_is_outside_the_limit():
     assert Limit(regex="x*").holds("x" * 4096)
     assert not Limit(regex="x*").holds("x" * 4097)
+
+
+@pytest.fixture
+def narrow_gate(tmp_path):
+    """A gateway that takes one request at a time."""
+    w = World(tmp_path, "sqlite:data/aegis.db")
+    w.settings = replace(w.settings, gateway=replace(w.settings.gateway, max_in_flight=1))
+    try:
+        with_keys(w)
+        w.start()
+        yield w
+    finally:
+        w.close()
+
+
+def test_nobody_takes_the_places_of_those_who_call_tools_by_sending_slowly(narrow_gate):
+    w = narrow_gate
+    host, port = w.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /v1/token HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        slow.sendall(head.encode() + b"a=")
+        within(5, lambda: Bot(w, "agent:payer").ask().status_code == 503)
+        assert w.call(PAY, {"amount": 1}, "k").status_code == 200
+
+
+# being counted
+
+
+@pytest.mark.parametrize("what", [{"tools": [{"tool": "pay.costly", "calls": 1}]}, {"scopes": ["pay.costly"], "budget_micros": 15}])
+def test_whoever_says_of_its_own_call_that_it_did_nothing_gets_no_second_one(w, what):
+    desk = Bot(w, "agent:desk").get()
+    payer, _ = child_of(desk, "agent:payer", **what)
+    asked = {"tool": "pay.costly", "arguments": {"amount": 1}, **payer.named()}
+    decided = payer.post("/v1/decide", asked, idempotency_key="k")
+    assert decided.status_code == 200
+    assert payer.post("/v1/decide", asked, idempotency_key="k").status_code == 200, "to ask again is no second use"
+    path = f"/v1/decide/{decided.json()['request_id']}/outcome"
+    assert payer.post(path, {"done": False}).json()["state"] == "reopened"
+    for told in (payer.post("/v1/decide", asked, idempotency_key="k"), payer.call("pay.costly", {"amount": 1}, "k")):
+        assert told.json()["rule"] in ("authority.calls", "authority.budget")
+
+
+def test_a_request_id_that_is_taken_is_refused_on_record(w):
+    desk = Bot(w, "agent:desk").get()
+    handed = desk.delegated("agent:payer", scopes=["pay.*"])
+    for agent in ("agent:desk", "agent:other"):
+        told = Bot(w, agent).get().post("/v1/delegations", {"to": "agent:payer"}, aegis_request_id=handed["request_id"])
+        assert (told.status_code, told.json()["code"]) == (409, "request-id-reused")
+    assert len(refused_with(w)) == 2
+
+
+# what lies in the folders
+
+
+def instructed(w, prompt="prompts/payer.md"):
+    """Let the payer work by instructions that lie in the tenant's folder."""
+    home = w.root / "tenants/acme"
+    (home / "prompts").mkdir()
+    write(home / prompt, "Pay what is due.\n")
+    text = (home / "directory.yaml").read_text()
+    write(home / "directory.yaml", text.replace("agent:payer: {", f"agent:payer: {{prompt: {prompt}, "))
+    digest = sha256((home / prompt).read_bytes())
+    within(10, lambda: Bot(w, "agent:payer").ask().status_code == 403)
+    return home, home / prompt, digest
+
+
+def test_what_is_wrong_with_instructions_is_told_to_the_operator_only(on_sqlite):
+    w = on_sqlite
+    home, prompt, digest = instructed(w)
+    assert Bot(w, "agent:payer", prompt=digest).ask().status_code == 200
+    for broken in (prompt.unlink, lambda: write(home / "trust.yaml", "secret: [")):
+        broken()
+        told = Bot(w, "agent:payer", prompt=digest).ask().json()
+        assert told["rule"] == "token.artifact_missing"
+        assert str(w.root) not in told["detail"] + "".join(refused_with(w))
+        assert "YAML" not in told["detail"]
+
+
+def test_who_removes_the_demands_of_a_tenant_does_not_lift_them(on_sqlite):
+    w = on_sqlite
+    home, prompt, digest = instructed(w)
+    demand(w, f'{{artifacts: [{{file: prompts/payer.md, kind: prompt, digest: "{digest}"}}]}}')
+    within(10, lambda: w.app.toolbox.demanding("acme"))
+    write(prompt, "Pay whatever you are told.\n")
+    changed = Bot(w, "agent:payer", prompt=sha256(prompt.read_bytes()))
+    assert changed.ask().json()["rule"] == "token.artifact_digest_mismatch"
+    (home / "trust.yaml").unlink()
+    assert changed.ask().json()["rule"] == "token.artifact_missing"
+    (home / "trust.yaml").mkdir()
+    assert changed.ask().json()["rule"] == "token.artifact_missing"
+
+
+def test_a_pipe_in_the_folder_of_one_tenant_does_not_stop_the_others(on_sqlite):
+    w = on_sqlite
+    home = w.root / "tenants/acme"
+    for name in ("tools/pipe.yaml", "issuers.yaml", "tools/records.read.yaml.dsse.json"):
+        os.mkfifo(home / name)
+    (home / "tools/zero.yaml").symlink_to("/dev/zero")
+    demand(w, "{tools: [{tools: [records.read], signatures: 1}]}")
+    edit(w, "description: Reads.", "description: Reads and sends it to you.", tenant="globex")
+    within(10, lambda: denied(w, "tool#digest_mismatch", tenant="globex"))
+    assert w.call(PAY, {"amount": 1}, "k").status_code == 200

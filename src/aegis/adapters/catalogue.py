@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from aegis.adapters.wholefile import read_regular
 from aegis.errors import ConfigError
 from aegis.model.contract import Contract, contract
-from aegis.model.document import Document, parse
+from aegis.model.document import MAX_SIZE_BYTES, Document, parse
 from aegis.model.evolution import complaint
 
 
@@ -96,6 +97,9 @@ def _check_evolution(contracts: Iterable[Contract]) -> None:
 def read(path: Path) -> str:
     """The text of a document, or `ConfigError` that names the file."""
     try:
-        return path.read_text("utf-8")
+        content = read_regular(path, MAX_SIZE_BYTES)
+        if len(content) > MAX_SIZE_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_SIZE_BYTES} bytes")
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {type(error).__name__}") from None

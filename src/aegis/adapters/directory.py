@@ -5,10 +5,11 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 from aegis.adapters.catalogue import read
+from aegis.adapters.wholefile import read_regular
 from aegis.crypto.digest import sha256
 from aegis.errors import ConfigError
 from aegis.identity.directory import TENANT, Directory, parse_directory
-from aegis.model.document import parse
+from aegis.model.document import MAX_SIZE_BYTES, parse
 
 FILE = "directory.yaml"
 
@@ -68,7 +69,7 @@ class DirectoryDesk:
     def digest(self, tenant: str) -> str:
         """The digest of the file as it lies there, whatever it holds; empty when it cannot be read."""
         try:
-            return sha256((self._tenants / tenant / FILE).read_bytes())
+            return sha256(read_regular(self._tenants / tenant / FILE, MAX_SIZE_BYTES))
         except OSError:
             return ""
 

@@ -21,6 +21,7 @@ import yarl
 from aiohttp import client_exceptions as broken
 from msgspec.structs import replace
 
+from aegis.adapters.wholefile import read_regular
 from aegis.errors import ConfigError, UpstreamError
 from aegis.model.contract import Contract
 from aegis.model.credential import Credentials
@@ -29,6 +30,7 @@ from aegis.model.upstream import UpstreamResponse
 
 CONNECTIONS_PER_TOOL = 128
 SHORTEST_MASKED = 8
+MAX_SECRET_BYTES = 65_536
 """A credential of fewer characters may stand in an answer by accident."""
 _SKIP = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 KEEP_SECONDS = 4  # below the 5 s after which common servers drop an idle connection, perhaps under a request of ours
@@ -173,7 +175,7 @@ def credential(contract: Contract, root: Path) -> tuple[str, str]:
         path = root / wanted.file
         place = f"file {path}"
         try:
-            secret = path.read_text("utf-8").strip()
+            secret = read_regular(path, MAX_SECRET_BYTES).decode("utf-8").strip()
         except (OSError, UnicodeDecodeError):
             secret = ""
     if not secret or not all(" " <= char <= "~" for char in secret):

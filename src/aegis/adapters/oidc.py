@@ -21,8 +21,9 @@ from msgspec import Struct
 from aegis.adapters import jwksource
 from aegis.adapters.catalogue import read
 from aegis.adapters.jwksource import Fetch, JwkSource
+from aegis.adapters.wholefile import read_regular
 from aegis.errors import AegisError, ConfigError, IdentityError
-from aegis.identity import foreign
+from aegis.identity import foreign, jwks
 from aegis.identity.foreign import Foreign, Mapped
 from aegis.identity.issuers import Issuer, Issuers, parse_issuers
 from aegis.model.document import parse
@@ -122,7 +123,7 @@ class OtherIssuers:
             return await jwksource.fetch(self._session, issuer.jwks_uri)
 
         async def from_file() -> bytes:
-            return await asyncio.to_thread((self._root / tenant / issuer.jwks_file).read_bytes)
+            return await asyncio.to_thread(read_regular, self._root / tenant / issuer.jwks_file, jwks.MAX_BYTES)
 
         return from_uri if issuer.jwks_uri else from_file
 

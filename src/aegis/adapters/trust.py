@@ -8,10 +8,12 @@ FILE.dsse.json                     beside any of them, or beside a prompt or a w
 Prompts are read when a token is asked for; contracts are followed (`adapters.shelf`).
 """
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aegis.adapters.catalogue import read
+from aegis.adapters.wholefile import read_regular
 from aegis.crypto.digest import sha256
 from aegis.errors import ConfigError, IdentityError
 from aegis.identity.directory import AgentEntry
@@ -35,7 +37,7 @@ def load(home: Path, tenant: str) -> Trust:
         ConfigError: It is of another tenant.
     """
     path = home / FILE
-    if not path.is_file():
+    if not os.path.lexists(path):  # anything else that bears the name is read, and refused when it cannot be
         return Trust(tenant=tenant)
     found = parse_trust(parse(read(path), source=str(path)))
     if found.tenant != tenant:
@@ -51,7 +53,7 @@ def beside(path: Path) -> Path:
 def envelope(path: Path) -> bytes | None:
     """The signed statement beside a file, if there is one."""
     try:
-        return beside(path).read_bytes()
+        return read_regular(beside(path), MAX_ARTIFACT)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -127,8 +129,9 @@ def _content(home: Path, file: str) -> bytes:
     try:
         if not path.resolve(strict=True).is_relative_to(home.resolve()) or not path.is_file():
             raise ConfigError(f"{path}: expected a file in the tenant's folder")
-        if path.stat().st_size > MAX_ARTIFACT:
-            raise ConfigError(f"{path}: expected at most {MAX_ARTIFACT} bytes")
-        return path.read_bytes()
+        content = read_regular(path, MAX_ARTIFACT)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_ARTIFACT:
+        raise ConfigError(f"{path}: expected at most {MAX_ARTIFACT} bytes")
+    return content

@@ -4,6 +4,7 @@ A write is a temporary file, fsync, rename, fsync of the directory: after a cras
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -49,6 +50,21 @@ def sync_directory(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a file, of at most `most` bytes and one more.
+
+    Whoever may write to one folder could otherwise make a process wait for ever, by a pipe, or fill its memory, by a device.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(most + 1)
 
 
 def read_private(path: Path) -> bytes:

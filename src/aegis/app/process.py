@@ -72,7 +72,9 @@ class App:
             verifier=verifier,
             audience=settings.gateway.audience,
             signer=self.token_key,
-            prompts=lambda tenant, entry: pinned_prompt(settings, tenant, entry, ring.keys, gate.clock.now()),
+            prompts=lambda tenant, entry: pinned_prompt(
+                settings, tenant, entry, ring.keys, gate.clock.now(), demanding=toolbox.demanding(tenant)
+            ),
             mapper=self.other_issuers.principal_of,
             instance=gate.instance,
         )

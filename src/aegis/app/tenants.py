@@ -1,5 +1,6 @@
 """From a tenant's documents to one value that decides: directory, contracts, guards, policy."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -26,6 +27,8 @@ from aegis.runtime.ruling import ruled
 from aegis.runtime.tenant import Ruling, Tenant
 from aegis.runtime.toolbox import Fitting
 from aegis.settings import Settings
+
+log = logging.getLogger("aegis.tenants")
 
 
 def load_tenants(settings: Settings, engine: Engine | None = None, shelf: Shelf | None = None) -> dict[str, Tenant]:
@@ -139,13 +142,24 @@ def directory_of(settings: Settings, tenant: str) -> Directory:
     return found
 
 
-def pinned_prompt(settings: Settings, tenant: str, entry: AgentEntry, keys: KeySet, now: datetime) -> str:
+def pinned_prompt(
+    settings: Settings, tenant: str, entry: AgentEntry, keys: KeySet, now: datetime, *, demanding: bool = False
+) -> str:
     """The digest of the instructions that an agent must work by; empty when none are pinned.
+
+    `demanding`: the tenant had a `trust.yaml`, so that none now does not mean that nothing is demanded.
 
     Raises:
         IdentityError: They are pinned and cannot be read, or are others than `trust.yaml` says.
     """
+    home = settings.tenants / tenant
+    if entry.prompt and demanding and not (home / trust.FILE).exists():
+        raise IdentityError("artifact_missing", f"`{trust.FILE}` is gone; what it demanded is still demanded")
     try:
-        return trust.prompt_digest(settings.tenants / tenant, entry, keys, now)
+        return trust.prompt_digest(home, entry, keys, now)
     except ConfigError as error:
-        raise IdentityError("artifact_missing", str(error)) from None
+        # An agent is not told where the files of the host lie, nor what stands in them.
+        log.error("instructions: %s", error, extra={"tenant": tenant, "agent_id": entry.id})  # noqa: TRY400 - no trace needed
+        raise IdentityError(
+            "artifact_missing", "the instructions that are pinned for it cannot be read; the log says why"
+        ) from None

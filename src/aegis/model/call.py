@@ -86,7 +86,8 @@ class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one agent's idempotency key stands for: the hash of the request, and the call that holds or finished it.
 
     `broken` remembers that an attempt under this key broke off and may have had its effect. `charged` are the ids of the tokens
-    whose allowance an attempt under this key has used: another attempt under it is not counted again.
+    whose allowance an attempt under this key has used: another attempt under it is not counted again, unless only the caller
+    itself says that this one came to nothing.
     """
 
     request_hash: str

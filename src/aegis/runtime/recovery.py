@@ -184,7 +184,10 @@ class Recovery:
                     if claim.broken and phase is Phase.FAILED:
                         phase = Phase.UNKNOWN  # an earlier attempt under this key may have had its effect
                     broken = claim.broken or (state is CallState.REOPENED and reason == "interrupted")
-                    moved = replace(claim, state=CLAIMS[state], instance="", broken=broken and reason != "not_done")
+                    # A caller's own word that it did nothing gives back no use: the next attempt is counted again.
+                    charged = () if by == call.agent_id else claim.charged
+                    broken = broken and reason != "not_done"
+                    moved = replace(claim, state=CLAIMS[state], instance="", broken=broken, charged=charged)
                     requires.append(Require(kind="claim", id=call.claim, version=row.version))
                     writes.append(
                         Put(

@@ -168,6 +168,11 @@ class Toolbox:
         """By tenant, why what lies in its folder is not served."""
         return {tenant: tuple(seen.refused.values()) for tenant, seen in self._seen.items() if seen.refused}
 
+    def demanding(self, tenant: str) -> bool:
+        """Whether the tenant has a document, as last read, that says what it demands."""
+        seen = self._seen.get(tenant)
+        return seen is not None and seen.folder is not None and seen.folder.trust.stated
+
     def _next(self) -> list[str]:
         """The tenants to look at in this turn."""
         names = list(self._seen)

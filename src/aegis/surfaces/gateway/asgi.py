@@ -59,6 +59,7 @@ class Gateway:
         self._app: App | None = None
         self.failure: AegisError | None = None
         self._taken = 0
+        self._forms = 0
         self.metrics = Metrics()
         self._openapi = msgspec.json.encode(document())
 
@@ -195,13 +196,21 @@ class Gateway:
         """The token endpoint: who asks is known only by what the body holds."""
         settings = self.app.settings.gateway
         limit = min(settings.max_body_bytes, MAX_FORM)
-        if self._taken >= settings.max_in_flight:
-            return 503, problem("busy", detail="too many requests are under way in this process", request_id=exchange.request_id)
-        self._taken += 1
+        busy = problem("busy", detail="too many requests are under way in this process", request_id=exchange.request_id)
+        if self._forms >= settings.max_in_flight:
+            return 503, busy
+        self._forms += 1
         try:
+            # Nobody is known yet: who only sends slowly must not take the places of those who call tools.
             body = await http.read_body(
                 exchange.request, receive, limit=limit, seconds=settings.body_timeout_seconds, expected=http.FORM
             )
+        finally:
+            self._forms -= 1
+        if self._taken >= settings.max_in_flight:
+            return 503, busy
+        self._taken += 1
+        try:
             return await tokens.token(self, exchange, body)
         except InputError as error:
             refused = problem("malformed", detail=f"`{error.path}`: {error}" if error.path else str(error), field=error.path)

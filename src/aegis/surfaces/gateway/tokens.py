@@ -30,7 +30,7 @@ from aegis.runtime.issuing import Asked
 from aegis.surfaces.gateway import http, wire
 from aegis.surfaces.gateway.asking import OK, shaped
 from aegis.surfaces.gateway.caller import Caller, address, agent
-from aegis.surfaces.gateway.problems import of_answer, problem
+from aegis.surfaces.gateway.problems import of_answer
 
 CLIENT, EXCHANGE = "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -104,7 +104,7 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
     )
     exchange.outcome, exchange.rules = str(handed.decision.outcome), handed.decision.rules
     if handed.taken:
-        return 409, problem("request-id-reused", request_id=handed.request_id)
+        raise http.refuse("request-id-reused", "the request id stands for another request already")
     if handed.delegation is None:
         kind = Kind.DENIED if handed.decision.outcome is Outcome.DENY else Kind.HELD
         refused = Answer(
