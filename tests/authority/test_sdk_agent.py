@@ -8,6 +8,8 @@ import pytest
 import aegis
 from aegis.adapters import keyfiles
 from aegis.errors import ConfigError
+from authority.agents import with_keys
+from gateway.world import World
 
 
 def agent(w, agent_id, **more):
@@ -103,3 +105,21 @@ def test_a_token_that_is_no_agents_own_is_not_replaced(on_sqlite):
     w.revoke_token(token)
     with aegis.Client(w.url, token) as client, pytest.raises(aegis.GatewayError, match="refused: revoked"):
         client.tools()
+
+
+def test_an_agent_states_its_prompt_by_the_file(tmp_path):
+    w = World(tmp_path, "sqlite:data/aegis.db")
+    with_keys(w)
+    path, prompt = tmp_path / "tenants" / "acme" / "directory.yaml", tmp_path / "tenants" / "acme" / "payer.md"
+    path.write_text(path.read_text().replace("agent:payer: {roles", "agent:payer: {prompt: payer.md, roles"))
+    prompt.write_text("pay invoices")
+    try:
+        w.start()
+        with aegis.Client(w.url, agent(w, "agent:payer", prompt=prompt)) as client:
+            assert client.call("pay.honours", {"amount": 1}, key="k").decision == "allow"
+        with pytest.raises(aegis.GatewayError, match="artifact_digest_mismatch"):
+            agent(w, "agent:payer").headers("GET", "/v1/tools")
+        with pytest.raises(ConfigError, match="cannot be read"):
+            agent(w, "agent:payer", prompt=tmp_path / "nowhere.md")
+    finally:
+        w.close()

@@ -27,6 +27,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from msgspec import Struct
 
+from aegis.crypto.digest import sha256
 from aegis.crypto.jwk import PrivateKey, decode, private_key
 from aegis.errors import ConfigError, GatewayError, IdentityError
 from aegis.identity.assertion import build_assertion
@@ -62,8 +63,8 @@ class Agent:
     """One agent with its key. It may be used from several threads.
 
     `key` is a private JWK: its path (of a directory the newest file in it), its text, or the key itself. `scopes`, `tools` and
-    `task` narrow the tokens that it gets for itself; `prompt` is the digest of the instructions that it works by (`sha256:...`),
-    where the directory pins them.
+    `task` narrow the tokens that it gets for itself; `prompt` are the instructions that it works by, where the directory pins
+    them: the `Path` of the file, or its digest (`sha256:...`).
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Agent:
         tools: Sequence[Mapping[str, Any]] | None = None,
         budget_micros: int | None = None,
         task: str = "",
-        prompt: str = "",
+        prompt: Path | str = "",
         delegation: str = "",
     ) -> None:
         parts = urlsplit(url)
@@ -88,7 +89,7 @@ class Agent:
         self.agent_id = agent_id
         self.tenant = tenant
         self._key = _read(key)
-        self._prompt = prompt
+        self._prompt = prompt if isinstance(prompt, str) else _digest(prompt)
         self._delegation = delegation
         self._proof = private_key(secrets.token_bytes(32)) if bound else None
         self._wanted = _wanted(scopes, tools, budget_micros) | ({"task": task} if task else {})
@@ -237,6 +238,14 @@ def _read(key: PrivateKey | Path | str) -> PrivateKey:
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IdentityError):
         place = "the text" if text is not None else f"`{key}`"
         raise ConfigError(f"key: {place} holds no Ed25519 private key as a JWK; `aegis keys new workload` makes one") from None
+
+
+def _digest(prompt: Path) -> str:
+    """The digest of the instructions in a file, as the directory's side makes it."""
+    try:
+        return sha256(prompt.read_bytes())
+    except OSError:
+        raise ConfigError(f"prompt: `{prompt}` cannot be read") from None
 
 
 def _file(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """`aegis check`: everything that can be wrong before the first request."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -61,6 +62,7 @@ def check(ctx: click.Context) -> int:
         bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
     results += [row for found in tenants.values() for row in _issuers(settings.tenants, found)]
+    results += [row for found in tenants.values() for row in _prompts(settings.tenants, settings.keys, found)]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     results += _sealed(ctx, tenants)
     bad = [row for row in results if row[1] != "ok"]
@@ -116,6 +118,17 @@ def _access(tenant: Tenant) -> Iterator[tuple[str, str, str]]:
             yield f"access {tenant.name}", "failed", finding.text
     if not any(result.findings for result in results):
         yield f"access {tenant.name}", "ok", f"{len(results)} roles, agents and approvers are proven to keep to `spec.roles`"
+
+
+def _prompts(root: Path, keys: Path, tenant: Tenant) -> Iterator[tuple[str, str, str]]:
+    """The agents that get no token, because the prompt that the directory names for them is not as it should be."""
+    from aegis.adapters import keyfiles, trust
+
+    for agent in tenant.directory.agents.values():
+        try:
+            trust.prompt_digest(root / tenant.name, agent, keyfiles.load_public(keys) if agent.prompt else None, datetime.now(UTC))
+        except AegisError as error:
+            yield f"prompts {tenant.name}", "failed", f"`{agent.id}` gets no token: {error}"
 
 
 def _issuers(root: Path, tenant: Tenant) -> list[tuple[str, str, str]]:
