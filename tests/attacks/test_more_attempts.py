@@ -72,7 +72,10 @@ def test_a_token_request_that_names_another_agent_or_tenant_than_its_assertion_i
     for form in ({"client_id": "agent:other"}, {"audience": "https://aegis/globex"}):
         told = payer.ask(**form)
         assert (told.status_code, told.json()["code"]) == (403, "token-refused")
-    assert [what.split(":")[0] for what in refused_with(w)] == ["wrong_owner", "wrong_audience"]
+    for name, value in (("aegis-tenant", "globex"), ("aegis-agent-id", "agent:other")):
+        assert payer.ask(headers={name: value}).status_code == 403
+    told = [what.split(":")[0] for what in refused_with(w)]
+    assert told == ["wrong_owner", "wrong_audience", "tenant_mismatch", "agent_mismatch"]
     assert payer.ask(client_id="agent:payer", audience="https://aegis/acme").status_code == 200
     assert not of_type(w, "refusal", "globex")
 

@@ -18,6 +18,7 @@ from aegis.crypto import ijson
 from aegis.crypto.jwk import PrivateKey
 from aegis.errors import IdentityError, InputError
 from aegis.identity import authz
+from aegis.identity.chain import agree_on
 from aegis.identity.claims import MAX_NAMES
 from aegis.identity.delegation import Delegation, Wanted, build_delegation
 from aegis.identity.possession import Proof, verify_proof
@@ -53,6 +54,8 @@ async def token(gateway: Any, exchange: Any, body: bytes) -> tuple[int, Any]:
     client = await app.issuer.client(asked)
     exchange.tenant, exchange.agent_id = client.tenant, client.agent_id
     asked = replace(asked, authority=_authority(_scopes(form.get("scope", "")), _details(form), _micros(form)))
+    agree_on("tenant", client.tenant, request.headers.get("aegis-tenant", ""))
+    agree_on("agent", client.agent_id, request.headers.get("aegis-agent-id", ""))
     if form.get("client_id", client.agent_id) != client.agent_id:
         raise IdentityError("wrong_owner", "`client_id` is another agent")
     if asked.tenant not in ("", client.tenant):
