@@ -123,3 +123,16 @@ def test_an_agent_states_its_prompt_by_the_file(tmp_path):
             agent(w, "agent:payer", prompt=tmp_path / "nowhere.md")
     finally:
         w.close()
+
+
+@pytest.mark.parametrize(
+    ("to", "wanted", "rule", "field"),
+    [
+        ("agent:payr", {"scopes": ["pay.honours"]}, "unknown_agent", "to"),
+        ("agent:payer", {"tools": [{"tool": "pay.honors"}]}, "unknown_tool", "tools"),
+    ],
+)
+def test_a_slip_in_a_task_is_told_with_its_place(on_sqlite, to, wanted, rule, field):
+    with pytest.raises(aegis.PolicyViolation) as refused:
+        agent(on_sqlite, "agent:desk").delegate(to, **wanted)
+    assert (refused.value.problem["rule"], refused.value.problem["field"]) == (f"delegation.{rule}", field)

@@ -46,6 +46,12 @@ RULE = "delegation"
 ATTEMPTS = 8
 GONE = timedelta(minutes=15)
 PAGE = 200
+_FIELDS = {
+    **dict.fromkeys(("unknown_agent", "agent_disabled", "delegation_not_granted", "depth_exceeded"), "to"),
+    "task_mismatch": "task",
+    "too_long_lived": "ttl_seconds",
+}
+"""Which member of the request was refused, by reason."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -90,7 +96,8 @@ class DelegationGuard:
         error = self._refused
         if error is None:
             return (Verdict(guard=self.name, effect="allow", rule=RULE),)
-        return (Verdict(guard=self.name, effect="deny", rule=f"{RULE}.{error.reason}", reason=str(error), field="tools"),)
+        field = _FIELDS.get(error.reason, "tools")
+        return (Verdict(guard=self.name, effect="deny", rule=f"{RULE}.{error.reason}", reason=str(error), field=field),)
 
 
 class Delegations:
@@ -141,9 +148,11 @@ class Delegations:
         try:
             made = hand_down(asked.held, asked.wanted, request_id=request_id, token_id=ids.new("tok", now), now=now)
             _permitted(tenant.directory, made)
-            return made, asked.sign(made), None
+            signed = asked.sign(made)
+            _known(tenant, made)
         except IdentityError as error:
             return None, "", error
+        return made, signed, None
 
     async def _unit(
         self,
@@ -220,6 +229,17 @@ def _permitted(directory: Directory, made: Delegation) -> None:
     for scope in made.authority.scopes:
         if not scope_within(scope, child.scopes):
             raise IdentityError("scope_not_held", f"`{made.to}` may not hold `{scope}`: name the tools that it is to have")
+
+
+def _known(tenant: Tenant, made: Delegation) -> None:
+    """A task for a tool that is not there is a slip of the parent, who is told; the child could do nothing about it.
+
+    Raises:
+        IdentityError: `unknown_tool`.
+    """
+    for grant in made.authority.grants or ():
+        if grant.tool not in tenant.contracts:
+            raise IdentityError("unknown_tool", f"there is no tool `{grant.tool}`; `GET /v1/tools` lists them")
 
 
 def _proposal(tenant: Tenant, asked: Asked, request_id: str) -> Proposal:

@@ -119,6 +119,11 @@ _ADVICE = {
         ("unknown_tenant", "unknown_agent", "unknown_person", "agent_disabled", "role_not_held", "scope_not_held"),
         "Ask the tenant's owner: the directory does not grant what the token says. A fresh token says what it grants now.",
     ),
+    **dict.fromkeys(
+        ("not_mapped", "ambiguous", "unknown_issuer"),
+        "Ask the tenant's owner: its `issuers.yaml` says whose tokens it takes, and what they stand for.",
+    ),
+    "no_client": "Send a `client_assertion` that the agent signed. Only a token of another issuer that stands for an agent needs none.",
 }
 """What helps where a credential was refused, by reason; a fresh token helps with the rest."""
 
