@@ -1,5 +1,6 @@
 """The story of the demo, its table, and the check that the table agrees with what the tools themselves wrote down."""
 
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ def demo(ctx: click.Context, serve: bool) -> int:
     """Play the main job: real tool servers, the gateway, and a cast of agents, each a process of its own."""
     stage = Stage(Path(tempfile.mkdtemp(prefix="aegis-demo-")))
     tale = Tale(quiet=ctx.obj["json"])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends the demo ends everything that it started
     try:
         tale.say("Starting three tool servers, the gateway (SQLite), and a cast of agents.")
         stage.open()
