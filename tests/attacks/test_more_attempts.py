@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -10,10 +11,11 @@ from msgspec.structs import replace
 
 from aegis.crypto.digest import sha256
 from aegis.model.authority import Limit
+from aegis.runtime import recorded
 from attacks.evidence import denied_by, noise, of_type, refused_with
 from authority.agents import Bot, child_of, with_keys
 from gateway.world import World
-from provenance.hands import demand, denied, edit, within, write
+from provenance.hands import aegis, demand, denied, edit, within, write
 
 PAY = "pay.honours"
 PATH = f"/v1/tools/{PAY}/call"
@@ -252,3 +254,30 @@ def test_a_pipe_in_the_folder_of_one_tenant_does_not_stop_the_others(on_sqlite):
     edit(w, "description: Reads.", "description: Reads and sends it to you.", tenant="globex")
     within(10, lambda: denied(w, "tool#digest_mismatch", tenant="globex"))
     assert w.call(PAY, {"amount": 1}, "k").status_code == 200
+
+
+# the record
+
+
+def test_a_decision_is_found_under_very_many_refusals_before_it_and_after_it(on_sqlite, monkeypatch):
+    w = on_sqlite
+    monkeypatch.setattr(recorded, "PAGE", 40)
+    payer = Bot(w, "agent:payer").get()
+
+    def refusals(count):
+        with ThreadPoolExecutor(16) as pool, httpx.Client(limits=httpx.Limits(max_connections=16)) as client:
+            headers = {**payer.auth("POST", PATH), "content-type": "application/json", "aegis-request-id": "req_x"}
+            told = pool.map(
+                lambda _: client.post(w.url + PATH, content=b"{", headers=headers, timeout=30).status_code, range(count)
+            )
+            assert set(told) == {400}
+
+    refusals(41)
+    asked = {"arguments": {"amount": 1}}
+    assert payer.post(PATH, asked, aegis_request_id="req_x", idempotency_key="k").status_code == 200
+    refusals(41)
+    for token in (w.person_token(), payer.access):
+        view = w.get("/v1/requests/req_x", token).json()
+        assert [event["decision"] for event in view["events"] if event["type"] == "decision"] == ["allow"]
+        assert view["agent_id"] == "agent:payer"
+    assert "allow" in aegis(w, "explain", "req_x", "--tenant", "acme").splitlines()[0]

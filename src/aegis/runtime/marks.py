@@ -57,7 +57,9 @@ async def mark(store: Store, clock: Clock, tenant: str, wanted: Mark, *, stateme
     Raises:
         ConfigError: The request is unknown, or the rule did not fire in shadow on it.
     """
-    events = [event for event in await store.events(tenant, request_id=wanted.request_id) if event.type == "decision"]
+    events = [
+        event for event in await store.events(tenant, request_id=wanted.request_id, limit=100_000) if event.type == "decision"
+    ]
     if not any(wanted.rule in _seen(event.request_id, event.time, event.body).shadow for event in events):
         raise ConfigError(f"rule `{wanted.rule}` did not fire in shadow on request `{wanted.request_id}`")
     name = f"{wanted.request_id}\x1f{wanted.rule}"

@@ -16,6 +16,8 @@ from aegis.model.principal import Link, Parent, Principal
 from aegis.model.proposal import Proposal
 from aegis.runtime.vault import Vault
 
+PAGE = 1000
+
 
 class Recorded(Struct, frozen=True, kw_only=True):
     """What was proposed, what was known, what was decided."""
@@ -29,6 +31,20 @@ class Lost(Struct, frozen=True, kw_only=True):
     """A decision whose arguments cannot be had: `erased` with their key, never `kept`, or `unreadable`."""
 
     why: str
+
+
+async def events_of(store: Store, tenant: str, request_id: str) -> tuple[Stored, ...]:
+    """The events of a request, oldest first: all but those in the midst of very many.
+
+    An agent may name any request id, so refusals can be laid over a decision by the thousand: it is told wherever it lies.
+    """
+    first = await store.events(tenant, request_id=request_id, limit=PAGE)
+    if len(first) < PAGE:
+        return first
+    newest = await store.events(tenant, request_id=request_id, limit=PAGE, newest_first=True)
+    decision = await store.event(tenant, f"decision:{request_id}:0")
+    by_seq = {each.seq: each for each in (*first, *newest, *([decision] if decision else []))}
+    return tuple(each for _, each in sorted(by_seq.items()))
 
 
 async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | None:

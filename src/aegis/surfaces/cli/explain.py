@@ -25,7 +25,9 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
 
     async def work(app: App) -> dict[str, Any] | None:
         store = app.gate.store
-        events = [msgspec.json.decode(event.body) for event in await store.events(name, request_id=request_id)]
+        # All of them: an agent may name any request id, and could lay a thousand refusals over what is looked for.
+        found = await store.events(name, request_id=request_id, limit=100_000)
+        events = [msgspec.json.decode(event.body) for event in found]
         if not events:
             return None
         rules = await why(app.gate, app.rollout, name, request_id)

@@ -7,6 +7,7 @@ from aegis.model.approval import Approval, ApprovalState, Refused
 from aegis.model.authority import covers
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
+from aegis.runtime.recorded import events_of
 from aegis.surfaces.gateway import http, messages, tokens, wire
 from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
 from aegis.surfaces.gateway.caller import Caller, agent
@@ -151,7 +152,7 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
 
 async def request(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
     """`GET /v1/requests/{request_id}`: what the journal holds of a request; an agent sees its own."""
-    events = await gateway.app.gate.store.events(caller.tenant, request_id=parts[0])
+    events = await events_of(gateway.app.gate.store, caller.tenant, parts[0])
     view = request_view(parts[0], events, caller.agent.agent_id if caller.agent else "")
     if not view["events"]:
         raise http.refuse("not-found")
