@@ -203,6 +203,19 @@ def test_a_request_id_that_is_taken_is_refused_on_record(w):
     assert len(refused_with(w)) == 2
 
 
+def test_what_was_handed_down_is_not_told_by_the_refusals(w):
+    desk = Bot(w, "agent:desk").get()
+    limits = {"memo": {"in": ["DE00 1234"], "regex": "DE00 .*"}, "amount": {"max": 7}}
+    payer, _ = child_of(desk, "agent:payer", tools=[{"tool": PAY, "limits": limits}])
+    told = payer.call(PAY, {"amount": 8, "memo": "XX99 5678"}, "k")
+    assert told.json()["rule"] == "authority.limit"
+    assert [each["limit"] for each in told.json()["reasons"]] == ["max 7", "one of 1 values, a pattern"]
+    kept = json.dumps(w.events())
+    for text in (told.text, kept):
+        assert "DE00" not in text
+        assert "XX99" not in text
+
+
 # what lies in the folders
 
 

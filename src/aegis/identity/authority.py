@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from aegis.identity.authz import limit_words
-from aegis.model.authority import Grant, breaches
+from aegis.model.authority import Grant, Limit, breaches
 from aegis.model.contract import Contract
 from aegis.model.decision import Verdict
 from aegis.model.facts import Facts
@@ -35,8 +34,7 @@ class AuthorityGuard:
         if grant.digest not in ("", proposal.tool_digest):
             yield self._deny("digest", "the tool is not the one that was handed down: its contract has changed", "tool")
         for path, limit in breaches(grant, proposal.arguments):
-            words = ", ".join(f"{name} {value}" for name, value in limit_words(limit).items())
-            yield self._deny("limit", "the argument is outside what was handed down", f"arguments.{path}", words)
+            yield self._deny("limit", "the argument is outside what was handed down", f"arguments.{path}", _words(limit))
 
     def _used_up(self, proposal: Proposal, facts: Facts) -> Iterator[Verdict]:
         contract = self._contracts.get(proposal.tool_digest)
@@ -49,3 +47,10 @@ class AuthorityGuard:
 
     def _deny(self, rule: str, reason: str, field: str, limit: object = None) -> Verdict:
         return Verdict(guard=self.name, effect="deny", rule=f"authority.{rule}", reason=reason, field=field, limit=limit)
+
+
+def _words(limit: Limit) -> str:
+    """Bounds as an event and an answer tell them: numbers as they are; texts may be somebody's account, and are not."""
+    found = [f"{name} {value}" for name, value in (("max", limit.max), ("min", limit.min)) if value is not None]
+    found += [f"one of {len(limit.among)} values"] if limit.among is not None else []
+    return ", ".join([*found, *(["a pattern"] if limit.regex else [])])
