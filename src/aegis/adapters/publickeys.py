@@ -65,7 +65,7 @@ def _entries(path: Path, content: bytes) -> list[Public]:
     try:
         return list(msgspec.json.decode(content, type=_File).keys)
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: not the public keys as `aegis keys` writes them: {error}; restore the file") from None
 
 
 def write(root: Path, entries: list[Public]) -> None:
@@ -110,8 +110,9 @@ def _content(root: Path) -> bytes:
 
 
 def _key_set(path: Path, content: bytes) -> KeySet:
+    entries = _entries(path, content)
     try:
-        return KeySet(_checked(found) for found in _entries(path, content))
+        return KeySet(_checked(found) for found in entries)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -1,5 +1,6 @@
 """`aegis check`: everything that can be wrong before the first request."""
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,9 @@ def check(ctx: click.Context) -> int:
             "check", {"ok": not bad, "results": [dict(zip(("what", "state", "text"), row, strict=True)) for row in results]}
         )
     else:
-        output.table(("what", "state", ""), results, empty="nothing to check")
+        here = f"{settings.root}{os.sep}"  # paths are told from the working directory, which the first row names
+        told_here = [(what, state, text if what == "settings" else text.replace(here, "")) for what, state, text in results]
+        output.table(("what", "state", ""), told_here, empty="nothing to check")
         click.echo(f"\n{len(bad)} of {len(results)} checks failed" if bad else f"\nall {len(results)} checks passed")
     return FAILED if bad else DONE
 
@@ -124,9 +127,13 @@ def _prompts(root: Path, keys: Path, tenant: Tenant) -> Iterator[tuple[str, str,
     """The agents that get no token, because the prompt that the directory names for them is not as it should be."""
     from aegis.adapters import keyfiles, trust
 
+    try:
+        known = keyfiles.load_public(keys)
+    except AegisError:
+        return  # told above
     for agent in tenant.directory.agents.values():
         try:
-            trust.prompt_digest(root / tenant.name, agent, keyfiles.load_public(keys) if agent.prompt else None, datetime.now(UTC))
+            trust.prompt_digest(root / tenant.name, agent, known, datetime.now(UTC))
         except AegisError as error:
             yield f"prompts {tenant.name}", "failed", f"`{agent.id}` gets no token: {error}"
 

@@ -46,7 +46,8 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, ke
         return
     console = Console(file=sys.stdout, highlight=False, soft_wrap=False, width=columns())
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name, width in zip(names, _widths([names, *found], [name in keep for name in names], columns()), strict=True):
+    kept = [place == 0 or name in keep for place, name in enumerate(names)]
+    for name, width in zip(names, _widths([names, *found], kept, columns()), strict=True):
         drawn.add_column(name, no_wrap=name in keep, overflow="fold", width=width)
     for row in found:
         drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))

@@ -124,7 +124,8 @@ def _next(found: "Objection | None", name: str, source: str) -> list[str]:
     if found is None:
         return []
     if found.rule == "tool#unsigned":
-        return [f"aegis tools sign {source} --as PERSON"]
+        path, here = Path(source), Path.cwd()
+        return [f"aegis tools sign {path.relative_to(here) if path.is_relative_to(here) else path} --as PERSON"]
     return [f"aegis tools diff {name}", f"aegis tools approve {name} --as PERSON --reason ..."]
 
 
