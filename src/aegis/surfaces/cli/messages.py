@@ -42,8 +42,8 @@ def list_(ctx: click.Context, kind: str | None, limit: int, tenant: str | None) 
         output.document("messages", {"messages": found})
         return
     output.table(
-        ("message", "type", "to", "sent"),
-        [(m.id, f"{m.type} {m.version}", m.to, output.ago(m.sent_at)) for m in found],
+        ("message", "type", "to", "at", "sent"),
+        [(m.id, f"{m.type} {m.version}", m.to, m.holder or "waits", output.ago(m.sent_at)) for m in found],
         empty="no message waits",
         keep=("message",),
     )
