@@ -14,7 +14,7 @@ from aegis.crypto.jwk import encode
 from authority.agents import Bot, with_keys
 from messages.post import Post
 
-ANYTHING = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+ANYTHING = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -35,10 +35,15 @@ GRANT = st.fixed_dictionaries(
 TOOLS = st.one_of(JSON, st.lists(GRANT, max_size=3))
 
 
-@pytest.fixture(scope="module")
-def post(tmp_path_factory):
-    """A gateway with messages, in which every agent has a key."""
-    w = Post(tmp_path_factory.mktemp("fuzz"), "sqlite:data/aegis.db")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def post(request, tmp_path_factory):
+    """A gateway with messages on each store, in which every agent has a key."""
+    url = "sqlite:data/aegis.db"
+    if request.param == "postgres":
+        from tests.postgres_server import fresh_database
+
+        url = fresh_database()
+    w = Post(tmp_path_factory.mktemp("fuzz"), url)
     try:
         with_keys(w)
         w.start()
