@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "halt": ("halts:halt", "operate", "stop a tool, an agent or a whole tenant, at once and everywhere"),
     "resume": ("halts:resume", "operate", "lift a halt"),
     "halts": ("halts:halts", "operate", "list what is halted or in safe mode"),
-    "revoke": ("halts:revoke", "operate", "take back one token, what one key signed, or all tokens of an agent, a person or a tenant"),
+    "revoke": ("halts:revoke", "operate", "take back a token, what a key signed, or all tokens of an agent, a person or a tenant"),
     "access": ("access:access", "operate", "see who may do what, prove that roles keep to it, read what changed"),
     "explain": ("explain:explain", "operate", "tell why a request was decided as it was"),
     "audit": ("audit:audit", "operate", "read the journal"),
