@@ -36,3 +36,11 @@ def test_keys_are_listed_in_eighty_columns_with_whole_words_and_whole_ids(tmp_pa
     told = aegis(home, "keys", "list", env={"COLUMNS": "80"}).stdout
     assert max(map(len, told.splitlines())) <= 80
     assert all(word in told for word in (*kids, "publisher", "person:alice"))
+
+
+def test_check_tells_of_a_tenant_whose_tokens_nobody_here_can_sign(tmp_path):
+    home = tmp_path / "home"
+    assert aegis(None, "init", str(home)).returncode == 0
+    shutil.rmtree(home / "keys" / "sts")
+    told = aegis(home, "check")
+    assert (told.returncode, "a gateway here issues no tokens" in told.stdout.replace("\n", " ")) == (0, True), told.stdout

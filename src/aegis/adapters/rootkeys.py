@@ -89,11 +89,13 @@ def check(home: Path, content: bytes, now: datetime, pinned: str | None = None) 
     stated = _content_of(home)
     name = digest(stated) if stated else ""
     if pinned is not None and name != pinned:
-        raise ConfigError(f"{home / FILE}: is not the root that this process started with")
+        raise ConfigError(f"{home / FILE}: is not the root that this process started with: start it anew if that is meant")
     if not stated:
         return 0, ""
     root = _root(home / FILE, stated)
     path = home / ENVELOPE
+    if not path.exists():
+        raise ConfigError(f"{path}: not found, and there is a root; `aegis keys root sign` signs public.json")
     try:
         said = _verified(root, wholefile.read_public(path))
     except (msgspec.ValidationError, IdentityError) as error:

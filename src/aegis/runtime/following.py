@@ -72,7 +72,10 @@ class Followers:
             except Exception as error:
                 why = f"{error.code}: {error}" if isinstance(error, AegisError) else type(error).__name__
                 if self._logged.get(follower.name) != why:  # turns come several times a second
-                    log.exception(follower.name)
+                    if isinstance(error, AegisError):  # its words say what is wrong, and where
+                        log.error("%s: %s", follower.name, error)  # noqa: TRY400 - no trace needed
+                    else:
+                        log.exception(follower.name)
                     self._logged[follower.name] = why
                 if follower.tells:
                     self._troubles[follower.name] = why

@@ -51,8 +51,9 @@ def check(ctx: click.Context) -> int:
     if not names:
         results.append(("tenants", "failed", f"{settings.tenants} holds none; expected TENANT/directory.yaml"))
     try:
-        app.check_keys(settings, keyfiles.load_public(settings.keys), tenants)
+        app.check_keys(settings, keyfiles.load_believed(settings.keys, datetime.now(UTC))[0], tenants)
         results.append(("keys", "ok", str(settings.keys)))
+        results += [row for name in tenants for row in _issues_no_tokens(settings.keys, name)]
     except AegisError as error:
         results.append(("keys", "failed", str(error)))
     if tenants and len(tenants) == len(names):
@@ -121,6 +122,16 @@ def _access(tenant: Tenant) -> Iterator[tuple[str, str, str]]:
             yield f"access {tenant.name}", "failed", finding.text
     if not any(result.findings for result in results):
         yield f"access {tenant.name}", "ok", f"{len(results)} roles, agents and approvers are proven to keep to `spec.roles`"
+
+
+def _issues_no_tokens(keys: Path, tenant: str) -> Iterator[tuple[str, str, str]]:
+    """A gateway may do without the key that signs tokens, if another host has it; who forgot it should know."""
+    from aegis.adapters import keyfiles
+
+    try:
+        keyfiles.load_private(keys, "sts", tenant, "", now=datetime.now(UTC))
+    except AegisError as error:
+        yield f"keys {tenant}", "ok", f"warning: a gateway here issues no tokens: {error}"
 
 
 def _prompts(root: Path, keys: Path, tenant: Tenant) -> Iterator[tuple[str, str, str]]:

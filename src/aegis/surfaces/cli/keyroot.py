@@ -56,7 +56,8 @@ def enroll(ctx: click.Context, public: str, owner: str, threshold: int | None) -
     if context.as_json(ctx):
         output.document("root", {"keys": [each.kid for each in found.keys], "people": held, "threshold": found.threshold})
         return
-    click.echo(f"root key {key.kid} of {owner} is enrolled; {held} people hold one, {found.threshold} must sign")
+    people = "person holds" if held == 1 else "people hold"
+    click.echo(f"root key {key.kid} of {owner} is enrolled; {held} {people} one, {found.threshold} must sign")
 
 
 @root.command()
@@ -74,7 +75,8 @@ def sign(ctx: click.Context, key_file: Path, days: int) -> None:
     if context.as_json(ctx):
         output.document("signed", {"version": said.version, "expires": said.expires, "people": people})
         return
-    click.echo(f"signed version {said.version} of the public keys, good until {said.expires:%Y-%m-%d}; {people} people have signed")
+    who = f"{people} {'person has' if people == 1 else 'people have'} signed"
+    click.echo(f"signed version {said.version} of the public keys, good until {said.expires:%Y-%m-%d}; {who}")
 
 
 @root.command()

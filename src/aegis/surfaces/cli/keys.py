@@ -217,4 +217,6 @@ def _say(ctx: click.Context, verb: str, key_class: str, kid: str) -> None:
     if context.as_json(ctx):
         output.document("key", {"kid": kid, "class": key_class, "did": verb})
     else:
-        click.echo(f"{verb} {key_class + ' ' if key_class else ''}key {kid}; running gateways follow within a second")
+        rooted = (context.settings(ctx).keys / "root.json").exists() and key_class not in ("kek", "hash")
+        then = "no gateway believes it until people `aegis keys root sign`" if rooted else "running gateways follow within a second"
+        click.echo(f"{verb} {key_class + ' ' if key_class else ''}key {kid}; {then}")
