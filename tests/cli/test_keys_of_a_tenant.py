@@ -44,3 +44,15 @@ def test_check_tells_of_a_tenant_whose_tokens_nobody_here_can_sign(tmp_path):
     shutil.rmtree(home / "keys" / "sts")
     told = aegis(home, "check")
     assert (told.returncode, "a gateway here issues no tokens" in told.stdout.replace("\n", " ")) == (0, True), told.stdout
+
+
+def test_a_key_that_was_revoked_is_listed_so_though_the_file_still_lists_it(tmp_path):
+    home = tmp_path / "home"
+    assert aegis(None, "init", str(home)).returncode == 0
+    made = json.loads(aegis(home, "--json", "keys", "new", "workload", "--owner", "agent:assistant").stdout)["kid"]
+    assert "revoked" not in aegis(home, "keys", "list").stdout
+    told = aegis(home, "revoke", "--key", made, "--as", "person:alice", "--reason", "a laptop was stolen")
+    assert told.returncode == 0, told.stderr
+    listed = json.loads(aegis(home, "--json", "keys", "list").stdout)["keys"]
+    assert [key["kid"] for key in listed if key["revoked"]] == [made]
+    assert "agent:assistant  revoked" in aegis(home, "keys", "list").stdout

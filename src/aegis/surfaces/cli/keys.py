@@ -180,7 +180,7 @@ def list_(ctx: click.Context) -> None:
     from aegis.adapters import keyfiles
 
     found = keyfiles.load_public(context.settings(ctx).keys).entries()
-    now = datetime.now(UTC)
+    now, back = datetime.now(UTC), keysets.revoked(context.settings(ctx))
     if context.as_json(ctx):
         output.document(
             "keys",
@@ -193,13 +193,19 @@ def list_(ctx: click.Context) -> None:
                         "owner": key.owner,
                         "not_before": key.not_before,
                         "not_after": key.not_after,
+                        "revoked": key.kid in back,
                     }
                     for key in found
                 ]
             },
         )
         return
-    keysets.listed([(k.tenant, k.key_class, k.owner, _state(k.not_before, k.not_after, now), k.kid) for k in found])
+    keysets.listed(
+        [
+            (k.tenant, k.key_class, k.owner, "revoked" if k.kid in back else _state(k.not_before, k.not_after, now), k.kid)
+            for k in found
+        ]
+    )
 
 
 keys.add_command(keyroot.root)

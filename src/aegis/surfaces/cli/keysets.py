@@ -4,6 +4,7 @@ What is there is left alone: a purpose whose private half lies here, or whose pu
 retired since. So the command may be run again whenever somebody was added to the directory.
 """
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 
 from aegis.identity.directory import Directory
+from aegis.settings import Settings
 from aegis.surfaces.cli import output
 
 TENANTS_OWN = ("sts", "override", "kek", "hash", "publisher", "bundle")
@@ -34,6 +36,29 @@ def make_missing(root: Path, tenant: str, directory: Directory, *, now: datetime
         {"class": key_class, "owner": owner, "kid": keyfiles.create(root, key_class, tenant, owner, now=now)}
         for key_class, owner in lacking
     ]
+
+
+def revoked(settings: Settings) -> frozenset[str]:
+    """The keys that were taken back, which the store knows and the files do not; none where there is no store yet."""
+    from aegis.app import open_store
+    from aegis.errors import AegisError
+    from aegis.runtime.clock import Clock
+    from aegis.runtime.revocations import Revocations
+
+    async def read() -> frozenset[str]:
+        store = await open_store(settings, Clock(), check=False)
+        try:
+            return await Revocations(store, Clock()).keys()
+        finally:
+            await store.close()
+
+    if settings.sqlite_path is not None and not settings.sqlite_path.exists():
+        return frozenset()
+    try:
+        return asyncio.run(read())
+    except AegisError as error:
+        click.echo(f"note: keys that were revoked are not told: {error}", err=True)
+        return frozenset()
 
 
 def tell(tenant: str, made: list[dict[str, str]]) -> None:

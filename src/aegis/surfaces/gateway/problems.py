@@ -107,7 +107,7 @@ TABLE: dict[str, Shown] = {
         status=500, title="Aegis could not decide", detail="so nothing was done", next="Give the request id to the operator."),
 }  # fmt: skip
 
-ASSERT = "Sign a fresh assertion with the agent's own key, for `https://aegis/TENANT`, and send it once."
+ASSERT = "Sign a fresh assertion with a key of the agent that is in use, for `https://aegis/TENANT`, and send it once."
 _PROVE = "Send `Authorization: DPoP TOKEN`, and in `DPoP` a fresh proof by the token's key for this method, address and token."
 _AGREE = "Name the parent, run, task, agent and tenant that the token names, or leave them out where it names none."
 _ADVICE = {
