@@ -17,7 +17,7 @@ def anchors(text: str) -> set[str]:
 
 
 def symbol_exists(name: str) -> bool:
-    if name == "aegis.toml":  # a file, not a symbol
+    if name in ("aegis.toml", "aegis.tenants"):  # a file, and a setting of PostgreSQL: no symbols
         return True
     parts = name.split(".")[1:]
     here = ROOT / "src" / "aegis"
