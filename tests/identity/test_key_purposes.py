@@ -4,12 +4,13 @@ import itertools
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from aegis.crypto import jws
 from aegis.crypto.jwk import private_key
 from aegis.errors import ConfigError, IdentityError
 from aegis.identity.access import verify_access
-from aegis.identity.keyset import CLASSES, KeySet
+from aegis.identity.keyset import CLASSES, SETTLES, KeySet
 from aegis.identity.token import KEY_CLASS, mint, verify_override, verify_person, verify_statement
 from identity.forge import AUDIENCE, KEYS, NOW, SECOND, SIGNER, TYPES, USES, entry_of, good, key_of
 
@@ -116,3 +117,18 @@ def test_a_public_key_of_small_order_vouches_for_nothing(x: str) -> None:
 
     forged = bytes([1]) + bytes(63)
     assert not any(public_key(x).verify(message, forged) for message in (b"", b"a", b"b", b"c" * 100))
+
+
+@pytest.mark.parametrize("age", [0.0, 0.5, 1.0, 1.9, 2.0, 2.5, 10.0])
+def test_two_rotations_in_a_row_never_sign_with_a_key_that_others_may_not_know_before_one_that_they_do(age):
+    made = [entry_of("sts"), entry_of("sts", key=key_of("second").public), entry_of("sts", key=key_of("third").public)]
+    start = NOW.replace(microsecond=0)
+    entries = [
+        replace(made[0], not_before=start, not_after=start + timedelta(minutes=10)),
+        replace(made[1], not_before=start, not_after=start + timedelta(minutes=20)),
+        replace(made[2], not_before=start + timedelta(seconds=1)),
+    ]
+    now = start + timedelta(seconds=1 + age)
+    best = KeySet(entries).signing("sts", "acme", now)[0]
+    known = [entry for entry in entries if entry.not_before + SETTLES <= now]
+    assert best in (known or [entry for entry in entries if entry.not_before == start])

@@ -261,3 +261,24 @@ def test_the_other_tokens_say_what_they_were_built_to_say(one: str, two: str, th
 @pytest.mark.parametrize("typ", TYPES)
 def test_a_token_is_the_same_text_each_time_it_is_minted(typ: str) -> None:
     assert good(typ) == good(typ)
+
+
+def test_a_key_that_is_newer_than_the_last_look_is_found_and_a_flood_of_unknown_ones_looks_once_a_second():
+    looks = []
+    newer = KeySet([entry_of("sts")])
+
+    def look():
+        looks.append(1)
+        return newer
+
+    verifier = Verifier(KeySet([]), audience=AUDIENCE, look=look)
+    assert verifier.access(good(), now=NOW).tenant == "acme"
+    assert len(looks) == 1
+    stranger = mint(access(), key_of("nobody's"))
+    for _ in range(50):
+        with pytest.raises(IdentityError, match="unknown_kid"):
+            verifier.access(stranger, now=NOW)
+    assert len(looks) == 1
+    with pytest.raises(IdentityError, match="unknown_kid"):
+        verifier.access(stranger, now=NOW + SECOND)
+    assert len(looks) == 2

@@ -82,7 +82,7 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     except BaseException:
         await store.close()
         raise
-    verifier = Verifier(ring.keys, audience=settings.gateway.audience)
+    verifier = Verifier(ring.keys, audience=settings.gateway.audience, look=ring.look)
     return App(settings, gate, verifier, ring, upstream, rollout, directories, toolbox, opa)
 
 

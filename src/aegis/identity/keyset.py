@@ -93,7 +93,7 @@ class KeySet:
     def signing(self, key_class: str, tenant: str, now: datetime) -> tuple[KeyEntry, ...]:
         """The keys that may sign for a tenant at `now`, the best first.
 
-        That is one which every process knows by now, then the one that lasts longest, then the newest.
+        That is one which every process knows by now, the one that lasts longest, then the newest; if there is none, the oldest.
         """
         return tuple(sorted(self.in_use(key_class, tenant, now), key=lambda entry: _worth(entry, now), reverse=True))
 
@@ -121,6 +121,9 @@ class KeySet:
         return entry.kid not in self._revoked and entry.not_before <= now and (entry.not_after is None or now < entry.not_after)
 
 
-def _worth(entry: KeyEntry, now: datetime) -> tuple[bool, bool, float, float]:
-    end = entry.not_after
-    return entry.not_before + SETTLES <= now, end is None, end.timestamp() if end else 0.0, entry.not_before.timestamp()
+def _worth(entry: KeyEntry, now: datetime) -> tuple[bool, float, float, float]:
+    """Among keys that every process knows, the one that lasts longest and then the newest; among the others the oldest."""
+    end, since = entry.not_after, entry.not_before.timestamp()
+    if entry.not_before + SETTLES <= now:
+        return True, float(end is None), end.timestamp() if end else 0.0, since
+    return False, -since, float(end is not None), 0.0  # of two that were made in one second, the one that was replaced is older

@@ -7,7 +7,9 @@ are remembered too, by their hash; nothing is remembered by key id, so a flood o
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import cachebox
 from msgspec import Struct
@@ -18,7 +20,7 @@ from aegis.identity.access import Access, verify_access
 from aegis.identity.assertion import Assertion, verify_assertion
 from aegis.identity.claims import check_times, expect
 from aegis.identity.delegation import Delegation, verify_delegation
-from aegis.identity.epoch import EVERYBODY, Epochs, Revoked
+from aegis.identity.epoch import EVERYBODY, LONG_AGO, Epochs, Revoked
 from aegis.identity.keyset import KeySet
 from aegis.identity.token import (
     ACCESS,
@@ -34,6 +36,8 @@ from aegis.identity.token import (
 
 CACHED, REFUSED = 20_000, 4_096
 REMEMBERED = timedelta(seconds=60)
+LOOKS = timedelta(seconds=1)
+Said = TypeVar("Said")
 _FINAL = frozenset({"malformed", "bad_algorithm", "bad_signature"})
 
 
@@ -47,8 +51,11 @@ class _Known(Struct, frozen=True):
 class Verifier:
     """Holds the key set, the epochs and the memory. Calls may come from many threads."""
 
-    def __init__(self, keys: KeySet, *, audience: str) -> None:
+    def __init__(self, keys: KeySet, *, audience: str, look: Callable[[], KeySet] | None = None) -> None:
+        """`look` gives the key set as it is now: it is asked when a token names a key that is not known, at most once a second."""
         self._keys = keys
+        self._look = look
+        self._looked = LONG_AGO
         self._audience = audience
         self._epochs = Epochs()
         self._revoked = Revoked()
@@ -90,7 +97,7 @@ class Verifier:
         if (reason := self._bad.get(digest)) is not None:
             raise IdentityError(reason)
         try:
-            access = verify_access(parse(token), self._keys, audience=self._audience, now=now)
+            access = self._by_known_keys(now, lambda keys: verify_access(parse(token), keys, audience=self._audience, now=now))
         except IdentityError as error:
             if error.reason in _FINAL:
                 self._bad[digest] = error.reason
@@ -101,32 +108,32 @@ class Verifier:
 
     def delegation(self, token: str, *, now: datetime) -> Delegation:
         """What a delegation says, if nothing that it hangs on was taken back."""
-        found = verify_delegation(parse(token), self._keys, audience=self._audience, now=now)
+        found = self._by_known_keys(now, lambda keys: verify_delegation(parse(token), keys, audience=self._audience, now=now))
         above = tuple(dict.fromkeys((found.agent_id, *found.chain)))
         self.standing(found.tenant, found.to, found.issued_at, token_id=found.token_id, above=above, ancestors=found.ancestors)
         return found
 
     def assertion(self, token: str, *, now: datetime) -> Assertion:
         """Which agent proved to hold its key."""
-        found = verify_assertion(parse(token), self._keys, now=now)
+        found = self._by_known_keys(now, lambda keys: verify_assertion(parse(token), keys, now=now))
         self.standing(found.tenant, found.agent_id, found.issued_at)
         return found
 
     def override(self, token: str, *, now: datetime) -> Override:
         """What an override token says."""
-        found = verify_override(parse(token), self._keys, audience=self._audience, now=now)
+        found = self._by_known_keys(now, lambda keys: verify_override(parse(token), keys, audience=self._audience, now=now))
         self.standing(found.tenant, found.agent_id, found.issued_at, token_id=found.token_id)
         return found
 
     def statement(self, token: str, *, now: datetime) -> Statement:
         """What a person signed about an approval."""
-        found = verify_statement(parse(token), self._keys, now=now)
+        found = self._by_known_keys(now, lambda keys: verify_statement(parse(token), keys, now=now))
         self.standing(found.tenant, found.approver, found.issued_at)
         return found
 
     def person(self, token: str, *, now: datetime) -> Person:
         """Who proved to hold their key."""
-        found = verify_person(parse(token), self._keys, audience=self._audience, now=now)
+        found = self._by_known_keys(now, lambda keys: verify_person(parse(token), keys, audience=self._audience, now=now))
         self.standing(found.tenant, found.person, found.issued_at)
         return found
 
@@ -149,6 +156,19 @@ class Verifier:
         """
         self._epochs.check(tenant, name, issued_at, above)
         self._revoked.check(tenant, token_id, ancestors)
+
+    def _by_known_keys(self, now: datetime, verify: Callable[[KeySet], Said]) -> Said:
+        """What `verify` says by the keys that are known; one may be newer than the last look at them, so it is looked for.
+
+        A flood of made-up key ids makes one look a second, whatever their number.
+        """
+        try:
+            return verify(self._keys)
+        except IdentityError as error:
+            if error.reason != "unknown_kid" or self._look is None or abs(now - self._looked) < LOOKS:
+                raise
+        self._looked, self._keys = now, self._look()
+        return verify(self._keys)
 
     def _still_good(self, access: Access, now: datetime) -> None:
         check_times(access.not_before, access.expires_at, now)
