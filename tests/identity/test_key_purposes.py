@@ -121,7 +121,7 @@ def test_a_public_key_of_small_order_vouches_for_nothing(x: str) -> None:
 
 @pytest.mark.parametrize("age", [0.0, 0.5, 1.0, 1.9, 2.0, 2.5, 10.0])
 def test_two_rotations_in_a_row_never_sign_with_a_key_that_others_may_not_know_before_one_that_they_do(age):
-    made = [entry_of("sts"), entry_of("sts", key=key_of("second").public), entry_of("sts", key=key_of("third").public)]
+    made = [replace(entry_of("sts"), key=key_of(name).public) for name in ("first", "second", "third")]
     start = NOW.replace(microsecond=0)
     entries = [
         replace(made[0], not_before=start, not_after=start + timedelta(minutes=10)),
