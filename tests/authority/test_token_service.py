@@ -87,6 +87,16 @@ def test_a_delegation_that_nobody_ended_is_ended_when_its_tokens_have_expired(w)
     assert [(e["outcome"], e["reason"]) for e in ended] == [("done", "expired")]
 
 
+def test_only_a_delegation_is_ended_and_a_decided_call_waits_for_its_outcome(on_sqlite):
+    payer = Bot(on_sqlite, "agent:payer").get()
+    decided = payer.post("/v1/decide", {"tool": "pay.honours", "arguments": {"amount": 1}}, idempotency_key="k").json()
+    assert payer.end(decided["request_id"]).status_code == 404
+    handed = payer.delegated("agent:other", scopes=["pay.honours"])
+    assert [payer.end(handed["request_id"]).status_code for _ in range(2)] == [200, 404]
+    ended = [e for e in on_sqlite.events(handed["request_id"]) if e["type"] == "outcome"]
+    assert [(e["outcome"], e["reason"]) for e in ended] == [("done", "ended")]
+
+
 def test_a_gateway_without_the_signing_key_says_so_and_records_no_delegation(on_sqlite):
     w = on_sqlite
     desk = Bot(w, "agent:desk").get()

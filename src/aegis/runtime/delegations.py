@@ -131,6 +131,15 @@ class Delegations:
                 return replace(handed, delegation=made, text=text) if decision.permits else handed
         raise StoreBusyError("the requests that this task stands on keep changing: try again")
 
+    async def end(self, tenant: str, agent_id: str, request_id: str, recovery: Recovery) -> bool:
+        """The task is over, says who handed it down; false when this agent has no delegation under way under this id."""
+        ref = (CALL, request_id)
+        row = (await self._store.rows(tenant, [ref])).get(ref)
+        call = msgspec.json.decode(row.body, type=Call) if row else None
+        if call is None or (call.tool, call.agent_id, call.state) != (TOOL, agent_id, CallState.DECIDED):
+            return False
+        return await recovery.resolve(tenant, request_id, done=True, by=agent_id, reason="ended") is CallState.DONE
+
     async def expire(self, tenant: str, recovery: Recovery) -> int:
         """End the delegations whose tokens have all expired, so that nobody takes them for tasks under way; how many."""
         before, ended, after = self._clock.now() - GONE, 0, ""

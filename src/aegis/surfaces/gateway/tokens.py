@@ -133,7 +133,8 @@ async def delegate(gateway: Any, exchange: Any, caller: Caller, body: bytes, par
 async def end(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
     """`POST /v1/delegations/{request_id}/end`: by the agent that handed the task down."""
     who = agent(caller)
-    if not await gateway.app.gate.report(who.tenant, who.agent_id, parts[0], done=True):
+    gate = gateway.app.gate
+    if not await gate.delegations.end(who.tenant, who.agent_id, parts[0], gate.recovery):
         raise http.refuse("not-found", "no delegation of this agent is under way under this id")
     return OK, {"request_id": parts[0], "state": "done"}
 
