@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import httpx
 import psutil
-from bench.gateway import ARGUMENTS, SECONDS, UPSTREAM, await_port, free_port, load, request, write_home
+from bench.gateway import ARGUMENTS, SECONDS, UPSTREAM, await_port, free_port, load, on_both, request, write_home
 
 from aegis.adapters import keyfiles
 from aegis.crypto.jwk import PrivateKey, private_key
@@ -34,16 +34,8 @@ Make = Callable[[], bytes]
 
 
 def run() -> list[dict[str, Any]]:
-    """Rows for both stores; PostgreSQL is left out with a line when it cannot be had here."""
-    rows = _measure("sqlite", "sqlite:data/aegis.db")
-    try:
-        from tests.postgres_server import fresh_database
-
-        url = fresh_database()
-    except Exception as error:  # whatever keeps a server from starting
-        print(f"  PostgreSQL is left out: {type(error).__name__}: {error}")
-        return rows
-    return rows + _measure("postgres", url)
+    """Rows for both stores."""
+    return on_both(_measure)
 
 
 def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:

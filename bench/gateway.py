@@ -82,8 +82,13 @@ spec:
 
 
 def run() -> list[dict[str, Any]]:
+    """Rows for both stores."""
+    return on_both(_measure)
+
+
+def on_both(measure: Callable[[str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Rows for both stores; PostgreSQL is left out with a line when it cannot be had here."""
-    rows = _measure("sqlite", "sqlite:data/aegis.db")
+    rows = measure("sqlite", "sqlite:data/aegis.db")
     try:
         from tests.postgres_server import fresh_database
 
@@ -91,7 +96,7 @@ def run() -> list[dict[str, Any]]:
     except Exception as error:  # whatever keeps a server from starting
         print(f"  PostgreSQL is left out: {type(error).__name__}: {error}")
         return rows
-    return rows + _measure("postgres", url)
+    return rows + measure("postgres", url)
 
 
 def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
