@@ -7,9 +7,6 @@ import asyncio
 import json
 import secrets
 import statistics
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +15,7 @@ from urllib.parse import urlencode
 
 import httpx
 import psutil
-from bench.gateway import ARGUMENTS, SECONDS, UPSTREAM, await_port, free_port, load, on_both, request, write_home
+from bench.gateway import ARGUMENTS, SECONDS, load, on_both, request, served
 
 from aegis.adapters import keyfiles
 from aegis.crypto.jwk import PrivateKey, private_key
@@ -39,34 +36,9 @@ def run() -> list[dict[str, Any]]:
 
 
 def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as directory, (Path(directory) / "log").open("w") as log:
-        root = Path(directory)
-        upstream_port, port = free_port(), free_port()
-        (root / "upstream.py").write_text(UPSTREAM)
-        write_home(root, store_url, upstream_port, (AGENT, CHILD))
-        words = [
-            "uvicorn",
-            "--app-dir",
-            str(root),
-            "--port",
-            str(upstream_port),
-            "--log-level",
-            "error",
-            "--no-access-log",
-            "upstream:app",
-        ]
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": log}
-        upstream = subprocess.Popen([sys.executable, "-m", *words], **quiet)
-        gateway = subprocess.Popen([sys.executable, "-m", "aegis", "--dir", str(root), "up", "--port", str(port)], **quiet)
-        try:
-            await_port(upstream_port)
-            await_port(port)
-            cast = _Cast(root, port)
-            return [row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, cast, gateway.pid))]
-        finally:
-            for process in (gateway, upstream):
-                process.terminate()
-                process.wait(20)
+    with served(store_url, (AGENT, CHILD)) as (root, _, port, pid):
+        cast = _Cast(root, port)
+        return [row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, cast, pid))]
 
 
 class _Cast:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,41 +101,31 @@ def on_both(measure: Callable[[str, str], list[dict[str, Any]]]) -> list[dict[st
 
 
 def _measure(kind: str, store_url: str) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as directory:
+    with served(store_url) as (root, upstream_port, port, pid):
+        token = _token(root)
+        return [row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, upstream_port, port, token, pid))]
+
+
+@contextmanager
+def served(store_url: str, agents: tuple[str, ...] = ()) -> Iterator[tuple[Path, int, int, int]]:
+    """A bare tool and a gateway in front of it, as processes: (directory, port of the tool, of the gateway, pid of the gateway)."""
+    with tempfile.TemporaryDirectory() as directory, (Path(directory) / "log").open("w") as log:
         root = Path(directory)
         upstream_port, port = free_port(), free_port()
         (root / "upstream.py").write_text(UPSTREAM)
-        write_home(root, store_url, upstream_port)
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": (root / "log").open("w")}
-        upstream = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "uvicorn",
-                "--app-dir",
-                str(root),
-                "--port",
-                str(upstream_port),
-                "--log-level",
-                "error",
-                "--no-access-log",
-                "upstream:app",
-            ],
-            **quiet,
-        )
+        write_home(root, store_url, upstream_port, agents)
+        words = ["--app-dir", str(root), "--port", str(upstream_port), "--log-level", "error", "--no-access-log", "upstream:app"]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": log}
+        upstream = subprocess.Popen([sys.executable, "-m", "uvicorn", *words], **quiet)
         gateway = subprocess.Popen([sys.executable, "-m", "aegis", "--dir", str(root), "up", "--port", str(port)], **quiet)
         try:
             for place in (upstream_port, port):
                 await_port(place)
-            token = _token(root)
-            return [
-                row for count in CONNECTIONS for row in asyncio.run(_level(kind, count, upstream_port, port, token, gateway.pid))
-            ]
+            yield root, upstream_port, port, gateway.pid
         finally:
             for process in (gateway, upstream):
                 process.terminate()
                 process.wait(20)
-            quiet["stderr"].close()
 
 
 async def _level(kind: str, connections: int, upstream: int, port: int, token: str, pid: int) -> list[dict[str, Any]]:
