@@ -61,6 +61,19 @@ class BundleError(AegisError):
         self.reason = reason
 
 
+class NoteError(AegisError):
+    """A signed note was refused. Believe nothing of its text.
+
+    `reason` is `malformed` (it is not a note, or not of the form that was wanted) or `signature` (who signed is not whom we trust).
+    """
+
+    code = "note-refused"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class IdentityError(AegisError):
     """A credential was refused. `reason` is a stable word such as `expired`; nothing else is told to the caller."""
 
