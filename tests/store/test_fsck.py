@@ -161,10 +161,19 @@ def test_the_revision_of_the_code_is_the_head_of_the_history():
 async def test_a_store_of_the_first_revision_is_brought_up_with_its_data(store, home):
     await store.data_key("acme", "", ("key_1", b"wrapped"))
     first = await store.commit(unit("acme", "e0", writes=(put("c1"),)))
+    former = await store.heads()
     await store.close()
-    home.sql("DROP TABLE history", "UPDATE alembic_version SET version_num = 'r0001'")
+    home.sql(
+        "DROP TABLE history",
+        "DROP TABLE tile",
+        "DROP TABLE posting",
+        "ALTER TABLE head DROP COLUMN frontier",
+        "ALTER TABLE head DROP COLUMN first",
+        "UPDATE alembic_version SET version_num = 'r0001'",
+    )
     store = await home.open()
     assert await store.events("acme") == first.events
+    assert await store.heads() == former
     remembered = Entry(id="h1", tool="pay", at=START, phase=Phase.OPEN)
     await store.commit(Unit(tenant="acme", events=(event("acme", "e1"),), remember=(remembered,)))
     assert await store.fsck() == ()

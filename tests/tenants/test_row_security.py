@@ -17,7 +17,7 @@ from aegis.model.history import Entry, Phase
 
 pytestmark = pytest.mark.postgres
 
-TABLES = ("data_key", "event", "head", "history", "payload", "state")
+TABLES = ("data_key", "event", "head", "history", "payload", "posting", "state", "tile")
 WITHOUT_TENANT = {"alembic_version", "noise"}
 TENANTS = ("acme", "globex")
 _HAS_TENANT = """SELECT c.relname, EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant')
@@ -32,6 +32,8 @@ async def home(postgres_dsn):
     for tenant in TENANTS:
         await store.data_key(tenant, "", ("key_1", b"wrapped"))
         assert isinstance(await store.commit(whole(tenant)), Committed)
+        await store.put_tiles(tenant, {(0, 0): bytes(8192)})
+        place.sql(f"INSERT INTO posting (tenant, field, value, block, places) VALUES ('{tenant}', 'tool', 'pay', 0, '')")
     yield place
     await place.close()
 

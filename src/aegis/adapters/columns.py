@@ -1,16 +1,21 @@
 """Result rows to values and back, and the two readings whose text depends on what is asked: the same in both dialects."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from aegis.adapters.draft import Head
 from aegis.adapters.instants import from_micros, to_micros
+from aegis.crypto.merkle import Frontier
+from aegis.journal.store import TreeHead
 from aegis.journal.unit import Payload, Row
 from aegis.model.event import Stored
 from aegis.model.history import Entry, Phase
 
+HEAD = "h.tenant, h.next, h.latest, h.frontier, h.first"
+HEAD_WIDTH = 5
 EVENT = "e.tenant, e.seq, e.id, e.type, e.time, e.request_id, e.body, e.digest"
 ROW = "s.tenant, s.kind, s.id, s.version, s.state, s.lookup, s.due, s.body"
 ENTRY = "w.tenant, w.id, w.tool, w.at, w.phase, w.agent, w.run, w.subject, w.fields"
@@ -68,8 +73,19 @@ def row(columns: tuple[Any, ...]) -> Row:
 
 
 def head(columns: tuple[Any, ...]) -> tuple[str, Head]:
-    """Tenant and head of a result row with the columns tenant, next, latest."""
-    return columns[0], Head(columns[1], columns[2])
+    """Tenant and head of a result row with the columns `HEAD`."""
+    tenant, end, latest, frontier, first = columns
+    return tenant, Head(end, latest, frontier, first)
+
+
+def of_head(tenant: str, head: Head) -> tuple[Any, ...]:
+    """The columns `HEAD`, but for `first`, which only retention moves."""
+    return (tenant, head.next, head.latest, head.frontier)
+
+
+def tree_heads(rows: Iterable[tuple[Any, ...]]) -> dict[str, TreeHead]:
+    """Where each log ends, of result rows with the columns `HEAD`."""
+    return {tenant: TreeHead(frontier=Frontier(found.next, found.frontier), first=found.first) for tenant, found in map(head, rows)}
 
 
 def of_event(event: Stored) -> tuple[Any, ...]:

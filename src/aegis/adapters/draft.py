@@ -14,6 +14,7 @@ from msgspec import Struct
 from aegis.adapters.instants import to_micros
 from aegis.adapters.past import Past
 from aegis.crypto.digest import sha256
+from aegis.crypto.merkle import Frontier, leaf_hash
 from aegis.errors import CanonicalError
 from aegis.journal.unit import Committed, Conflict, Existing, Payload, Put, Receipt, Require, Row, Unit
 from aegis.model.event import Event, Stored, encode
@@ -24,10 +25,15 @@ Ref = tuple[str, str, str]
 
 
 class Head(Struct, frozen=True):
-    """Where a tenant's journal ends: the next `seq`, and the greatest time in microseconds."""
+    """Where a tenant's journal ends: the next `seq`, the greatest time in microseconds, and the hashes of the tree's frontier.
+
+    `first` is the first `seq` whose event is kept.
+    """
 
     next: int = 0
     latest: int | None = None
+    frontier: bytes = b""
+    first: int = 0
 
 
 class Draft:
@@ -84,7 +90,8 @@ class Draft:
             head = self._head(unit.tenant)
             times = [to_micros(event.time) for event in placed]
             latest = max(times) if head.latest is None else max(head.latest, *times)
-            self.heads[unit.tenant] = Head(head.next + len(placed), latest)
+            frontier = Frontier(head.next, head.frontier).extend(leaf_hash(event.body) for event in placed)
+            self.heads[unit.tenant] = Head(frontier.size, latest, frontier.hashes, head.first)
             self.events += placed
             self._known.update(((event.tenant, event.id), event) for event in placed)
             self.payloads += ((unit.tenant, payload) for payload in unit.payloads)

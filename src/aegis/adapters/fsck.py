@@ -5,7 +5,7 @@ A finding names tenant and place and never shows a value. `MAX_FINDINGS` of them
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 import orjson
@@ -14,8 +14,10 @@ from aegis.adapters.draft import Head
 from aegis.adapters.instants import to_micros
 from aegis.crypto.canonical import canon
 from aegis.crypto.digest import sha256
+from aegis.crypto.merkle import HASH_BYTES, Frontier, leaf_hash
 from aegis.errors import CanonicalError, CorruptStoreError, StoreError
-from aegis.journal.store import Finding
+from aegis.journal.store import Finding, Place
+from aegis.journal.tiles import TILE_WIDTH, split, tile_root
 from aegis.journal.unit import Row
 from aegis.model.event import VERSION, Stored, instant, origin
 from aegis.model.history import MAX_TOTAL, Phase
@@ -35,6 +37,9 @@ class Inspection(Protocol):
 
     def events(self) -> Iterable[Stored]:
         """Every event, in order of tenant and `seq`."""
+
+    def tiles(self, tenant: str) -> Iterable[tuple[int, int, bytes]]:
+        """Level, number and hashes of a tenant's tiles, in this order."""
 
     def rows(self) -> Iterable[Row]:
         """Every row."""
@@ -66,9 +71,11 @@ def check_tail(tenant: str, head: Head, last: Stored | None) -> None:
     Raises:
         CorruptStoreError: Head and last event do not agree, or the event is not what was recorded.
     """
-    end = last.seq + 1 if last else 0
+    end = last.seq + 1 if last else head.first
     if head.next != end:
         raise CorruptStoreError(f"tenant `{tenant}`: the head says {head.next} events, the journal holds {end}: run `aegis fsck`")
+    if not Frontier(head.next, head.frontier).sound:
+        raise CorruptStoreError(f"tenant `{tenant}`: the head's frontier is not one of {head.next} events: run `aegis fsck`")
     wrong = last and next(check_event(last), None)
     if wrong:
         raise CorruptStoreError(f"tenant `{tenant}`: {wrong.place}: {wrong.text}: run `aegis fsck`")
@@ -112,7 +119,7 @@ def _findings(inspection: Inspection) -> Iterator[Finding]:
     try:
         for text in inspection.damage():
             yield Finding(tenant="", place="database", text=text)
-        yield from _journals(inspection.heads(), inspection.events())
+        yield from _journals(inspection)
         yield from _rows(inspection.rows())
         yield from _history(inspection.history())
         for tenant, event_id, name in inspection.orphans():
@@ -127,22 +134,74 @@ def _findings(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(tenant="", place="database", text=f"a column holds what it cannot hold ({type(error).__name__})")
 
 
-def _journals(heads: dict[str, Head], events: Iterable[Stored]) -> Iterator[Finding]:
-    """Each tenant's sequence, its events one by one, and its head."""
-    ends: dict[str, tuple[int, datetime]] = {}
+def _journals(inspection: Inspection) -> Iterator[Finding]:
+    """Each tenant's sequence, its events one by one, its tree, and its head."""
+    heads, seen = inspection.heads(), set[str]()
+    for tenant, events in groupby(inspection.events(), key=lambda event: event.tenant):
+        seen.add(tenant)
+        yield from _journal(tenant, heads.get(tenant, Head()), events, inspection.tiles(tenant))
+    for tenant in sorted(heads.keys() - seen):
+        yield from _journal(tenant, heads[tenant], (), inspection.tiles(tenant))
+
+
+def _journal(tenant: str, head: Head, events: Iterable[Stored], kept: Iterable[tuple[int, int, bytes]]) -> Iterator[Finding]:
+    tiles = {(level, number): hashes for level, number, hashes in kept}
+    for level, number in sorted(place for place, hashes in tiles.items() if not _tile(hashes)):
+        yield Finding(tenant=tenant, place=f"tile {level}/{number}", text="it is not 256 hashes")
+        del tiles[level, number]
+    frontier = Frontier().extend(_dropped(tiles, head.first))
+    if frontier.size != head.first:
+        yield Finding(
+            tenant=tenant, place="head", text=f"it says that events below {head.first} were dropped, but there are no tiles of them"
+        )
+    expected, latest, leaves = head.first, None, list[bytes]()
     for event in events:
-        expected, latest = ends.get(event.tenant, (0, event.time))
         if event.seq != expected:
-            yield Finding(tenant=event.tenant, place=f"event {event.seq}", text=f"a gap: expected `seq` {expected}")
-        ends[event.tenant] = (event.seq + 1, max(latest, event.time))
+            yield Finding(tenant=tenant, place=f"event {event.seq}", text=f"a gap: expected `seq` {expected}")
+        expected, latest = event.seq + 1, event.time if latest is None else max(latest, event.time)
         yield from check_event(event)
-    for tenant in sorted(heads.keys() | ends.keys()):
-        head = heads.get(tenant, Head())
-        wanted = Head(ends[tenant][0], to_micros(ends[tenant][1])) if tenant in ends else Head()
-        if head.next != wanted.next:
-            yield Finding(tenant=tenant, place="head", text=f"it says {head.next} events, the journal ends at {wanted.next}")
-        elif head.latest != wanted.latest:
-            yield Finding(tenant=tenant, place="head", text="its latest time is not the greatest time of the events")
+        leaves.append(leaf_hash(event.body) if type(event.body) is bytes else b"")
+        if len(leaves) == TILE_WIDTH:
+            number = frontier.size // TILE_WIDTH
+            if tiles.get((0, number), b"".join(leaves)) != b"".join(leaves):
+                yield Finding(tenant=tenant, place=f"tile 0/{number}", text="its hashes are not those of the events")
+            frontier, leaves = frontier.extend(leaves), []
+    yield from _head(tenant, head, expected, latest, frontier.extend(leaves))
+    yield from _parents(tenant, tiles)
+
+
+def _head(tenant: str, head: Head, end: int, latest: datetime | None, frontier: Frontier) -> Iterator[Finding]:
+    if head.next != end:
+        yield Finding(tenant=tenant, place="head", text=f"it says {head.next} events, the journal ends at {end}")
+    elif latest is not None and head.latest != to_micros(latest):
+        yield Finding(tenant=tenant, place="head", text="its latest time is not the greatest time of the events")
+    elif head.frontier != frontier.hashes:
+        yield Finding(tenant=tenant, place="head", text="its frontier is not that of the tree over the events")
+
+
+def _parents(tenant: str, tiles: dict[Place, bytes]) -> Iterator[Finding]:
+    """Each hash of a tile above the leaves is the root of the tile below, where that is kept."""
+    for (level, number), hashes in tiles.items():
+        above = tiles.get((level + 1, number // TILE_WIDTH))
+        at = number % TILE_WIDTH * HASH_BYTES
+        if above is not None and above[at : at + HASH_BYTES] != tile_root(hashes):
+            yield Finding(
+                tenant=tenant,
+                place=f"tile {level + 1}/{number // TILE_WIDTH}",
+                text=f"it does not hold the root of tile {level}/{number}",
+            )
+
+
+def _dropped(tiles: dict[Place, bytes], first: int) -> Iterator[bytes]:
+    """The leaf hashes of events that are not kept any more, as far as their tiles are."""
+    for number in range(first // TILE_WIDTH):
+        if (0, number) not in tiles:
+            return
+        yield from split(tiles[0, number])
+
+
+def _tile(hashes: object) -> bool:
+    return type(hashes) is bytes and len(hashes) == TILE_WIDTH * HASH_BYTES
 
 
 def _rows(rows: Iterable[Row]) -> Iterator[Finding]:

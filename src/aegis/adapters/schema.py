@@ -8,7 +8,7 @@ of all tenants then share a page, and a group of units of many tenants dirties f
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "r0003"
+REVISION = "r0004"
 """The revision that this code reads and writes: the head of the history below `migrations/versions`."""
 
 # Ids are ordered by code point in both dialects, whatever the locale of the database.
@@ -23,9 +23,13 @@ head = Table(
     Column("tenant", _Text, nullable=False),
     Column("next", BigInteger, nullable=False),
     Column("latest", BigInteger),
+    Column("frontier", LargeBinary, nullable=False, server_default=text("''")),
+    Column("first", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("tenant"),
 )
-"""Where each tenant's journal ends: the next `seq` and the greatest time of its events. Every writer locks it first."""
+"""Where each tenant's journal ends: the next `seq`, the greatest time of its events, and the frontier of the Merkle tree over them.
+
+Every writer locks it first. `first` is the first `seq` whose event is kept: retention drops those below it."""
 
 event = Table(
     "event",
@@ -143,3 +147,26 @@ history = Table(
     _pinned("subject"),
 )
 """What is remembered of past calls. `phase` is the one column that changes, and so it stands in no index."""
+
+tile = Table(
+    "tile",
+    metadata,
+    Column("tenant", _Text, nullable=False),
+    Column("level", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "level", "number"),
+)
+"""Complete tiles of the Merkle tree: 256 hashes each, leaves on level 0, roots of the tiles below on the others (tlog-tiles)."""
+
+posting = Table(
+    "posting",
+    metadata,
+    Column("tenant", _Text, nullable=False),
+    Column("field", _Text, nullable=False),
+    Column("value", _Text, nullable=False),
+    Column("block", BigInteger, nullable=False),
+    Column("places", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "field", "value", "block"),
+)
+"""The index of searches: which events of a block of the journal hold a value."""

@@ -9,12 +9,13 @@ Guarantees that every adapter gives, and that the contract suite checks:
 - Calls may come from many event loops and threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from aegis.crypto.merkle import Frontier
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
 from aegis.model.history import Measured, Query
@@ -36,6 +37,17 @@ class Finding(Struct, frozen=True, kw_only=True):
     tenant: str
     place: str
     text: str
+
+
+class TreeHead(Struct, frozen=True, kw_only=True):
+    """Where a tenant's log ends: the frontier of its Merkle tree, and the first `seq` whose event is kept."""
+
+    frontier: Frontier
+    first: int = 0
+
+
+Place = tuple[int, int]
+"""Level and number of a tile (`journal.tiles`)."""
 
 
 class Store(Protocol):
@@ -108,6 +120,15 @@ class Store(Protocol):
 
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
+
+    async def heads(self) -> dict[str, TreeHead]:
+        """Where each tenant's log ends; the frontier was read and written by every commit, under the lock of the head."""
+
+    async def tiles(self, tenant: str, places: Sequence[Place]) -> dict[Place, bytes]:
+        """Those of these tiles that are kept."""
+
+    async def put_tiles(self, tenant: str, tiles: Mapping[Place, bytes]) -> None:
+        """Durably keep complete tiles; one that is there already stays as it is."""
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant; the clock must never stand far behind it."""

@@ -11,14 +11,14 @@ from aegis.adapters import columns
 from aegis.adapters.draft import Head
 from aegis.adapters.fsck import check_tail
 from aegis.adapters.group import Stop
+from aegis.adapters.postgres import statements
 from aegis.adapters.postgres.connection import translated
 from aegis.journal.unit import Row
 from aegis.model.event import Stored
 
 _BATCH = 1_000
-_TAILS = f"""SELECT h.next, h.latest, h.tenant, e.* FROM head h LEFT JOIN LATERAL (
+_TAILS = f"""SELECT {columns.HEAD}, e.* FROM head h LEFT JOIN LATERAL (
   SELECT {columns.EVENT} FROM event e WHERE e.tenant = h.tenant ORDER BY e.seq DESC LIMIT 1) e ON true"""  # noqa: S608 - constants
-_HEADS = "SELECT tenant, next, latest FROM head"
 _EVENTS = f"SELECT {columns.EVENT} FROM event e ORDER BY e.tenant, e.seq"  # noqa: S608 - constants
 _ROWS = f"SELECT {columns.ROW} FROM state s ORDER BY s.tenant, s.kind, s.id"  # noqa: S608 - constants
 _ORPHANS = """SELECT p.tenant, p.event_id, p.name FROM payload p
@@ -41,11 +41,15 @@ class PostgresInspection:
 
     def heads(self) -> dict[str, Head]:
         """Where each tenant's journal ends."""
-        return dict(map(columns.head, self._rows(_HEADS)))
+        return dict(map(columns.head, self._rows(statements.ALL_HEADS)))
 
     def events(self) -> Iterator[Stored]:
         """Every event, in order of tenant and `seq`."""
         return map(columns.stored, self._rows(_EVENTS))
+
+    def tiles(self, tenant: str) -> Iterator[tuple[int, int, bytes]]:
+        """Level, number and hashes of a tenant's tiles, in this order."""
+        return self._rows("SELECT level, number, hashes FROM tile WHERE tenant = %s ORDER BY level, number", (tenant,))
 
     def rows(self) -> Iterator[Row]:
         """Every row."""
@@ -67,11 +71,11 @@ class PostgresInspection:
         """Data keys that hold nothing."""
         return self._rows(_BAD_KEYS)
 
-    def _rows(self, text: str) -> Iterator[Any]:
+    def _rows(self, text: str, given: tuple[str, ...] = ()) -> Iterator[Any]:
         try:
             with self._connection.cursor(f"fsck{next(self._numbers)}", binary=True) as cursor:
                 cursor.itersize = _BATCH
-                yield from cursor.execute(text)
+                yield from cursor.execute(text, given)
         except psycopg.Error as error:
             found = translated(error, self._connection)
             raise (found.error if isinstance(found, Stop) else found) from error
@@ -83,5 +87,7 @@ def check_ends(connection: Connection) -> None:
     Raises:
         CorruptStoreError: A head and its last event do not agree.
     """
-    for end, latest, tenant, *found in connection.execute(_TAILS, binary=True):
-        check_tail(tenant, Head(end, latest), columns.stored(tuple(found)) if found[0] is not None else None)
+    for found in connection.execute(_TAILS, binary=True):
+        tenant, head = columns.head(found[: columns.HEAD_WIDTH])
+        last = found[columns.HEAD_WIDTH :]
+        check_tail(tenant, head, columns.stored(last) if last[0] is not None else None)

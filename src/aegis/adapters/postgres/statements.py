@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from aegis.adapters.columns import ENTRY, EVENT, ROW
+from aegis.adapters.columns import ENTRY, EVENT, HEAD, ROW
 
 # Heads are locked in order of tenant, whatever the order of units, so that two groups never wait for each other.
 NEW_HEADS = """INSERT INTO head (tenant, next, latest) SELECT k, 0, NULL FROM unnest(%b::text[]) k ORDER BY k
   ON CONFLICT DO NOTHING"""
-LOCK_HEADS = "SELECT tenant, next, latest FROM head WHERE tenant = ANY(%b::text[]) ORDER BY tenant FOR UPDATE"
+LOCK_HEADS = f"SELECT {HEAD} FROM head h WHERE h.tenant = ANY(%b::text[]) ORDER BY h.tenant FOR UPDATE"  # noqa: S608 - constants
+ALL_HEADS = f"SELECT {HEAD} FROM head h ORDER BY h.tenant"  # noqa: S608 - as above
 EVENTS = f"""SELECT {EVENT} FROM unnest(%b::text[], %b::text[]) k (tenant, id)
   JOIN event e ON e.id = k.id AND e.tenant = k.tenant"""  # noqa: S608 - built of constants
 ROWS = f"""SELECT {ROW} FROM unnest(%b::text[], %b::text[], %b::text[]) k (tenant, kind, id)
@@ -26,8 +27,14 @@ PUT_ROWS = """INSERT INTO state (tenant, kind, id, version, state, lookup, due, 
   SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::bytea[])
   ON CONFLICT (tenant, kind, id) DO UPDATE SET version = excluded.version, state = excluded.state, lookup = excluded.lookup,
     due = excluded.due, body = excluded.body"""
-PUT_HEADS = """UPDATE head SET next = k.next, latest = k.latest
-  FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) k (tenant, next, latest) WHERE head.tenant = k.tenant"""
+PUT_HEADS = """UPDATE head SET next = k.next, latest = k.latest, frontier = k.frontier
+  FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bytea[]) k (tenant, next, latest, frontier)
+  WHERE head.tenant = k.tenant"""
+PUT_TILES = """INSERT INTO tile (tenant, level, number, hashes)
+  SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bytea[]) ON CONFLICT DO NOTHING"""
+TILES = """SELECT t.level, t.number, t.hashes FROM unnest(%b::bigint[], %b::bigint[]) k (level, number)
+  JOIN tile t ON t.tenant = %b AND t.level = k.level AND t.number = k.number"""
+TILES_FROM = "SELECT number, hashes FROM tile WHERE tenant = %s AND level = %s AND number >= %s ORDER BY number LIMIT %s"
 PUT_ENTRIES = """INSERT INTO history (tenant, id, tool, at, phase, agent, run, subject, fields)
   SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[],
     %b::text[], %b::text[], %b::text[], %b::text[], %b::jsonb[])

@@ -1,7 +1,7 @@
 """The store on PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from aegis.adapters.postgres.readings import answers, texts
 from aegis.adapters.postgres.writer import PostgresBackend, tallies
 from aegis.adapters.prepare import askable, check_text, weigh
 from aegis.errors import StoreError
-from aegis.journal.store import Finding, Noise
+from aegis.journal.store import Finding, Noise, Place, TreeHead
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
 from aegis.model.history import Measured, Query
@@ -136,6 +136,22 @@ class PostgresStore:
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
         return tuple(tenant for (tenant,) in await self._system(statements.TENANTS))
+
+    async def heads(self) -> dict[str, TreeHead]:
+        """Where each tenant's log ends."""
+        return columns.tree_heads(await self._system(statements.ALL_HEADS))
+
+    async def tiles(self, tenant: str, places: Sequence[Place]) -> dict[Place, bytes]:
+        """Those of these tiles that are kept."""
+        if not places:
+            return {}
+        found = await self._all(tenant, statements.TILES, [*statements.arrays(list(places)), tenant])
+        return {(level, number): hashes for level, number, hashes in found}
+
+    async def put_tiles(self, tenant: str, tiles: Mapping[Place, bytes]) -> None:
+        """Durably keep complete tiles; one that is there already stays as it is."""
+        if tiles:
+            await self._writer.run(lambda: self._backend.put_tiles(tenant, tiles))
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant."""

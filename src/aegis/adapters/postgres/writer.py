@@ -65,6 +65,11 @@ class PostgresBackend:
         _, cursor = self._attempted(lambda: self._ask([tenancy.EVERY, (statements.FORGET, {"before": before, "most": most})]))
         return cursor.rowcount
 
+    def put_tiles(self, tenant: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        """Keep these tiles; those that are there already stay as they are."""
+        rows = [(tenant, level, number, hashes) for (level, number), hashes in tiles.items()]
+        self._attempted(lambda: self._ask([tenancy.naming([tenant]), (statements.PUT_TILES, statements.arrays(rows))]))
+
     def hold(self, instance: str) -> None:
         """Hold `instance` for as long as this session lives, and on every session that follows it."""
         if instance not in self._names:
@@ -263,7 +268,7 @@ def _recording(draft: Draft) -> list[Query]:
         (statements.PUT_PAYLOADS, [columns.of_payload(*payload) for payload in draft.payloads]),
         (statements.PUT_ROWS, [columns.of_row(row) for row in draft.changed.values() if row is not None]),
         (statements.DELETE_ROWS, gone),
-        (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
+        (statements.PUT_HEADS, [columns.of_head(tenant, head) for tenant, head in draft.heads.items()]),
         (statements.PUT_ENTRIES, entries),
         (statements.SETTLE, [(*name, phase.value) for name, phase in draft.past.settled.items()]),
     )

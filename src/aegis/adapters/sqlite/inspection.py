@@ -7,12 +7,13 @@ from aegis.adapters import columns
 from aegis.adapters.draft import Head
 from aegis.adapters.fsck import check, check_tail
 from aegis.adapters.group import Stop
+from aegis.adapters.sqlite import statements
 from aegis.adapters.sqlite.connection import translated
 from aegis.errors import CorruptStoreError
 from aegis.journal.unit import Row
 from aegis.model.event import Stored
 
-_TAILS = f"""SELECT h.next, h.latest, h.tenant, {columns.EVENT} FROM head h LEFT JOIN event e
+_TAILS = f"""SELECT {columns.HEAD}, {columns.EVENT} FROM head h LEFT JOIN event e
   ON e.tenant = h.tenant AND e.seq = (SELECT MAX(seq) FROM event m WHERE m.tenant = h.tenant)"""  # noqa: S608 - constants
 _ORPHANS = """SELECT p.tenant, p.event_id, p.name FROM payload p
   WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.id = p.event_id AND e.tenant = p.tenant)"""
@@ -33,12 +34,16 @@ class SqliteInspection:
 
     def heads(self) -> dict[str, Head]:
         """Where each tenant's journal ends."""
-        return {tenant: Head(end, latest) for tenant, end, latest in self._rows("SELECT tenant, next, latest FROM head")}
+        return dict(map(columns.head, self._rows(statements.ALL_HEADS)))
 
     def events(self) -> Iterator[Stored]:
         """Every event, in order of tenant and `seq`."""
         text = f"SELECT {columns.EVENT} FROM event e ORDER BY e.tenant, e.seq"  # noqa: S608 - constants
         return (columns.stored(found) for found in self._rows(text))
+
+    def tiles(self, tenant: str) -> Iterator[tuple[int, int, bytes]]:
+        """Level, number and hashes of a tenant's tiles, in this order."""
+        return self._rows("SELECT level, number, hashes FROM tile WHERE tenant = ? ORDER BY level, number", (tenant,))
 
     def rows(self) -> Iterator[Row]:
         """Every row."""
@@ -61,9 +66,9 @@ class SqliteInspection:
         """Data keys that hold nothing."""
         return self._rows(_BAD_KEYS)
 
-    def _rows(self, text: str) -> Generator[tuple, None, None]:  # type: ignore[type-arg]  # columns differ by statement
+    def _rows(self, text: str, given: tuple[str, ...] = ()) -> Generator[tuple, None, None]:  # type: ignore[type-arg]  # columns differ
         try:
-            yield from self._connection.execute(text)
+            yield from self._connection.execute(text, given)
         except sqlite3.Error as error:
             found = translated(error)
             raise (found.error if isinstance(found, Stop) else found) from error
@@ -81,8 +86,10 @@ def check_ends(connection: sqlite3.Connection) -> None:
     Raises:
         CorruptStoreError: A head and its last event do not agree.
     """
-    for end, latest, tenant, *found in connection.execute(_TAILS):
-        check_tail(tenant, Head(end, latest), columns.stored(tuple(found)) if found[0] is not None else None)
+    for found in connection.execute(_TAILS):
+        tenant, head = columns.head(found[: columns.HEAD_WIDTH])
+        last = found[columns.HEAD_WIDTH :]
+        check_tail(tenant, head, columns.stored(last) if last[0] is not None else None)
 
 
 def check_everything(connection: sqlite3.Connection) -> None:

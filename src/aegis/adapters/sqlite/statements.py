@@ -7,10 +7,11 @@ their size, is what a group costs: a set of keys goes in as one JSON array, and 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aegis.adapters.columns import ENTRY, EVENT, ROW
+from aegis.adapters.columns import ENTRY, EVENT, HEAD, ROW
 
 # CROSS JOIN keeps the order: the few keys first, then one index look-up for each.
-HEADS = """SELECT h.tenant, h.next, h.latest FROM json_each(?) k CROSS JOIN head h ON h.tenant = k.value"""
+HEADS = f"SELECT {HEAD} FROM json_each(?) k CROSS JOIN head h ON h.tenant = k.value"  # noqa: S608 - built of constants
+ALL_HEADS = f"SELECT {HEAD} FROM head h ORDER BY h.tenant"  # noqa: S608 - as above
 EVENTS = f"""SELECT {EVENT} FROM json_each(?) k CROSS JOIN event e
   ON e.id = json_extract(k.value, '$[1]') AND e.tenant = json_extract(k.value, '$[0]')"""  # noqa: S608 - built of constants
 ROWS = f"""SELECT {ROW} FROM json_each(?) k CROSS JOIN state s
@@ -28,9 +29,9 @@ PUT_ROWS = (
     lookup = excluded.lookup, due = excluded.due, body = excluded.body""",
 )
 PUT_HEADS = (
-    "INSERT INTO head (tenant, next, latest) VALUES ",
-    3,
-    " ON CONFLICT (tenant) DO UPDATE SET next = excluded.next, latest = excluded.latest",
+    "INSERT INTO head (tenant, next, latest, frontier) VALUES ",
+    4,
+    " ON CONFLICT (tenant) DO UPDATE SET next = excluded.next, latest = excluded.latest, frontier = excluded.frontier",
 )
 PUT_ENTRIES = (
     "INSERT INTO history (tenant, id, tool, at, phase, agent, run, subject, fields) VALUES ",
@@ -51,6 +52,11 @@ PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, cr
 KEYS = "SELECT key_id, wrapped FROM data_key WHERE tenant = ? AND key_id > ? AND wrapped IS NOT NULL ORDER BY key_id LIMIT ?"
 REWRAP = "UPDATE data_key SET wrapped = ? WHERE tenant = ? AND key_id = ? AND wrapped = ?"
 KEY_BY_ID = "SELECT wrapped FROM data_key WHERE tenant = ? AND key_id = ?"
+
+PUT_TILES = ("INSERT INTO tile (tenant, level, number, hashes) VALUES ", 4, " ON CONFLICT DO NOTHING")
+TILES = """SELECT t.level, t.number, t.hashes FROM json_each(?2) k CROSS JOIN tile t
+  ON t.tenant = ?1 AND t.level = json_extract(k.value, '$[0]') AND t.number = json_extract(k.value, '$[1]')"""
+TILES_FROM = "SELECT number, hashes FROM tile WHERE tenant = ? AND level = ? AND number >= ? ORDER BY number LIMIT ?"
 
 NOISE = "SELECT reason, source, count, first, last FROM noise"
 PUT_NOISE = """INSERT INTO noise (reason, source, count, first, last) VALUES (?, ?, ?, ?, ?)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from aegis.adapters.sqlite.instances import Instances
 from aegis.adapters.sqlite.readings import measured
 from aegis.adapters.sqlite.writer import SqliteBackend, read_noise
 from aegis.errors import StoreError
-from aegis.journal.store import Finding, Noise
+from aegis.journal.store import Finding, Noise, Place, TreeHead
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
 from aegis.model.history import Measured, Query
@@ -145,6 +145,21 @@ class SqliteStore:
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
         return self._read(lambda db: tuple(tenant for (tenant,) in db.execute(statements.TENANTS)))
+
+    async def heads(self) -> dict[str, TreeHead]:
+        """Where each tenant's log ends."""
+        return columns.tree_heads(self._read(lambda db: db.execute(statements.ALL_HEADS).fetchall()))
+
+    async def tiles(self, tenant: str, places: Sequence[Place]) -> dict[Place, bytes]:
+        """Those of these tiles that are kept."""
+        keys = orjson.dumps(list(places)).decode()
+        found = self._read(lambda db: db.execute(statements.TILES, (tenant, keys)).fetchall())
+        return {(level, number): hashes for level, number, hashes in found}
+
+    async def put_tiles(self, tenant: str, tiles: Mapping[Place, bytes]) -> None:
+        """Durably keep complete tiles; one that is there already stays as it is."""
+        if tiles:
+            await self._writer.run(lambda: self._backend.put_tiles(tenant, tiles))
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant."""

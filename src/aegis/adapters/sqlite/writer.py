@@ -72,6 +72,14 @@ class SqliteBackend:
                 commit()
         return gone
 
+    def put_tiles(self, tenant: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        """Keep these tiles; those that are there already stay as they are."""
+        rows = [(tenant, level, number, hashes) for (level, number), hashes in tiles.items()]
+        with self._transaction() as commit:
+            for text, values in statements.inserts(statements.PUT_TILES, rows):
+                self._execute(text, values)
+            commit()
+
     def flush_noise(self) -> None:
         """Write what was counted, now."""
         self._noise.flush(self._write_noise, now=True)
@@ -111,7 +119,7 @@ class SqliteBackend:
             (statements.PUT_EVENTS, [columns.of_event(event) for event in draft.events]),
             (statements.PUT_PAYLOADS, [columns.of_payload(*payload) for payload in draft.payloads]),
             (statements.PUT_ROWS, puts),
-            (statements.PUT_HEADS, [(tenant, head.next, head.latest) for tenant, head in draft.heads.items()]),
+            (statements.PUT_HEADS, [columns.of_head(tenant, head) for tenant, head in draft.heads.items()]),
             (statements.PUT_ENTRIES, [columns.of_entry(name[0], entry) for name, entry in draft.past.remembered.items()]),
         ):
             for text, values in statements.inserts(statement, rows):

@@ -38,8 +38,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "revoke": ("halts:revoke", "operate", "take back a token, what a key signed, or all tokens of an agent, a person or a tenant"),
     "access": ("access:access", "operate", "see who may do what, prove that roles keep to it, read what changed"),
     "explain": ("explain:explain", "operate", "tell why a request was decided as it was"),
-    "audit": ("audit:audit", "operate", "read the journal"),
-    "fsck": ("audit:fsck", "operate", "check that the store does not contradict itself"),
+    "audit": ("audit.group:audit", "operate", "read the journal, and prove what it holds"),
+    "fsck": ("audit.fsck:fsck", "operate", "check that the store does not contradict itself"),
 }
 
 

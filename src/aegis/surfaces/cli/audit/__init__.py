@@ -1,0 +1,1 @@
+"""The commands of `aegis audit`, and `aegis fsck`."""

@@ -1,0 +1,10 @@
+"""The group `aegis audit` and the table of its commands; a command is imported only to be run."""
+
+from aegis.surfaces.cli.lazy import lazy_group
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "tail": ("audit.tail:tail", "read", "print the newest events, one a line"),
+    "noise": ("audit.noise:noise", "read", "show refusals of callers who were not authenticated"),
+}
+
+audit = lazy_group("audit", COMMANDS, "Read the journal, and prove what it holds.")
