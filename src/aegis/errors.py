@@ -48,6 +48,12 @@ class SealError(AegisError):
     code = "seal-broken"
 
 
+class ErasedError(SealError):
+    """The key of a sealed payload was destroyed, so nobody can open it again: tell that it is erased."""
+
+    code = "erased"
+
+
 class BundleError(AegisError):
     """A policy bundle was refused: it is not what its signature says, not of this tenant, or not well formed. Load nothing of it.
 
@@ -72,6 +78,26 @@ class NoteError(AegisError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class WitnessError(AegisError):
+    """A witness gave no cosignature; `reason` says why.
+
+    * `unreachable`: no answer, or none in time. Ask again.
+    * `conflict`: it has cosigned another size than was said, and `size` is that one. Ask again with a proof from there; if `size` is
+      beyond the log, the log was put back.
+    * `fork`: it has cosigned another root at this size. One of the two trees is not the log.
+    * `refused`: it takes no such checkpoint (`status`): the log is not known to it, or the proof does not hold.
+    * `untrue`: what it answered is not a cosignature of its key over this checkpoint.
+    """
+
+    code = "witness-refused"
+
+    def __init__(self, reason: str, message: str, *, size: int | None = None, status: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.size = size
+        self.status = status
 
 
 class IdentityError(AegisError):

@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
-from aegis.errors import ConfigError
+from aegis.crypto.note import COSIGNATURE, Verifier, parse_vkey
+from aegis.errors import ConfigError, NoteError
 
 FILE = "aegis.toml"
 
@@ -58,6 +59,58 @@ class PolicySettings(Struct, frozen=True, kw_only=True):
     opa_timeout_ms: int = 500
 
 
+class EvidenceSettings(Struct, frozen=True, kw_only=True):
+    """Where checkpoints are kept outside the database, and which witnesses cosign them.
+
+    `witness_url` and `witness_key` name one witness, or several in the same order with commas between them; `quorum` says how many
+    of them a checkpoint needs, 0 all of them. A checkpoint that is older than `max_age_seconds` is told as an alarm.
+    """
+
+    anchor: str = "anchor"
+    witness_url: str = ""
+    witness_key: str = ""
+    quorum: int = 0
+    max_age_seconds: int = 5
+
+    @property
+    def witnesses(self) -> tuple[tuple[str, Verifier], ...]:
+        """URL and key of each witness.
+
+        Raises:
+            ConfigError: They are not as many URLs as keys, not addresses, not keys of witnesses, or one key stands there twice.
+        """
+        urls, texts = _listed(self.witness_url), _listed(self.witness_key)
+        if len(urls) != len(texts):
+            raise ConfigError(
+                f"expected a URL and a key for each witness, found {len(urls)} of `witness_url` and {len(texts)} keys"
+            )
+        if not all(url.startswith(("http://", "https://")) for url in urls):
+            raise ConfigError("`witness_url`: expected URLs that start with http:// or https://")
+        keys = [_witness_key(text) for text in texts]
+        if len({key.key for key in keys}) != len(keys):
+            raise ConfigError("`witness_key`: one key stands there twice, and would count twice")
+        return tuple(zip([url.rstrip("/") for url in urls], keys, strict=True))
+
+    @property
+    def needed(self) -> int:
+        """How many witnesses must have cosigned a checkpoint."""
+        return self.quorum or len(self.witnesses)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
+
+
+def _witness_key(text: str) -> Verifier:
+    try:
+        key = parse_vkey(text)
+    except NoteError as error:
+        raise ConfigError(f"`witness_key`: {error}; `aegis witness show` prints the key of a witness") from None
+    if key.algorithm != COSIGNATURE:
+        raise ConfigError("`witness_key`: this is the key of a log; expected that of a witness, as `aegis witness show` prints it")
+    return key
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     """`level` is debug, info, warning or error; `format` is json or text."""
 
@@ -74,6 +127,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     paths: PathSettings = PathSettings()
     policy: PolicySettings = PolicySettings()
     log: LogSettings = LogSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
 
     @property
     def tenants(self) -> Path:
@@ -84,6 +138,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def keys(self) -> Path:
         """Where the keys lie."""
         return self.root / self.paths.keys
+
+    @property
+    def anchor(self) -> Path:
+        """Where the newest checkpoints are kept outside the database."""
+        return self.root / self.evidence.anchor
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -97,6 +156,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "paths": PathSettings,
     "policy": PolicySettings,
     "log": LogSettings,
+    "evidence": EvidenceSettings,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("gateway", "port"): (0, 65535),
@@ -106,6 +166,8 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("gateway", "body_timeout_seconds"): (1, 300),
     ("gateway", "drain_seconds"): (1, 3600),
     ("policy", "opa_timeout_ms"): (10, 60_000),
+    ("evidence", "quorum"): (0, 16),
+    ("evidence", "max_age_seconds"): (1, 86_400),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("policy", "engine"): ("native", "opa"),
@@ -141,7 +203,19 @@ def load(directory: Path, environ: Mapping[str, str] | None = None) -> Settings:
         raise ConfigError(f'{url}: `engine = "opa"` needs the URL of an OPA, such as http://127.0.0.1:8181')
     if found.opa_url and not found.opa_url.startswith(("http://", "https://")):
         raise ConfigError(f"{url}: expected a URL that starts with http:// or https://")
+    _check_evidence(path, settings.evidence)
     return settings
+
+
+def _check_evidence(path: Path, found: EvidenceSettings) -> None:
+    try:
+        count = len(found.witnesses)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: section `[evidence]`: {error}") from None
+    if found.quorum > count:
+        raise ConfigError(f"{path}: section `[evidence]`: `quorum` is {found.quorum}, but there are {count} witnesses")
+    if not found.anchor:
+        raise ConfigError(f"{path}: section `[evidence]`: `anchor`: expected a path, better on another disk than the database")
 
 
 def _place(path: Path, section: str, key: str, environ: Mapping[str, str]) -> str:
