@@ -71,6 +71,9 @@ class Unit(Struct, frozen=True, kw_only=True):
     `expects` are demands on readings of the tenant's history, checked in the commit, where earlier units of the same group count;
     `remember` adds entries to that history (an entry with the same id is replaced), `settle` moves them on. A unit without events
     changes nothing, so each of these stands beside the event that tells of it.
+
+    `destroys` are ids of data keys that end with this unit: they must stand until then, and what they sealed is erased. A payload
+    whose key was destroyed before is refused: it could never be opened.
     """
 
     tenant: str
@@ -81,6 +84,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     expects: tuple[Expect, ...] = ()
     remember: tuple[Entry, ...] = ()
     settle: tuple[Settle, ...] = ()
+    destroys: tuple[str, ...] = ()
 
 
 class Committed(Struct, frozen=True, kw_only=True):
@@ -92,11 +96,13 @@ class Committed(Struct, frozen=True, kw_only=True):
 class Conflict(Struct, frozen=True, kw_only=True):
     """Nothing of the unit was recorded: `rows` are the required rows that stand otherwise (a missing one is absent here).
 
-    `history` says that a reading of the history came out otherwise than expected.
+    `history` says that a reading of the history came out otherwise than expected. `keys` are data keys that the unit needs and
+    that were destroyed.
     """
 
     rows: tuple[Row, ...]
     history: bool = False
+    keys: tuple[str, ...] = ()
 
 
 class Existing(Struct, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     of the idempotency claim that it holds; empty for a read without a key. `decision_event` and `outcome_event` are the events
     beside which arguments and result are sealed; `redactions` still bind the result. `note` says what kind of end it was
     (`withheld`, `refused`, `interrupted`). `remembered` is the entry that history keeps of the call, if it keeps one. `txn` is the
-    run that it belongs to.
+    run that it belongs to. `sealed_for` is the name of the keys of its data subject; empty for those of the whole tenant.
     """
 
     request_id: str
@@ -71,6 +71,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     redactions: tuple[Redaction, ...] = ()
     remembered: str = ""
     txn: str = ""
+    traceparent: str = ""
+    sealed_for: str = ""
 
 
 class ClaimState(StrEnum):

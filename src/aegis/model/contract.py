@@ -41,7 +41,8 @@ _LITERAL = re.compile(r"[A-Za-z0-9._~:@-]+")
 class Contract(Struct, frozen=True, kw_only=True):
     """One version of a tool's contract. `digest` is over its meaning: two files that say the same have the same digest.
 
-    `cost_micros` is what one call costs, in millionths of the tenant's unit of money.
+    `cost_micros` is what one call costs, in millionths of the tenant's unit of money. `data_subject` is the argument that names the
+    person whose data a call holds; empty when that is the person for whom the agent acts.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     digest: str
     source: str = ""
     cost_micros: int = 0
+    data_subject: str = ""
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -114,7 +116,7 @@ def contract(document: Document) -> Contract:
     spec = top["spec"].fields(
         (
             "description", "effect", "resource", "interrupt", "idempotency_header", "upstream", "operations", "input", "output",
-            "cost_micros",
+            "cost_micros", "data_subject",
         ),
         ("description", "effect", "upstream", "operations", "input"),
     )  # fmt: skip
@@ -135,6 +137,7 @@ def contract(document: Document) -> Contract:
         input=_schema(spec["input"], closed), output=output,
         digest=sha256(canon_numbers(meaning)),
         cost_micros=spec["cost_micros"].integer(0, MAX_COST) if "cost_micros" in spec else 0,
+        data_subject=_data_subject(spec["data_subject"], closed) if "data_subject" in spec else "",
     )  # fmt: skip
 
 
@@ -171,6 +174,19 @@ def _properties(node: Node, closed: dict[str, Any]) -> dict[str, Any]:
         if not _ARGUMENT.fullmatch(name) or name == IDEMPOTENCY_KEY:
             raise node.at("properties").at(name).fail("expected a plain argument name, other than `idempotency_key`")
     return properties
+
+
+def _data_subject(node: Node, closed: dict[str, Any]) -> str:
+    """The argument that names whose data a call holds: it must be there in every call, and be a name or a number."""
+    name = node.text()
+    if name not in closed["properties"]:
+        raise node.fail(f"`{name}` is not an argument of the input schema")
+    if name not in closed.get("required", ()):
+        raise node.fail(f"`{name}` says whose data a call holds, so the input schema must require it")
+    schema = closed["properties"][name]
+    if not isinstance(schema, dict) or schema.get("type") not in ("string", "integer"):
+        raise node.fail(f"`{name}` says whose data a call holds: expected its schema to have type string or integer")
+    return name
 
 
 def _operations(node: Node, closed: dict[str, Any], properties: dict[str, Any]) -> dict[str, Operation]:

@@ -55,7 +55,10 @@ class Dead(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """A message that was not permitted because it is not of a known kind or shape."""
+    """A message that was not permitted because it is not of a known kind or shape.
+
+    `sealed_for` is the name of the keys of its data subject.
+    """
 
     type: str
     version: str
@@ -64,6 +67,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
     detail: str
     envelope: dict[str, Any]
     request_id: str
+    sealed_for: str = ""
 
 
 class Letters:
@@ -99,6 +103,7 @@ class Letters:
             if len(kept) >= MAX_REFUSED:
                 return False
             receipt = await self._kept(who, refused, shelf.version if shelf else 0)
+            self._vault.refused(who.tenant, receipt)
             if not isinstance(receipt, Conflict):
                 return isinstance(receipt, Committed)
         return False
@@ -108,7 +113,8 @@ class Letters:
         tenant, now = who.tenant, self._clock.now()
         event_id = "dead_letter:" + sha256(f"{who.agent_id}\0{refused.source_id}".encode()).removeprefix("sha256:")
         content = canon_arguments(refused.envelope)
-        sealed = await self._vault.seal(tenant, event_id, CONTENT, content) if len(content) <= MAX_SEALED else None
+        kept = len(content) <= MAX_SEALED
+        sealed = await self._vault.seal(tenant, event_id, CONTENT, content, refused.sealed_for) if kept else None
         dead = Dead(
             id=ids.new("msg", now), state="refused", type=text(refused.type, 128), version=text(refused.version, 32),
             sender=who.agent_id, source_id=text(refused.source_id, 128), reason=refused.reason, detail=text(refused.detail), at=now,

@@ -18,6 +18,7 @@ from msgspec import Struct
 from aegis.errors import StoreBusyError, StoreError, UpstreamError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Delete, Existing, Put, Require, Unit
+from aegis.model.call import Call
 from aegis.model.contract import Contract
 from aegis.model.event import Event, instant
 from aegis.model.message import MessageContract
@@ -26,8 +27,9 @@ from aegis.model.proposal import canon_arguments
 from aegis.model.upstream import Upstream, UpstreamResponse
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
+from aegis.runtime.known import CALL
 from aegis.runtime.record import commitment, text
-from aegis.runtime.vault import Vault
+from aegis.runtime.vault import WHOLE_TENANT, Vault
 
 MESSAGE, DUE = "message", "message-due"
 READY, LEASED = "ready", "leased"
@@ -122,9 +124,8 @@ class Mailbox:
             )
             for to in contract.copies(said.get("to", ""))
         ]  # fmt: skip
-        sealed = await self._vault.seal(
-            contract.tenant, event_id, CONTENT, canon_arguments({**said, "time": said.get("time", instant(now))})
-        )
+        content = canon_arguments({**said, "time": said.get("time", instant(now))})
+        sealed = await self._vault.seal(contract.tenant, event_id, CONTENT, content, await self._whose(contract.tenant, request_id))
         addressed = [{"id": each.id, "to": each.to} for each in waiting]
         data = {
             "agent_id": said["source"],
@@ -144,9 +145,16 @@ class Mailbox:
         if isinstance(receipt, Existing):
             found: list[dict[str, str]] = msgspec.json.decode(receipt.events[0].body)["messages"]
             return found
+        if self._vault.refused(contract.tenant, receipt):
+            return await self._put(contract, said, event_id, request_id)
         if not isinstance(receipt, Committed):
             raise StoreError("a new message met an old one")  # ids are drawn at random: this does not happen twice
         return addressed
+
+    async def _whose(self, tenant: str, request_id: str) -> str:
+        """The name of the keys of the data subject for whom the message is sent."""
+        row = (await self._store.rows(tenant, [(CALL, request_id)])).get((CALL, request_id)) if request_id else None
+        return msgspec.json.decode(row.body, type=Call).sealed_for if row else WHOLE_TENANT
 
 
 class Router:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from aegis.crypto import ijson
 from aegis.errors import InputError
 from aegis.model.authority import covers
+from aegis.model.datasubject import key_name
 from aegis.model.decision import Decision
 from aegis.model.message import PREFIX, Accepts, MessageContract, send_key
 from aegis.model.principal import Principal
@@ -143,6 +144,7 @@ async def _keep(
     refused = Refusal(
         type=sent.type, version=version, source_id=sent.id, reason=reason, detail=detail,
         envelope=ijson.parse(body, max_size_bytes=len(body)), request_id=exchange.request_id,
+        sealed_for=key_name(gateway.app.gate.tenant(who.tenant).redaction_key, who.subject),
     )  # fmt: skip
     await gateway.app.messages.letters.refuse(who, refused)
 
