@@ -18,6 +18,7 @@ from aegis.errors import ConfigError
 from aegis.identity.keyset import KeySet
 from aegis.identity.verify import Verifier
 from aegis.journal.store import Store
+from aegis.model.event import SYSTEM_TENANT
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.directories import Directories
@@ -105,3 +106,7 @@ def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) 
         if not keys.has("sts", tenant):
             raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
         keyfiles.load_private(settings.keys, "override", tenant, "")
+    for tenant in (*tenants, SYSTEM_TENANT):
+        if not keys.has("log", tenant):
+            whose = "the operator's log" if tenant == SYSTEM_TENANT else f"tenant `{tenant}`"
+            raise ConfigError(f"{settings.keys}: {whose} has no `log` key; run `aegis keys new log --tenant {tenant}`")

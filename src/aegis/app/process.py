@@ -1,22 +1,24 @@
 """The running parts of one gateway process: started, followed, and stopped together."""
 
+import contextlib
 import gc
 from datetime import datetime, timedelta
 
 from aegis.adapters import keyring, monitorkey, policies
+from aegis.adapters.anchor import Anchor
 from aegis.adapters.http_upstream import HttpUpstream
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.app.tenants import pinned_prompt
 from aegis.crypto.jwk import PrivateKey
-from aegis.errors import ConfigError, IdentityError, StoreError
+from aegis.errors import AegisError, ConfigError, IdentityError, StoreError
 from aegis.identity.epoch import Revoked
 from aegis.identity.token import Override, build_override, mint
 from aegis.identity.verify import Verifier
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
-from aegis.runtime import halts, ids
+from aegis.runtime import halts, ids, sealing
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
@@ -29,6 +31,7 @@ from aegis.runtime.letters import Letters
 from aegis.runtime.messages import EVERY_SECONDS as MAIL_SECONDS
 from aegis.runtime.messages import Messages
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
+from aegis.runtime.sealing import Sealer
 from aegis.runtime.toolbox import Toolbox
 from aegis.settings import Settings
 
@@ -90,11 +93,21 @@ class App:
             gate.snapshot,
         )
         self._opa = opa
+        self.sealer = Sealer(
+            gate.store,
+            gate.clock,
+            lambda tenant, now: ring.signer("log", tenant, now),
+            Anchor(settings.anchor),
+            None,
+            gate.instance,
+            timedelta(seconds=settings.evidence.max_age_seconds),
+        )
         self.following = Followers()
         for follower in (
             Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
             # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
             Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
+            Follower(name="sealing", every_seconds=sealing.EVERY_SECONDS, work=self.sealer.turn),
             Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self.key_changes.refresh),
             Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
@@ -111,6 +124,7 @@ class App:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
+        await self.sealer.check()
         await self.follow_revocations()  # before anything that a key signed is believed
         await self.key_changes.refresh()
         await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
@@ -132,6 +146,8 @@ class App:
         """Finish every call that was permitted, record it, and let go of everything."""
         await self.following.stop()
         await self.gate.drain()
+        with contextlib.suppress(AegisError):  # what cannot be sealed now is, or is refused, at the next start
+            await self.sealer.seal()
         await self._upstream.close()
         await self.other_issuers.close()
         if self._opa is not None:

@@ -57,12 +57,12 @@ def reader(tiles: Mapping[Place, bytes], tail: Sequence[bytes], size: int) -> Su
 class Growing:
     """Makes the tiles of a log as leaves are appended to it, in memory that does not grow with the log.
 
-    It starts where `completed(size)` tiles are kept already: the last incomplete tile of every level is given to it.
+    `open_tiles` holds the incomplete tile of each level, leaves first, of the log as it stands.
     """
 
-    def __init__(self, size: int = 0, open_tiles: Sequence[bytes] = ()) -> None:
-        self.size = size
-        self._open = [split(hashes) for hashes in open_tiles]
+    def __init__(self, open_tiles: Sequence[bytes] = ()) -> None:
+        self._open = [bytearray(hashes) for hashes in open_tiles]
+        self.size = sum(len(hashes) // HASH_BYTES * TILE_WIDTH**level for level, hashes in enumerate(self._open))
 
     def append(self, leaf: bytes) -> Iterator[tuple[Place, bytes]]:
         """The tiles that this leaf completes."""
@@ -70,14 +70,30 @@ class Growing:
         self.size += 1
         while True:
             if level == len(self._open):
-                self._open.append([])
-            self._open[level].append(entry)
-            if len(self._open[level]) < TILE_WIDTH:
+                self._open.append(bytearray())
+            self._open[level] += entry
+            if len(self._open[level]) < TILE_WIDTH * HASH_BYTES:
                 return
-            whole = b"".join(self._open[level])
+            whole = bytes(self._open[level])
             yield (level, number), whole
-            self._open[level] = []
+            self._open[level].clear()
             level, entry, number = level + 1, tile_root(whole), number // TILE_WIDTH
+
+    @property
+    def frontier(self) -> Frontier:
+        """The frontier of the log as it stands."""
+        peaks = (Frontier().extend(split(bytes(hashes))).hashes for hashes in reversed(self._open))
+        return Frontier(self.size, b"".join(peaks))
+
+
+def open_places(size: int) -> list[list[Place]]:
+    """For each level above the leaves, the complete tiles below whose roots stand in its incomplete tile, in order."""
+    found, below = [], size // TILE_WIDTH
+    level = 0
+    while below:
+        found.append([(level, number) for number in range(below - below % TILE_WIDTH, below)])
+        level, below = level + 1, below // TILE_WIDTH
+    return found
 
 
 def _place(level: int, number: int) -> tuple[Place, int]:

@@ -13,6 +13,7 @@ CLASSES = {
     "override": "signs the one-time tokens of approvals",
     "human": "a person's own key: signs answers to approvals (needs --owner person:NAME)",
     "workload": "an agent's own key: proves at the token service who asks (needs --owner agent:NAME)",
+    "log": "seals a tenant's log: signs its checkpoints (--tenant _system: those of the operator's own log)",
     "publisher": "signs versions of policy sets and their activations, tools, prompts (--owner person:NAME where two must sign)",
     "bundle": "signs policy bundles, so that Open Policy Agent can verify them",
     "kek": "wraps the keys that seal a tenant's payloads",
@@ -35,6 +36,7 @@ def keys() -> None:
     override  signs the one-time tokens of approvals
     human     a person's own key: signs answers to approvals (--owner person:NAME)
     workload  an agent's own key: proves who asks for tokens (--owner agent:NAME)
+    log       seals a tenant's log (--tenant _system: the operator's own)
     publisher signs policy versions and activations, tools and prompts (--owner person:NAME)
     bundle    signs policy bundles, so that Open Policy Agent can verify them
     kek       wraps the keys that seal a tenant's payloads

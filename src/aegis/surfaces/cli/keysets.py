@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 
 from aegis.identity.directory import Directory
+from aegis.model.event import SYSTEM_TENANT
 from aegis.settings import Settings
 from aegis.surfaces.cli import output
 
-TENANTS_OWN = ("sts", "override", "kek", "hash", "publisher", "bundle")
+TENANTS_OWN = ("sts", "override", "log", "kek", "hash", "publisher", "bundle")
 
 
 def purposes(people: tuple[str, ...], agents: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -31,11 +32,20 @@ def make_missing(root: Path, tenant: str, directory: Directory, *, now: datetime
 
     people = tuple(name for name, entry in directory.people.items() if entry.enabled)
     agents = tuple(name for name, entry in directory.agents.items() if entry.enabled)
+    make_operators(root, now=now)
     lacking = [each for each in purposes(people, agents) if not keyfiles.there(root, each[0], tenant, each[1])]
     return [
         {"class": key_class, "owner": owner, "kid": keyfiles.create(root, key_class, tenant, owner, now=now)}
         for key_class, owner in lacking
     ]
+
+
+def make_operators(root: Path, *, now: datetime) -> None:
+    """Make the key that seals the operator's own log, unless it is there."""
+    from aegis.adapters import keyfiles
+
+    if not keyfiles.there(root, "log", SYSTEM_TENANT, ""):
+        keyfiles.create(root, "log", SYSTEM_TENANT, "", now=now)
 
 
 def revoked(settings: Settings) -> frozenset[str]:

@@ -9,7 +9,7 @@ import click
 
 from aegis.errors import ConfigError
 from aegis.surfaces.cli import output
-from aegis.surfaces.cli.keysets import purposes
+from aegis.surfaces.cli.keysets import make_operators, purposes
 
 TENANT = "acme"
 
@@ -57,6 +57,7 @@ def make_keys(root: Path, tenant: str, people: tuple[str, ...], agents: tuple[st
     now = datetime.now(UTC)
     for key_class, owner in purposes(people, agents):
         keyfiles.create(root, key_class, tenant, owner, now=now)
+    make_operators(root, now=now)
     monitorkey.create(root)
 
 

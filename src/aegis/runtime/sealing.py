@@ -1,0 +1,336 @@
+"""Seals the logs: each second, what was committed since is hashed anew, held against the frontier, and signed.
+
+The frontier of a log was grown in the commits themselves. Here the leaves are computed from the events as they stand now: if they
+no longer give the frontier, somebody changed the journal after the commit, and nothing is signed. Then come, in this order, the
+tiles, the signature, the cosignatures of the witnesses, the anchor outside the database, and the record: one event `checkpoint` in
+the operator's log `_system` with the notes of all logs that changed, and a row for each with the newest. The operator's own log is
+sealed last and not recorded in itself. Several processes may seal at once: who comes second finds the row changed and looks again.
+
+What has not been sealed yet is not protected from whoever can write to the database: `standing` tells how old it is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aegis.crypto import note as notes
+from aegis.crypto.jwk import PrivateKey
+from aegis.crypto.note import Note, Signature
+from aegis.errors import AegisError, CorruptStoreError
+from aegis.journal import checkpoint, proofs
+from aegis.journal.checkpoint import Checkpoint
+from aegis.journal.store import Store, TreeHead
+from aegis.journal.unit import Committed, Put, Require, Row, Unit
+from aegis.model.event import SYSTEM_TENANT, Event, origin
+from aegis.runtime import ids
+from aegis.runtime.clock import Clock
+from aegis.runtime.growth import Growth
+
+log = logging.getLogger("aegis.sealing")
+
+KIND = "checkpoint"
+EVERY_SECONDS = 0.25
+PACE = timedelta(seconds=1)
+FRESH = timedelta(seconds=30)
+"""A cosignature that is older is renewed, though the log stands still: it proves that the log has not been put back."""
+NOTES_IN_AN_EVENT = 64
+
+
+class Sealed(Struct, frozen=True, kw_only=True):
+    """The newest checkpoint of a log: what the row holds. `cosigned_at` is when the last witness answered."""
+
+    size: int
+    note: str
+    at: datetime
+    cosigned_at: datetime | None = None
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How a log stands: since when events wait to be sealed, and since when no witness has cosigned."""
+
+    tenant: str
+    size: int
+    unsealed: timedelta
+    uncosigned: timedelta | None
+
+
+class Anchor(Protocol):
+    """The newest notes outside the database (`adapters.anchor`)."""
+
+    def all(self) -> Mapping[str, bytes]:
+        """By origin."""
+
+    def keep(self, newest: Mapping[str, bytes]) -> None:
+        """On stable storage, or an error."""
+
+
+class Witnesses(Protocol):
+    """Those who cosign (`adapters.witness_client`)."""
+
+    async def cosign(self, note: Note, size: int, prove: Callable[[int], "asyncio.Future[list[bytes]]"]) -> Sequence[Signature]:
+        """The cosignatures that were given and verified; `prove` gives the consistency proof from a smaller size.
+
+        Raises:
+            CorruptStoreError: A witness has seen more of this log, or another one.
+        """
+
+
+class _Work(Struct, kw_only=True):
+    """One log on its way to a checkpoint."""
+
+    tenant: str
+    version: int
+    sealed: Sealed | None
+    head: TreeHead
+    note: Note | None = None
+    cosigned: bool = False
+
+
+class Sealer:
+    """Signs checkpoints of every log in the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        key: Callable[[str, datetime], PrivateKey],
+        anchor: Anchor,
+        witnesses: Witnesses | None,
+        instance: str,
+        max_age: timedelta,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._key = key
+        self._anchor = anchor
+        self._witnesses = witnesses
+        self._instance = instance
+        self._max_age = max_age
+        self._growth = Growth(store)
+        self._known: dict[str, Sealed] = {}
+        self._waiting: dict[str, datetime] = {}
+        self._last: datetime | None = None
+        self._soon = False
+
+    def soon(self) -> None:
+        """Seal at the next turn, without waiting for the second to pass: somebody answered for something."""
+        self._soon = True
+
+    async def turn(self) -> None:
+        """Seal what is due; called several times a second."""
+        now = self._clock.now()
+        if self._soon or self._last is None or now - self._last >= PACE:
+            self._soon, self._last = False, now
+            await self.seal()
+
+    async def seal(self) -> None:
+        """Seal every log that has grown, the operator's own last.
+
+        Raises:
+            CorruptStoreError: The journal is not what was committed, or not what was sealed.
+            ConfigError: A key is missing.
+        """
+        first: AegisError | None = None
+        for operators in (False, True):
+            heads = {name: head for name, head in (await self._store.heads()).items() if (name == SYSTEM_TENANT) is operators}
+            try:
+                await self._round(heads)
+            except AegisError as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    async def check(self) -> None:
+        """Hold the store against what is kept outside of it; called before a process serves.
+
+        Raises:
+            CorruptStoreError: The store is older than the anchor or a witness says, or another one.
+        """
+        anchored = await asyncio.to_thread(self._anchor.all)  # first: other processes go on sealing
+        heads = {origin(name): (name, head) for name, head in (await self._store.heads()).items()}
+        for of, data in anchored.items():
+            said = _said(data.decode())
+            name, head = heads.get(of, ("", None))
+            if head is None or head.frontier.size < said.size:
+                raise CorruptStoreError(
+                    f"log `{of}` holds {head.frontier.size if head else 0} events, but {said.size} were sealed: the database was"
+                    " put back to an older state, or cut; `aegis audit verify` tells more"
+                )
+            if await proofs.root(self._store, name, said.size) != said.root:
+                raise CorruptStoreError(
+                    f"log `{of}`: the first {said.size} events are not those that were sealed; `aegis audit verify` names the place"
+                )
+
+    def standing(self) -> list[Standing]:
+        """How each log stands that this process has looked at."""
+        now, nothing = self._clock.now(), timedelta(0)
+        return [
+            Standing(
+                tenant=name,
+                size=sealed.size,
+                unsealed=now - self._waiting[name] if name in self._waiting else nothing,
+                uncosigned=None if self._witnesses is None else now - (sealed.cosigned_at or sealed.at),
+            )
+            for name, sealed in sorted(self._known.items())
+        ]
+
+    async def sealed(self, tenant: str) -> Sealed | None:
+        """The newest checkpoint of a tenant's log."""
+        ref = (KIND, tenant)
+        row = (await self._store.rows(SYSTEM_TENANT, [ref])).get(ref)
+        return None if row is None else _decoded(row)
+
+    async def _round(self, heads: Mapping[str, TreeHead]) -> None:
+        works = await self._due(heads)
+        ready, failed = list[_Work](), None
+        for work in works:
+            try:
+                await self._prepare(work)
+                ready.append(work)
+            except AegisError as error:
+                log.error("sealing: %s", error, extra={"tenant": work.tenant})  # noqa: TRY400 - its words say what is wrong
+                failed = failed or error
+        if ready:
+            await self._witnessed(ready)
+            await self._anchored({origin(work.tenant): _note(work).data for work in ready})
+            for at in range(0, len(ready), NOTES_IN_AN_EVENT):
+                await self._record(ready[at : at + NOTES_IN_AN_EVENT])
+        if failed is not None:
+            raise failed
+
+    async def _due(self, heads: Mapping[str, TreeHead]) -> list[_Work]:
+        """The logs that have grown since they were sealed, by whomever, or whose cosignature wants to be renewed."""
+        now, found = self._clock.now(), list[_Work]()
+        maybe = [name for name, head in heads.items() if head.frontier.size and self._is_due(name, head, now)]
+        rows = await self._store.rows(SYSTEM_TENANT, [(KIND, name) for name in maybe])
+        self._known |= {name: _decoded(row) for (_, name), row in rows.items()}
+        if any(self._known[name].size > heads[name].frontier.size for _, name in rows):
+            heads = await self._store.heads()  # another process has sealed what came since
+        for name in maybe:
+            row, head = rows.get((KIND, name)), heads[name]
+            if self._is_due(name, head, now):
+                work = _Work(
+                    tenant=name, version=row.version if row else 0, sealed=self._known.get(name) if row else None, head=head
+                )
+                found.append(work)
+                if work.sealed is None or work.sealed.size < head.frontier.size:
+                    self._waiting.setdefault(name, now)
+        return found
+
+    def _is_due(self, name: str, head: TreeHead, now: datetime) -> bool:
+        known = self._known.get(name)
+        if known is None or known.size < head.frontier.size:
+            return True
+        stale = self._witnesses is not None and now - (known.cosigned_at or known.at) > FRESH
+        return stale or known.size > head.frontier.size
+
+    async def _prepare(self, work: _Work) -> None:
+        """Hash what is new, keep its tiles, and sign."""
+        size, former = work.head.frontier.size, work.sealed
+        if former is not None and former.size > size:
+            raise CorruptStoreError(f"log of `{work.tenant}` holds {size} events, but {former.size} were sealed: it was cut")
+        if former is not None and former.size == size:
+            work.note = notes.parse(former.note.encode())
+            return
+        grown = await self._growth.grown(work.tenant, _said(former.note) if former else None, work.head.frontier)
+        text = Checkpoint(origin(work.tenant), size, grown.root).text
+        key = self._key(work.tenant, self._clock.now())
+        work.note = Note(text, (notes.sign(text, origin(work.tenant), key),))
+
+    async def _witnessed(self, works: Sequence[_Work]) -> None:
+        """Add the cosignatures that can be had now; one that is missing is told by `standing`, and asked for again."""
+        if self._witnesses is None:
+            return
+        witnesses = self._witnesses
+
+        async def one(work: _Work) -> None:
+            size = work.head.frontier.size
+            given = await witnesses.cosign(
+                _note(work), size, lambda old: asyncio.ensure_future(proofs.consistency(self._store, work.tenant, old, size))
+            )
+            work.note = _latest(_note(work), given)
+            work.cosigned = bool(given)
+
+        for said in await asyncio.gather(*map(one, works), return_exceptions=True):
+            if isinstance(said, CorruptStoreError):
+                raise said
+            if isinstance(said, BaseException):
+                log.error("a witness could not be asked: %s", said)
+
+    async def _anchored(self, newest: Mapping[str, bytes]) -> None:
+        try:
+            await asyncio.to_thread(self._anchor.keep, newest)
+        except CorruptStoreError:
+            await self.check()  # another process of this host may have been faster; then the store agrees with its notes
+
+    async def _record(self, works: Sequence[_Work]) -> None:
+        """Commit the notes of these logs; another process that was faster has done the same work."""
+        now, writes, said, gaps = self._clock.now(), list[Put](), list[dict[str, object]](), list[dict[str, str]]()
+        for work in works:
+            note, size = _note(work), work.head.frontier.size
+            grown = work.sealed is None or work.sealed.size < size
+            sealed = Sealed(
+                size=size,
+                note=note.data.decode(),
+                at=now if grown or work.sealed is None else work.sealed.at,
+                cosigned_at=now if work.cosigned else work.sealed.cosigned_at if work.sealed else None,
+            )
+            writes.append(Put(kind=KIND, id=work.tenant, body=msgspec.json.encode(sealed)))
+            self._known[work.tenant] = sealed
+            if grown and work.tenant != SYSTEM_TENANT:
+                said.append({"on_tenant": work.tenant, "size": size, "note": sealed.note})
+            since = self._waiting.get(work.tenant, now)
+            if grown and now - since > self._max_age:
+                gaps.append({"on_tenant": work.tenant, "since": since.isoformat(), "until": now.isoformat()})
+        receipt = await self._store.commit(
+            Unit(
+                tenant=SYSTEM_TENANT,
+                events=tuple(self._events(now, said, gaps)),
+                writes=tuple(writes),
+                requires=tuple(Require(kind=KIND, id=work.tenant, version=work.version) for work in works),
+            )
+        )
+        for work in works:
+            self._waiting.pop(work.tenant, None)
+            if not isinstance(receipt, Committed):
+                self._known.pop(work.tenant, None)
+
+    def _events(self, now: datetime, said: list[dict[str, object]], gaps: list[dict[str, str]]) -> list[Event]:
+        found = []
+        for kind, data in (("checkpoint", {"checkpoints": said}), ("checkpoint_gap", {"gaps": gaps})):
+            if any(data.values()):
+                event_id = f"{kind}:{ids.uuid7(now)}"
+                found.append(
+                    Event(id=event_id, type=kind, tenant=SYSTEM_TENANT, time=now, data={**data, "gateway": self._instance})
+                )
+        return found
+
+
+def _note(work: _Work) -> Note:
+    assert work.note is not None, "a log that was prepared has its note"
+    return work.note
+
+
+def _latest(note: Note, given: Sequence[Signature]) -> Note:
+    """The note with these cosignatures in the place of older ones of the same keys."""
+    fresh = {(line.name, line.id) for line in given}
+    kept = tuple(line for line in note.signatures if (line.name, line.id) not in fresh)
+    return replace(note, signatures=(*kept, *given))
+
+
+def _decoded(row: Row) -> Sealed:
+    try:
+        return msgspec.json.decode(row.body, type=Sealed)
+    except msgspec.DecodeError:
+        raise CorruptStoreError(f"the checkpoint of `{row.id}` that is stored is not one: `aegis audit verify`") from None
+
+
+def _said(text: str) -> Checkpoint:
+
+    return checkpoint.parse(notes.parse(text.encode()).text)
