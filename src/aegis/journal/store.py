@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from aegis.crypto.merkle import Frontier
+from aegis.journal.postings import Posting
+from aegis.journal.terms import Term
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
 from aegis.model.history import Measured, Query
@@ -48,6 +50,9 @@ class TreeHead(Struct, frozen=True, kw_only=True):
 
 Place = tuple[int, int]
 """Level and number of a tile (`journal.tiles`)."""
+
+PostingKey = tuple[str, str, int]
+"""Field, value and block of a posting, which are in this order."""
 
 
 class Store(Protocol):
@@ -129,6 +134,18 @@ class Store(Protocol):
 
     async def put_tiles(self, tenant: str, tiles: Mapping[Place, bytes]) -> None:
         """Durably keep complete tiles; one that is there already stays as it is."""
+
+    async def at(self, tenant: str, places: Sequence[int]) -> tuple[Stored, ...]:
+        """Those of the events at these places (`seq`) that are kept, in no order."""
+
+    async def postings(self, tenant: str, terms: Sequence[Term], blocks: range) -> dict[int, dict[Term, bytes]]:
+        """What the index of searches holds of these terms in these blocks (`journal.postings`), by block and term."""
+
+    async def put_postings(self, tenant: str, made: Sequence[Posting]) -> None:
+        """Durably write these, in this order: one is there only when those before it are."""
+
+    async def drop_postings(self, tenant: str, below: int, after: PostingKey) -> PostingKey | None:
+        """Remove postings of blocks below this one among the next few after a key; the last key that was looked at, if any."""
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant; the clock must never stand far behind it."""

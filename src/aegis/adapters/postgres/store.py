@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from aegis.adapters.group import GroupWriter
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, listed
 from aegis.adapters.past import BATCH, Asked, answered, forgotten
-from aegis.adapters.postgres import statements, tenancy
+from aegis.adapters.postgres import postings, statements, tenancy
 from aegis.adapters.postgres.connection import connect, lock_key, translated
 from aegis.adapters.postgres.inspection import PostgresInspection
 from aegis.adapters.postgres.readers import Readers
@@ -23,7 +24,9 @@ from aegis.adapters.postgres.readings import answers, texts
 from aegis.adapters.postgres.writer import PostgresBackend, tallies
 from aegis.adapters.prepare import askable, check_text, weigh
 from aegis.errors import StoreError
-from aegis.journal.store import Finding, Noise, Place, TreeHead
+from aegis.journal.postings import Posting, batches
+from aegis.journal.store import Finding, Noise, Place, PostingKey, TreeHead
+from aegis.journal.terms import Term
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
 from aegis.model.history import Measured, Query
@@ -152,6 +155,23 @@ class PostgresStore:
         """Durably keep complete tiles; one that is there already stays as it is."""
         if tiles:
             await self._writer.run(lambda: self._backend.put_tiles(tenant, tiles))
+
+    async def at(self, tenant: str, places: Sequence[int]) -> tuple[Stored, ...]:
+        """Those of the events at these places that are kept, in no order."""
+        return tuple(map(columns.stored, await self._all(tenant, *postings.at(tenant, places))))
+
+    async def postings(self, tenant: str, terms: Sequence[Term], blocks: range) -> dict[int, dict[Term, bytes]]:
+        """What the index of searches holds of these terms in these blocks, by block and term."""
+        return postings.by_block(await self._all(tenant, *postings.held(tenant, terms, blocks))) if terms else {}
+
+    async def put_postings(self, tenant: str, made: Sequence[Posting]) -> None:
+        """Durably write these, in this order, a few in each transaction."""
+        for some in batches(made, postings.AT_ONCE):
+            await self._writer.run(partial(self._backend.put_postings, tenant, some))
+
+    async def drop_postings(self, tenant: str, below: int, after: PostingKey) -> PostingKey | None:
+        """Remove postings of blocks below this one among the next few after a key; the last key that was looked at."""
+        return await self._writer.run(lambda: self._backend.drop_postings(tenant, below, after))
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant."""

@@ -18,10 +18,12 @@ from aegis.adapters.draft import Draft, event_keys, row_refs
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
 from aegis.adapters.past import asked_by, touched_by
-from aegis.adapters.postgres import statements, tenancy
+from aegis.adapters.postgres import postings, statements, tenancy
 from aegis.adapters.postgres.connection import AgainError, LostError, connect_writer, lock_key, translated
 from aegis.adapters.postgres.readings import past, texts
 from aegis.errors import AegisError, StoreBusyError, StoreError, StoreUncertainError
+from aegis.journal.postings import Posting
+from aegis.journal.store import PostingKey
 from aegis.journal.unit import Receipt, Unit
 
 ATTEMPTS = 5
@@ -69,6 +71,17 @@ class PostgresBackend:
         """Keep these tiles; those that are there already stay as they are."""
         rows = [(tenant, level, number, hashes) for (level, number), hashes in tiles.items()]
         self._attempted(lambda: self._ask([tenancy.naming([tenant]), (statements.PUT_TILES, statements.arrays(rows))]))
+
+    def put_postings(self, tenant: str, found: Sequence[Posting]) -> None:
+        """Write these, each in the place of what the index held."""
+        self._attempted(lambda: self._ask([tenancy.naming([tenant]), (postings.PUT, postings.rows(tenant, found))]))
+
+    def drop_postings(self, tenant: str, below: int, after: PostingKey) -> PostingKey | None:
+        """Remove those of blocks below this one among the next few after a key; the last key that was looked at."""
+        asked: list[Query] = [tenancy.naming([tenant]), (postings.DROP, postings.dropping(tenant, below, after))]
+        _, cursor = self._attempted(lambda: self._ask(asked))
+        found = cursor.fetchone()
+        return None if found is None else (found[0], found[1], found[2])
 
     def hold(self, instance: str) -> None:
         """Hold `instance` for as long as this session lives, and on every session that follows it."""

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +17,16 @@ from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, listed
 from aegis.adapters.past import BATCH, Asked, answered, forgotten
 from aegis.adapters.prepare import askable, check_text, weigh
-from aegis.adapters.sqlite import statements
+from aegis.adapters.sqlite import postings, statements
 from aegis.adapters.sqlite.connection import Readers
 from aegis.adapters.sqlite.inspection import inspected
 from aegis.adapters.sqlite.instances import Instances
 from aegis.adapters.sqlite.readings import measured
 from aegis.adapters.sqlite.writer import SqliteBackend, read_noise
 from aegis.errors import StoreError
-from aegis.journal.store import Finding, Noise, Place, TreeHead
+from aegis.journal.postings import Posting, batches
+from aegis.journal.store import Finding, Noise, Place, PostingKey, TreeHead
+from aegis.journal.terms import Term
 from aegis.journal.unit import Payload, Receipt, Row, Unit
 from aegis.model.event import Stored
 from aegis.model.history import Measured, Query
@@ -160,6 +163,26 @@ class SqliteStore:
         """Durably keep complete tiles; one that is there already stays as it is."""
         if tiles:
             await self._writer.run(lambda: self._backend.put_tiles(tenant, tiles))
+
+    async def at(self, tenant: str, places: Sequence[int]) -> tuple[Stored, ...]:
+        """Those of the events at these places that are kept, in no order."""
+        read = partial(postings.at, tenant=tenant, places=places)
+        return await self._read_many(read, len(places))
+
+    async def postings(self, tenant: str, terms: Sequence[Term], blocks: range) -> dict[int, dict[Term, bytes]]:
+        """What the index of searches holds of these terms in these blocks, by block and term."""
+        keys = _json(terms)
+        read = partial(postings.held, tenant=tenant, keys=keys, blocks=blocks)
+        return await self._read_many(read, len(terms) * len(blocks))
+
+    async def put_postings(self, tenant: str, made: Sequence[Posting]) -> None:
+        """Durably write these, in this order, a few in each transaction."""
+        for some in batches(made, postings.AT_ONCE):
+            await self._writer.run(partial(self._backend.put_postings, tenant, some))
+
+    async def drop_postings(self, tenant: str, below: int, after: PostingKey) -> PostingKey | None:
+        """Remove postings of blocks below this one among the next few after a key; the last key that was looked at."""
+        return await self._writer.run(lambda: self._backend.drop_postings(tenant, below, after))
 
     async def latest(self) -> datetime | None:
         """The greatest time of any event in any tenant."""

@@ -13,11 +13,13 @@ from aegis.adapters.draft import Draft, event_keys, row_refs
 from aegis.adapters.group import Stop
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
-from aegis.adapters.sqlite import statements
+from aegis.adapters.sqlite import postings, statements
 from aegis.adapters.sqlite.checkpoint import Checkpoints
 from aegis.adapters.sqlite.connection import connect, translated
 from aegis.adapters.sqlite.readings import past_of, prepare
 from aegis.errors import AegisError, StoreHaltedError
+from aegis.journal.postings import Posting
+from aegis.journal.store import PostingKey
 from aegis.journal.unit import Receipt, Unit
 
 
@@ -79,6 +81,19 @@ class SqliteBackend:
             for text, values in statements.inserts(statements.PUT_TILES, rows):
                 self._execute(text, values)
             commit()
+
+    def put_postings(self, tenant: str, found: Sequence[Posting]) -> None:
+        """Write these, each in the place of what the index held."""
+        with self._transaction() as commit:
+            postings.put(self._execute, tenant, found)
+            commit()
+
+    def drop_postings(self, tenant: str, below: int, after: PostingKey) -> PostingKey | None:
+        """Remove those of blocks below this one among the next few after a key; the last key that was looked at."""
+        with self._transaction() as commit:
+            last = postings.drop(self._execute, tenant, below, after)
+            commit()
+        return last
 
     def flush_noise(self) -> None:
         """Write what was counted, now."""
