@@ -36,7 +36,7 @@ class Approval(Struct, frozen=True, kw_only=True):
 
     `requesters` are the agent, its subject and everyone in its chain: none of them may answer. `approver_sets`: each set must
     have a member (`role:<name>` or `person:<name>`) among those who approved; `quorum` counts distinct people. `expires_at`
-    covers waiting and use alike.
+    covers waiting and use alike. `traceparent` is the span of the request that was held.
     """
 
     approval_id: str
@@ -57,6 +57,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     reason: str = ""
     idempotency_key: str = ""
     used_by: str = ""
+    traceparent: str = ""
 
 
 class Refused(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from aegis.model.approval import Approval, ApprovalState
 from aegis.model.approval import at as standing
 from aegis.model.call import Call, CallState, Claim
 from aegis.model.contract import Contract
+from aegis.model.datasubject import key_name, subject_of
 from aegis.model.decision import Decision, Outcome, Reason, Stage
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal, canon_arguments, request_hash
@@ -31,7 +32,8 @@ from aegis.runtime.first_unit import Decided, first_unit, remembered
 from aegis.runtime.halts import Halts
 from aegis.runtime.known import APPROVAL, CALL, Known, Ref, claim_ref
 from aegis.runtime.recovery import Recovery
-from aegis.runtime.repeats import Repeats, outgoing
+from aegis.runtime.repeats import Came, Repeats, outgoing
+from aegis.runtime.spans import Spans, decision_span
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
@@ -58,11 +60,14 @@ class Permit(Struct, frozen=True, kw_only=True):
 class Admission:
     """Decides and records. One for each process; it holds no state of its own."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, recovery: Recovery, halts: Halts, instance: str) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, clock: Clock, recovery: Recovery, halts: Halts, spans: Spans, instance: str
+    ) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
-        self._repeats = Repeats(store, vault, clock, recovery)
+        self._repeats = Repeats(store, vault, clock, recovery, spans)
+        self._spans = spans
         self._facts = FactSource(store, clock, halts)
         self._instance = instance
 
@@ -82,7 +87,8 @@ class Admission:
             if missing:
                 await known.read(self._store, tenant.name, missing)
                 continue
-            answer = await self._repeats.answer(tenant, proposal, decision, known, execute=execute)
+            came = Came(door=ask.door, trace=trace, started=started)
+            answer = await self._repeats.answer(tenant, proposal, decision, known, came, execute=execute)
             if answer is None:
                 if self._repeats.taken(proposal, known):
                     proposal = replace(proposal, request_id=ids.new("req", self._clock.now()))
@@ -141,11 +147,15 @@ class Admission:
         approval = gathered.facts.approval
         held = self._hold(tenant, proposal, decision, approval) if decision.outcome is Outcome.APPROVAL_NEEDED else None
         if held is not None:
+            held = held if held is approval else replace(held, traceparent=trace.above)
             decision = replace(decision, approval_id=held.approval_id)
         if ask.override_hash and decision.permits and ask.override_hash != proposal.request_hash:
             decision = _refused(decision, "approval#override", "the override token is for another request")
-        sealed = await self._seal_arguments(tenant, proposal, event_id, decision)
+        whose = key_name(tenant.redaction_key, subject_of(proposal.principal, contract, proposal.arguments))
+        sealed = await self._seal_arguments(tenant, proposal, event_id, decision, whose)
         call = _call(tenant, proposal, decision, contract, event_id, now, self._instance if execute else "", execute=execute)
+        call = replace(call, sealed_for=whose, traceparent=trace.above)
+        latency_us = (perf_counter_ns() - started) // 1000
         event = record.decision(
             proposal,
             decision,
@@ -155,7 +165,8 @@ class Admission:
             door=ask.door,
             trace_id=trace.trace_id,
             span_id=trace.span_id,
-            latency_us=(perf_counter_ns() - started) // 1000,
+            parent_span_id=trace.parent_id,
+            latency_us=latency_us,
             sealed=sealed,
             effect=contract.effect if contract else "",
             facts=gathered.facts,
@@ -179,8 +190,15 @@ class Admission:
         unit, claim = built
         receipt = await self._store.commit(unit)
         if not isinstance(receipt, Committed):
+            self._vault.refused(tenant.name, receipt)
             return None
         seq = receipt.events[0].seq
+        self._spans.put(
+            decision_span(
+                trace, tenant, proposal, decision, now=now, latency_us=latency_us, door=ask.door, event_id=event_id, seq=seq,
+                approval=approval,
+            )
+        )  # fmt: skip
         base = Answer(
             kind=Kind.DENIED,
             request_id=proposal.request_id,
@@ -219,11 +237,13 @@ class Admission:
         same = (approval.approver_sets, approval.quorum, approval.not_requester)
         return approval if same == (fresh.approver_sets, fresh.quorum, fresh.not_requester) else fresh
 
-    async def _seal_arguments(self, tenant: Tenant, proposal: Proposal, event_id: str, decision: Decision) -> Payload | None:
+    async def _seal_arguments(
+        self, tenant: Tenant, proposal: Proposal, event_id: str, decision: Decision, whose: str
+    ) -> Payload | None:
         """Arguments are kept, sealed, for the approver, for explanation and for replay; what broke its contract is not."""
         if any("#" in rule and not rule.startswith("approval#") for rule in decision.rules):
             return None
-        return await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments))
+        return await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments), whose)
 
 
 def decision_of(tenant: Tenant, proposal: Proposal, contract: Contract | None, facts: Facts) -> Decision:

@@ -24,7 +24,9 @@ from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
 from aegis.runtime import ids, record
 from aegis.runtime.clock import Clock
+from aegis.runtime.spans import Spans, approval_span
 from aegis.runtime.tenant import Snapshot
+from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
 KIND = "approval"
@@ -82,11 +84,12 @@ def reachable(terms: ApprovalTerms | None, directory: Directory, principal: Prin
 class Desk:
     """Lists what waits, shows one card, takes answers."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, snapshot: Snapshot) -> None:
+    def __init__(self, store: Store, vault: Vault, clock: Clock, snapshot: Snapshot, spans: Spans) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
         self._snapshot = snapshot
+        self._spans = spans
 
     async def listed(self, tenant: str, state: ApprovalState | None = None, limit: int = 200) -> tuple[Approval, ...]:
         """Approvals of the tenant, newest first, as they stand now; `expired` shows those nobody answered in time."""
@@ -116,10 +119,10 @@ class Desk:
                 arguments = None
         return Card(approval=approval, arguments=arguments, shown=shown(approval, arguments))
 
-    async def answer(self, statement: Statement, text: str) -> Approval | Refused:
+    async def answer(self, statement: Statement, text: str, asked: Trace) -> Approval | Refused:
         """Take a verified statement of a person; the approval as it stands afterwards, or why the answer does not count.
 
-        Every refusal is recorded. A statement for an approval of another tenant finds nothing.
+        Every refusal is recorded, as of the span `asked`. A statement for an approval of another tenant finds nothing.
         """
         tenant = self._snapshot.get(statement.tenant)
         person = tenant.directory.people.get(statement.approver) if tenant else None
@@ -128,7 +131,7 @@ class Desk:
         for _ in range(ATTEMPTS):
             found = await self.find(statement.tenant, statement.approval_id)
             if found is None:
-                return await self._refuse(statement, Refused(code="approval_unknown", text="no such approval"), "")
+                return await self._refuse(statement, Refused(code="approval_unknown", text="no such approval"), "", asked)
             approval, version = found
             now = self._clock.now()
             said = Answer(
@@ -138,10 +141,11 @@ class Desk:
             if isinstance(moved, Approval) and statement.shown != (await self.card(statement.tenant, approval)).shown:
                 moved = Refused(code="card_changed", text="the person saw another card: look at it again and answer anew")
             if isinstance(moved, Refused):
-                return await self._refuse(statement, moved, approval.request_id)
-            event = record.approval_answer(
-                moved, said, event_id=f"approval:{approval.approval_id}:{version}", now=now, shown=statement.shown
-            )
+                return await self._refuse(statement, moved, approval.request_id, asked)
+            event_id, waited = f"approval:{approval.approval_id}:{version}", Trace.continued(approval.traceparent)
+            ended = moved.state is not ApprovalState.PENDING
+            traced = waited.told if ended else asked.told
+            event = record.approval_answer(moved, said, event_id=event_id, now=now, shown=statement.shown, traced=traced)
             receipt = await self._store.commit(
                 Unit(
                     tenant=statement.tenant,
@@ -151,10 +155,12 @@ class Desk:
                 )
             )
             if isinstance(receipt, Committed):
+                if ended:
+                    self._spans.put(approval_span(waited, moved, now=now, event_id=event_id))
                 return moved
         return Refused(code="approval_contended", text="others are answering at the same moment: try again")
 
-    async def _refuse(self, statement: Statement, refused: Refused, request_id: str) -> Refused:
+    async def _refuse(self, statement: Statement, refused: Refused, request_id: str, asked: Trace) -> Refused:
         now = self._clock.now()
         event = record.refusal(
             statement.tenant,
@@ -165,6 +171,7 @@ class Desk:
             reason=refused.code,
             what=f"approval {statement.approval_id}",
             door="approvals",
+            traced=asked.told,
         )
         await self._store.commit(Unit(tenant=statement.tenant, events=(event,)))
         return refused

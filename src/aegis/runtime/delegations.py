@@ -24,6 +24,7 @@ from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Put, Require, Unit
 from aegis.model.authority import scope_within
 from aegis.model.call import Call, CallState
+from aegis.model.datasubject import key_name, subject_of
 from aegis.model.decision import Decision, Verdict
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
@@ -37,6 +38,7 @@ from aegis.runtime.facts import FactSource, requests_of
 from aegis.runtime.halts import Halts
 from aegis.runtime.known import ALLOWANCE, CALL, Known
 from aegis.runtime.recovery import Recovery
+from aegis.runtime.spans import Spans, decision_span
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
@@ -103,16 +105,17 @@ class DelegationGuard:
 class Delegations:
     """Hands tasks down. One for each process; it holds no state of its own."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, halts: Halts, instance: str) -> None:
+    def __init__(self, store: Store, vault: Vault, clock: Clock, halts: Halts, spans: Spans, instance: str) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
         self._facts = FactSource(store, clock, halts)
+        self._spans = spans
         self._instance = instance
 
     async def hand_down(self, tenant: Tenant, asked: Asked) -> Handed:
         """The delegation, durable and under way; or why there is none, durable too."""
-        now, started = self._clock.now(), perf_counter_ns()
+        now, started, trace = self._clock.now(), perf_counter_ns(), asked.trace.child()
         request_id = asked.request_id or ids.new("req", now)
         proposal = _proposal(tenant, asked, request_id)
         for _ in range(ATTEMPTS):
@@ -124,11 +127,19 @@ class Delegations:
             decision = decide(proposal, gathered.facts, guards)
             if known.rows[CALL, request_id] is not None:
                 return Handed(request_id=request_id, decision=decision, taken=True)
-            unit = await self._unit(tenant, asked, proposal, decision, made, known, gathered.facts, started)
+            unit = await self._unit(tenant, asked, trace, proposal, decision, made, known, gathered.facts, started)
             receipt = await self._store.commit(unit)
             if isinstance(receipt, Committed):
                 handed = Handed(request_id=request_id, decision=decision, seq=receipt.events[0].seq)
+                latency_us = (perf_counter_ns() - started) // 1000
+                self._spans.put(
+                    decision_span(
+                        trace, tenant, proposal, decision, now=self._clock.now(), latency_us=latency_us, door=asked.door,
+                        event_id=unit.events[0].id, seq=handed.seq, to=asked.wanted.to if made else "",
+                    )
+                )  # fmt: skip
                 return replace(handed, delegation=made, text=text) if decision.permits else handed
+            self._vault.refused(tenant.name, receipt)
         raise StoreBusyError("the requests that this task stands on keep changing: try again")
 
     async def end(self, tenant: str, agent_id: str, request_id: str, recovery: Recovery) -> bool:
@@ -167,6 +178,7 @@ class Delegations:
         self,
         tenant: Tenant,
         asked: Asked,
+        trace: Trace,
         proposal: Proposal,
         decision: Decision,
         made: Delegation | None,
@@ -176,7 +188,8 @@ class Delegations:
     ) -> Unit:
         now = self._clock.now()
         event_id = f"decision:{proposal.request_id}:0"
-        sealed = await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments))
+        whose = key_name(tenant.redaction_key, subject_of(proposal.principal, None, proposal.arguments))
+        sealed = await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments), whose)
         event = record.decision(
             proposal,
             decision,
@@ -184,8 +197,9 @@ class Delegations:
             now=now,
             instance=self._instance,
             door=asked.door,
-            trace_id=asked.trace.trace_id,
-            span_id=asked.trace.span_id,
+            trace_id=trace.trace_id,
+            span_id=trace.span_id,
+            parent_span_id=trace.parent_id,
             latency_us=(perf_counter_ns() - started) // 1000,
             sealed=sealed,
             effect=READ,
@@ -203,6 +217,8 @@ class Delegations:
             effect=READ,
             decision_event=event_id,
             txn=made.txn if made else asked.who.txn,
+            sealed_for=whose,
+            traceparent=trace.above,
         )
         requires = [Require(kind=CALL, id=proposal.request_id, version=0)]
         writes = [Put(kind=CALL, id=call.request_id, body=msgspec.json.encode(call), state=str(state), lookup=call.agent_id)]

@@ -13,6 +13,7 @@ from aegis.journal.unit import Committed, Payload, Put, Receipt, Require, Unit
 from aegis.model.call import CallState
 from aegis.model.decision import Stage
 from aegis.model.history import Phase, Settle
+from aegis.model.message import MessageContract
 from aegis.model.proposal import canon_arguments
 from aegis.policy.redaction import redact
 from aegis.runtime import record
@@ -21,21 +22,28 @@ from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.clock import Clock
 from aegis.runtime.ending import Ending, Seen, ending
 from aegis.runtime.recovery import Recovery
+from aegis.runtime.spans import Spans, upstream_span
 from aegis.runtime.tool import Reading, Tool, upstream_key
+from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
 PAUSES = (0.05, 0.2, 0.5, 1.0)
+SEALINGS = 8
+"""How often a result is sealed anew because its key was destroyed in between."""
 
 
 class Effect:
     """Carries out permits. One for each process; it holds no state of its own."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, tool: Tool, recovery: Recovery, instance: str) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, clock: Clock, tool: Tool, recovery: Recovery, spans: Spans, instance: str
+    ) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
         self._tool = tool
         self._recovery = recovery
+        self._spans = spans
         self._instance = instance
 
     async def carry_out(self, permit: Permit) -> Answer:
@@ -44,7 +52,8 @@ class Effect:
         proposal, contract = permit.proposal, permit.contract
         key = proposal.idempotency_key
         outward = upstream_key(permit.tenant.name, proposal.principal.agent_id, key) if key else ""
-        reading = await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, permit.trace)
+        trace = permit.trace.beside()
+        reading = await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, trace)
         end = ending(reading.seen, contract.effect, contract.interrupt)
         if permit.claim is not None and permit.claim.broken and end.kind is Kind.FAILED:
             # This attempt had no effect, but an earlier one under this key may have had.
@@ -64,7 +73,8 @@ class Effect:
             seq=permit.seq,
         )
         duration = (perf_counter_ns() - started) // 1000
-        recorded = await self._record(permit, reading, end, result, redacted, duration)
+        self._put(permit, trace, reading, end, duration)
+        recorded = await self._record(permit, trace, reading, end, result, redacted, duration)
         if not recorded:
             return replace(answer, kind=Kind.UNKNOWN, result=None, reason="settled_elsewhere")
         return await self._asked(permit, answer) if end.ask else answer
@@ -93,20 +103,46 @@ class Effect:
         except StoreBusyError as error:
             raise StoreError("the outcome could not be recorded yet") from error  # "busy" would say that nothing was done
 
+    def _put(self, permit: Permit, trace: Trace, reading: Reading, end: Ending, duration_us: int) -> None:
+        """Put down the span of the conversation, whether or not its outcome can be recorded."""
+        contract = permit.contract
+        addressed = contract.copies(str(permit.arguments.get("to", ""))) if isinstance(contract, MessageContract) else ()
+        self._spans.put(
+            upstream_span(
+                trace, contract, permit.proposal, now=self._clock.now(), duration_us=duration_us, result=str(end.kind),
+                outcome=_state(end), reason=reading.reason, status=reading.status, event_id=_event_id(permit), to=addressed,
+            )
+        )  # fmt: skip
+
     async def _record(
-        self, permit: Permit, reading: Reading, end: Ending, result: Any, redacted: tuple[str, ...], duration_us: int
+        self, permit: Permit, trace: Trace, reading: Reading, end: Ending, result: Any, redacted: tuple[str, ...], duration_us: int
     ) -> bool:
         """Commit unit 2; false when another process has settled the call meanwhile, whose word then stands."""
+        for _ in range(SEALINGS):
+            unit = await self._unit(permit, trace, reading, end, result, redacted, duration_us)
+            receipt = await self._commit(unit)
+            if not self._vault.refused(unit.tenant, receipt):
+                break
+        if isinstance(receipt, Committed):
+            return True
+        late = replace_id(unit.events[0], f"late:{unit.events[0].id}")
+        await self._store.commit(Unit(tenant=unit.tenant, events=(late,)))
+        return False
+
+    async def _unit(
+        self, permit: Permit, trace: Trace, reading: Reading, end: Ending, result: Any, redacted: tuple[str, ...], duration_us: int
+    ) -> Unit:
+        """Commit unit 2, with the result sealed for the data subject of the call."""
         proposal, tenant = permit.proposal, permit.tenant.name
-        event_id = f"outcome:{proposal.request_id}:{permit.call_version}"
+        event_id = _event_id(permit)
         sealed: Payload | None = None
         if reading.seen is Seen.FITTING:
-            sealed = await self._vault.seal(tenant, event_id, "result", canon_arguments(result))
+            sealed = await self._vault.seal(tenant, event_id, "result", canon_arguments(result), permit.call.sealed_for)
         event = record.outcome(
             proposal,
             event_id=event_id,
             now=self._clock.now(),
-            state="interrupted" if end.ask else str(end.call),
+            state=_state(end),
             reason=reading.reason,
             upstream_status=reading.status,
             duration_us=duration_us,
@@ -115,6 +151,7 @@ class Effect:
             approval_id=permit.decision.approval_id,
             instance=self._instance,
             decision_event=permit.call.decision_event,
+            traced=trace.told,
         )
         call = replace(
             permit.call,
@@ -139,21 +176,23 @@ class Effect:
                     lookup=proposal.request_id,
                 )
             )
-        receipt = await self._commit(
-            Unit(
-                tenant=tenant,
-                events=(event,),
-                payloads=(sealed,) if sealed else (),
-                requires=tuple(requires),
-                writes=tuple(writes),
-                settle=(Settle(id=call.remembered, phase=end.phase),) if call.remembered else (),
-            )
+        return Unit(
+            tenant=tenant,
+            events=(event,),
+            payloads=(sealed,) if sealed else (),
+            requires=tuple(requires),
+            writes=tuple(writes),
+            settle=(Settle(id=call.remembered, phase=end.phase),) if call.remembered else (),
         )
-        if not isinstance(receipt, Committed):
-            late = replace_id(event, f"late:{event_id}")
-            await self._store.commit(Unit(tenant=tenant, events=(late,)))
-            return False
-        return True
+
+
+def _event_id(permit: Permit) -> str:
+    return f"outcome:{permit.proposal.request_id}:{permit.call_version}"
+
+
+def _state(end: Ending) -> str:
+    """What the journal says of a call with this ending."""
+    return "interrupted" if end.ask else str(end.call)
 
 
 def replace_id(event: Any, event_id: str) -> Any:

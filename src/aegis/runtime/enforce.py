@@ -11,12 +11,14 @@ goes away does not interrupt the tool: the call is finished and recorded, and th
 import asyncio
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from aegis.errors import IdentityError
 from aegis.journal.store import Store
 from aegis.journal.unit import Unit
-from aegis.model.call import CallState
+from aegis.model.call import Call, CallState
+from aegis.model.principal import Principal
 from aegis.model.upstream import Upstream
 from aegis.runtime import ids, record
 from aegis.runtime.admission import Admission, Permit
@@ -26,13 +28,16 @@ from aegis.runtime.clock import Clock
 from aegis.runtime.delegations import Delegations
 from aegis.runtime.effect import Effect
 from aegis.runtime.halts import Halts
+from aegis.runtime.known import CALL
 from aegis.runtime.once import Once
 from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.revocations import Revocations
 from aegis.runtime.running import Running
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Tool
+from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
 
@@ -40,21 +45,21 @@ class Gate:
     """`enforce` for one process: decides, records, acts, records again."""
 
     def __init__(self, *, store: Store, vault: Vault, clock: Clock, upstream: Upstream, snapshot: Snapshot, instance: str) -> None:
-        tool = Tool(upstream)
+        tool, self.spans = Tool(upstream), Spans()
         self.store = store
         self.vault = vault
         self.clock = clock
         self.snapshot = snapshot
         self.instance = instance
         self._carried = Running(instance)
-        self.recovery = Recovery(store, vault, clock, tool, snapshot, self._carried)
-        self.desk = Desk(store, vault, clock, snapshot)
+        self.recovery = Recovery(store, vault, clock, tool, snapshot, self._carried, self.spans)
+        self.desk = Desk(store, vault, clock, snapshot, self.spans)
         self.halts = Halts(store, clock)
         self.revocations = Revocations(store, clock)
         self.once = Once(store, clock)
-        self.delegations = Delegations(store, vault, clock, self.halts, instance)
-        self._admission = Admission(store, vault, clock, self.recovery, self.halts, instance)
-        self._effect = Effect(store, vault, clock, tool, self.recovery, instance)
+        self.delegations = Delegations(store, vault, clock, self.halts, self.spans, instance)
+        self._admission = Admission(store, vault, clock, self.recovery, self.halts, self.spans, instance)
+        self._effect = Effect(store, vault, clock, tool, self.recovery, self.spans, instance)
         self._running: set[asyncio.Task[Answer]] = set()
 
     def tenant(self, name: str) -> Tenant:
@@ -89,7 +94,16 @@ class Gate:
             CallState.REOPENED,
         )
 
-    async def refuse(self, tenant: str, agent_id: str, reason: str, what: str, *, request_id: str, door: str) -> None:
+    async def trace_of(self, who: Principal, trace: Trace) -> Trace:
+        """The span of a request: in the trace that its caller named, else in that of the request that it stands on."""
+        if trace.parent_id or who.parent is None:
+            return trace
+        ref = (CALL, who.parent.request_id)
+        row = (await self.store.rows(who.tenant, [ref])).get(ref)
+        above = msgspec.json.decode(row.body, type=Call).traceparent if row else ""
+        return Trace.continued(above) if above else trace
+
+    async def refuse(self, tenant: str, agent_id: str, reason: str, what: str, *, request_id: str, door: str, trace: Trace) -> None:
         """Record the refusal of an authenticated caller whose request never became a proposal."""
         now = self.clock.now()
         event = record.refusal(
@@ -101,6 +115,7 @@ class Gate:
             reason=reason,
             what=what,
             door=door,
+            traced=trace.told,
         )
         await self.store.commit(Unit(tenant=tenant, events=(event,)))
 

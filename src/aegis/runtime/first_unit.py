@@ -20,6 +20,7 @@ from aegis.runtime.approvals import put_approval
 from aegis.runtime.facts import Gathered, RunLabels, entry_id, refusal_id, requests_of
 from aegis.runtime.known import APPROVAL, CALL, CLAIM, RUN, Known, claim_ref
 from aegis.runtime.tenant import Tenant
+from aegis.runtime.trace import TOLD
 
 
 class Decided(Struct, frozen=True, kw_only=True):
@@ -90,7 +91,8 @@ def _approve(made: Decided, requires: list[Require], writes: list[Put], events: 
         return False
     writes.append(put_approval(used))
     event_id = f"override_used:{used.approval_id}"
-    events.append(record.approval_used(used, event_id=event_id, now=made.event.time, request_id=proposal.request_id))
+    traced: dict[str, str] = {name: made.event.data[name] for name in TOLD if name in made.event.data}
+    events.append(record.approval_used(used, event_id=event_id, now=made.event.time, request_id=proposal.request_id, traced=traced))
     return True
 
 

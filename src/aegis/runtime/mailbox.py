@@ -29,6 +29,7 @@ from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.known import CALL
 from aegis.runtime.record import commitment, text
+from aegis.runtime.trace import parsed
 from aegis.runtime.vault import WHOLE_TENANT, Vault
 
 MESSAGE, DUE = "message", "message-due"
@@ -39,7 +40,8 @@ CONTENT = "message"
 class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message in a mailbox. `to` is an agent or a role; `event` is beside which its content is sealed.
 
-    `dies_at` is the end of its time. While it is leased, `holder` has it under `lease` until `due`.
+    `dies_at` is the end of its time. While it is leased, `holder` has it under `lease` until `due`. `traceparent` is the span that
+    put it in.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deliveries: int = 0
     lease: str = ""
     holder: str = ""
+    traceparent: str = ""
 
     @property
     def queue(self) -> str:
@@ -106,14 +109,16 @@ class Mailbox:
         said: dict[str, Any] = msgspec.json.decode(request.body or b"{}")
         event_id = f"message:{idempotency_key}"
         try:
-            put_in = await self._put(contract, said, event_id, headers.get("aegis-request-id", ""))
+            put_in = await self._put(contract, said, event_id, headers.get("aegis-request-id", ""), headers.get("traceparent", ""))
         except StoreBusyError as error:
             raise UpstreamError("connect_failed", error.code, sent=False) from None
         except StoreError as error:
             raise UpstreamError("reset", error.code, sent=True) from None
         return UpstreamResponse(status=200, headers={}, body=msgspec.json.encode({"messages": put_in}))
 
-    async def _put(self, contract: MessageContract, said: dict[str, Any], event_id: str, request_id: str) -> list[dict[str, str]]:
+    async def _put(
+        self, contract: MessageContract, said: dict[str, Any], event_id: str, request_id: str, traceparent: str
+    ) -> list[dict[str, str]]:
         """Where the message stands, now or since the first time."""
         now = self._clock.now()
         dies_at = now + timedelta(seconds=contract.wait_seconds)
@@ -121,6 +126,7 @@ class Mailbox:
             Waiting(
                 id=ids.new("msg", now), type=contract.type, version=contract.version, sender=said["source"], source_id=said["id"],
                 to=to, sent_at=now, dies_at=dies_at, due=dies_at, event=event_id, request_id=request_id,
+                traceparent=traceparent,
             )
             for to in contract.copies(said.get("to", ""))
         ]  # fmt: skip
@@ -134,6 +140,8 @@ class Mailbox:
             "dies_at": instant(dies_at),
             "content": {"pii_commit": commitment(sealed)},
         }
+        if span := parsed(traceparent):
+            data |= {"trace_id": span[0], "span_id": span[1]}
         unit = Unit(
             tenant=contract.tenant,
             events=(Event(id=event_id, type="message", tenant=contract.tenant, time=now, request_id=request_id, data=data),),
@@ -146,7 +154,7 @@ class Mailbox:
             found: list[dict[str, str]] = msgspec.json.decode(receipt.events[0].body)["messages"]
             return found
         if self._vault.refused(contract.tenant, receipt):
-            return await self._put(contract, said, event_id, request_id)
+            return await self._put(contract, said, event_id, request_id, traceparent)
         if not isinstance(receipt, Committed):
             raise StoreError("a new message met an old one")  # ids are drawn at random: this does not happen twice
         return addressed

@@ -31,6 +31,7 @@ from aegis.runtime.mailbox import CONTENT, DUE, MESSAGE, Waiting, due_id, put, q
 from aegis.runtime.receiving import barred
 from aegis.runtime.record import actor, text
 from aegis.runtime.tenant import Snapshot, Tenant
+from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
 EVERY_SECONDS = 1.0
@@ -88,31 +89,34 @@ class Messages:
         tool = PREFIX + wanted.type
         return await barred(self._facts, tenant, who, tool=tool, version=wanted.version, digest=wanted.digest)
 
-    async def lease(self, tenant: Tenant, who: Principal, wanted: Wanted) -> Leased | Mismatch | None:
-        """The next message for this agent, which nobody else gets while the lease lasts; `None` when nothing waits."""
+    async def lease(self, tenant: Tenant, who: Principal, wanted: Wanted, trace: Trace | None = None) -> Leased | Mismatch | None:
+        """The next message for this agent, which nobody else gets while the lease lasts; `None` when nothing waits.
+
+        `trace` is the span that asks, here and below.
+        """
         for to in wanted.addresses:
             after = ""
             while rows := await self._store.find(tenant.name, MESSAGE, lookup=queue(to, wanted.type), after=after, limit=PAGE):
                 after = rows[-1].id
                 for row in rows:
-                    taken = await self._taken(tenant.name, row, who, wanted)
+                    taken = await self._taken(tenant.name, row, who, wanted, trace)
                     if taken is not None:
                         return taken
                 if len(rows) < PAGE:
                     break
         return None
 
-    async def _taken(self, tenant: str, row: Row, who: Principal, wanted: Wanted) -> Leased | Mismatch | None:
+    async def _taken(self, tenant: str, row: Row, who: Principal, wanted: Wanted, trace: Trace | None) -> Leased | Mismatch | None:
         """This message, unless another consumer has it by now."""
         if (tenant, row.id) in self._taking:
             return None
         self._taking.add((tenant, row.id))
         try:
-            return await self._take(tenant, row, who, wanted)
+            return await self._take(tenant, row, who, wanted, trace)
         finally:
             self._taking.discard((tenant, row.id))
 
-    async def _take(self, tenant: str, row: Row, who: Principal, wanted: Wanted) -> Leased | Mismatch | None:
+    async def _take(self, tenant: str, row: Row, who: Principal, wanted: Wanted, trace: Trace | None) -> Leased | Mismatch | None:
         waiting, now = _waiting(row), self._clock.now()
         if waiting.dies_at <= now:
             await self.letters.bury(tenant, waiting, row.version, "timeout", _TIMEOUT)
@@ -130,11 +134,11 @@ class Messages:
             deliveries=waiting.deliveries + 1,
         )  # fmt: skip
         told = {"accepts": wanted.accepts.text, "until": instant(leased.due), "actor": actor(who), "token_jti": text(who.token_id)}
-        event = _event("message_leased", tenant, leased, now, who.agent_id, **told)
+        event = _event("message_leased", tenant, leased, now, who.agent_id, **told, **_told(trace))
         moved = await self._move(tenant, waiting, row.version, leased, event)
         return Leased(waiting=leased, content=content) if moved else None
 
-    async def ack(self, tenant: str, who: Principal, message_id: str, lease: str) -> Told:
+    async def ack(self, tenant: str, who: Principal, message_id: str, lease: str, trace: Trace | None = None) -> Told:
         """The message is done with. To say it twice is as good as once."""
         row = await self._row(tenant, message_id)
         if row is None:
@@ -142,10 +146,10 @@ class Messages:
         waiting = _waiting(row)
         if waiting.holder != who.agent_id or waiting.lease != lease:
             return Told.LOST if waiting.holder == who.agent_id else Told.ABSENT
-        event = _event("message_acked", tenant, waiting, self._clock.now(), who.agent_id, actor=actor(who))
+        event = _event("message_acked", tenant, waiting, self._clock.now(), who.agent_id, actor=actor(who), **_told(trace))
         return Told.DONE if await self._move(tenant, waiting, row.version, None, event) else Told.LOST
 
-    async def nack(self, tenant: str, who: Principal, message_id: str, lease: str, reason: str) -> Told:
+    async def nack(self, tenant: str, who: Principal, message_id: str, lease: str, reason: str, trace: Trace | None = None) -> Told:
         """The consumer could not: the message goes back, or to the dead letters when that was its last delivery."""
         row = await self._row(tenant, message_id)
         waiting = _waiting(row) if row else None
@@ -153,7 +157,7 @@ class Messages:
             return Told.ABSENT
         if waiting.lease != lease:
             return Told.LOST
-        return Told.DONE if await self._back(tenant, waiting, row.version, "message_nacked", reason) else Told.LOST
+        return Told.DONE if await self._back(tenant, waiting, row.version, "message_nacked", reason, trace) else Told.LOST
 
     async def sweep(self) -> int:
         """Settle what is due in every tenant: leases that ran out, and messages whose time did. Safe in several processes."""
@@ -189,7 +193,7 @@ class Messages:
             return await self.letters.bury(tenant, waiting, row.version, "timeout", _TIMEOUT)
         return await self._back(tenant, waiting, row.version, "message_lapsed", "the lease ran out")
 
-    async def _back(self, tenant: str, waiting: Waiting, version: int, kind: str, reason: str) -> bool:
+    async def _back(self, tenant: str, waiting: Waiting, version: int, kind: str, reason: str, trace: Trace | None = None) -> bool:
         """A delivery that came to nothing."""
         now = self._clock.now()
         if waiting.deliveries >= MAX_DELIVERIES:
@@ -198,7 +202,7 @@ class Messages:
         if waiting.dies_at <= now:
             return await self.letters.bury(tenant, waiting, version, "timeout", _TIMEOUT)
         ready = replace(waiting, lease="", holder="", due=waiting.dies_at)
-        event = _event(kind, tenant, waiting, now, waiting.holder, reason=text(reason))
+        event = _event(kind, tenant, waiting, now, waiting.holder, reason=text(reason), **_told(trace))
         return await self._move(tenant, waiting, version, ready, event)
 
     async def _move(self, tenant: str, old: Waiting, version: int, new: Waiting | None, event: Event) -> bool:
@@ -228,6 +232,10 @@ class Messages:
 
 
 _TIMEOUT = "its time ran out before anybody was done with it"
+
+
+def _told(trace: Trace | None) -> dict[str, str]:
+    return trace.told if trace else {}
 
 
 def _waiting(row: Row) -> Waiting:

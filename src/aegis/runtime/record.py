@@ -1,12 +1,13 @@
 """The events that a call leaves behind: public fields and digests, never an argument or a result.
 
 Fields follow one table for every door, so that a reader finds the same name for the same thing. Text that came from outside is
-cut and stripped of control and bidirectional characters: one event is one record, whatever an agent put into it.
+cut and stripped of control and bidirectional characters: one event is one record, whatever an agent put into it. `traced` are the
+ids of the span that tells of the same, so that a span that was changed can be found.
 """
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -57,6 +58,7 @@ def decision(
     door: str,
     trace_id: str,
     span_id: str,
+    parent_span_id: str = "",
     latency_us: int,
     sealed: Payload | None,
     effect: str,
@@ -110,7 +112,7 @@ def decision(
         data["parent_request_id"] = text(principal.parent.request_id)
         data["parent_agent_id"] = principal.parent.agent_id
     if trace_id:
-        data |= {"trace_id": trace_id, "span_id": span_id}
+        data |= {"trace_id": trace_id, "span_id": span_id, **({"parent_span_id": parent_span_id} if parent_span_id else {})}
     return _event(event_id, kind, proposal, now, data)
 
 
@@ -128,6 +130,7 @@ def outcome(
     approval_id: str,
     instance: str,
     decision_event: str,
+    traced: Mapping[str, str],
 ) -> Event:
     """What came of an allowed call. `state` is the call's new state, `reason` a stable word."""
     return _event(
@@ -147,6 +150,7 @@ def outcome(
             "redacted": [text(path) for path in redacted],
             "result": {"pii_commit": commitment(sealed)} if sealed else {},
             "gateway": instance,
+            **traced,
         },
     )
 
@@ -164,6 +168,7 @@ def settled(
     by: str,
     decision_event: str,
     statement: str = "",
+    traced: Mapping[str, str],
 ) -> Event:
     """How a call ended that its own process could not finish: `by` is `recovery`, `caller` or a person."""
     data = {
@@ -173,13 +178,14 @@ def settled(
         "reason": text(reason),
         "by": by,
         "decision_event": decision_event,
+        **traced,
     }
     if statement:
         data["statement"] = statement
     return Event(id=event_id, type="outcome", tenant=tenant, time=now, request_id=request_id, data=data)
 
 
-def repeat(proposal: Proposal, *, event_id: str, now: datetime, of: str, result: str) -> Event:
+def repeat(proposal: Proposal, *, event_id: str, now: datetime, of: str, result: str, traced: Mapping[str, str]) -> Event:
     """The same key or request came again and was not carried out again; `result` says what the caller was told."""
     return _event(
         event_id,
@@ -193,11 +199,12 @@ def repeat(proposal: Proposal, *, event_id: str, now: datetime, of: str, result:
             "result": result,
             "request_hash": proposal.request_hash,
             "idempotency_key": text(proposal.idempotency_key),
+            **traced,
         },
     )
 
 
-def approval_used(approval: Approval, *, event_id: str, now: datetime, request_id: str) -> Event:
+def approval_used(approval: Approval, *, event_id: str, now: datetime, request_id: str, traced: Mapping[str, str]) -> Event:
     """The one use of an approval."""
     return Event(
         id=event_id,
@@ -211,11 +218,14 @@ def approval_used(approval: Approval, *, event_id: str, now: datetime, request_i
             "held_request_id": approval.request_id,
             "agent_id": approval.agent_id,
             "approvers": [said.person for said in approval.answers if said.approve],
+            **traced,
         },
     )
 
 
-def approval_answer(approval: Approval, said: Answer, *, event_id: str, now: datetime, shown: str) -> Event:
+def approval_answer(
+    approval: Approval, said: Answer, *, event_id: str, now: datetime, shown: str, traced: Mapping[str, str]
+) -> Event:
     """What a person answered, with the signed statement itself so that anyone can check it."""
     return Event(
         id=event_id,
@@ -234,12 +244,22 @@ def approval_answer(approval: Approval, said: Answer, *, event_id: str, now: dat
             "statement": said.statement,
             "agent_id": approval.agent_id,
             "tool": {"name": approval.tool},
+            **traced,
         },
     )
 
 
 def refusal(
-    tenant: str, *, event_id: str, now: datetime, request_id: str, agent_id: str, reason: str, what: str, door: str
+    tenant: str,
+    *,
+    event_id: str,
+    now: datetime,
+    request_id: str,
+    agent_id: str,
+    reason: str,
+    what: str,
+    door: str,
+    traced: Mapping[str, str],
 ) -> Event:
     """A refusal of an authenticated caller beside a decision: malformed input, a foreign id, an answer that cannot count."""
     return Event(
@@ -253,6 +273,7 @@ def refusal(
             "reason": reason,
             "what": text(what),
             "door": door,
+            **traced,
         },
     )
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aegis.crypto import ijson
-from aegis.errors import InputError, SealError, StoreError
+from aegis.errors import ErasedError, InputError, SealError, StoreError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Require, Row, Unit
 from aegis.model.call import LEGAL, Call, CallState, Claim, ClaimState
@@ -25,6 +25,7 @@ from aegis.runtime import record
 from aegis.runtime.clock import Clock
 from aegis.runtime.ending import Seen, ending
 from aegis.runtime.running import Running
+from aegis.runtime.spans import Spans, settle_span
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Reading, Tool, upstream_key
 from aegis.runtime.trace import Trace
@@ -42,13 +43,16 @@ CLAIMS = {
 class Recovery:
     """Settles calls after the fact; every settlement is one unit that requires the call to stand as it was read."""
 
-    def __init__(self, store: Store, vault: Vault, clock: Clock, tool: Tool, snapshot: Snapshot, running: Running) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, clock: Clock, tool: Tool, snapshot: Snapshot, running: Running, spans: Spans
+    ) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
         self._tool = tool
         self._snapshot = snapshot
         self._running = running
+        self._spans = spans
 
     async def sweep(self) -> int:
         """Settle every interrupted call of every tenant; how many were settled. Safe to run in several processes."""
@@ -87,7 +91,11 @@ class Recovery:
         end = ending(Seen.BROKEN, call.effect, interrupt)
         if not end.ask or contract is None:
             return await self._write(tenant.name, call, version, end.call, end.phase, "interrupted", by="recovery")
-        reading = await self._told(tenant, contract, call)
+        try:
+            reading = await self._told(tenant, contract, call)
+        except ErasedError:  # nobody can ask any more what became of it
+            end = ending(Seen.BROKEN, call.effect, "neither")
+            return await self._write(tenant.name, call, version, end.call, end.phase, "arguments_erased", by="recovery")
         if reading is None:
             return CallState.EXECUTING
         end = ending(reading.seen, call.effect, interrupt)
@@ -129,13 +137,15 @@ class Recovery:
         try:
             plain = await self._vault.read(tenant.name, call.decision_event, "arguments")
             arguments = ijson.parse(plain, max_size_bytes=len(plain)) if plain is not None else None
+        except ErasedError:
+            raise
         except (SealError, InputError):
             return None
         if not isinstance(arguments, dict):
             return None
         key = upstream_key(tenant.name, call.agent_id, call.idempotency_key)
         leaving, _ = redact(arguments, call.redactions, Stage.REQUEST, tenant.redaction_key)
-        reading = await self._tool.ask(contract, leaving, key, call.request_id, Trace.continued(""))
+        reading = await self._tool.ask(contract, leaving, key, call.request_id, Trace.continued(call.traceparent))
         if reading is not None and reading.seen is Seen.REFUSED and self._clock.now() < call.at + contract.settles_after:
             return None  # the tool may still be at work on it: that it knows nothing yet says nothing
         return reading
@@ -159,8 +169,9 @@ class Recovery:
         event_id = f"outcome:{call.request_id}:{version}"
         sealed: tuple[Payload, ...] = ()
         if result:
-            sealed = (await self._vault.seal(tenant, event_id, "result", canon_arguments(result[0])),)
+            sealed = (await self._vault.seal(tenant, event_id, "result", canon_arguments(result[0]), call.sealed_for),)
         settled = replace(call, state=state, instance="", outcome_event=event_id if sealed else "", note=note or reason)
+        trace = Trace.continued(call.traceparent)
         event = record.settled(
             tenant,
             call.request_id,
@@ -173,6 +184,7 @@ class Recovery:
             by=by,
             decision_event=call.decision_event,
             statement=statement,
+            traced=trace.told,
         )
         requires = [Require(kind="call", id=call.request_id, version=version)]
         writes = [Put(kind="call", id=call.request_id, body=msgspec.json.encode(settled), state=str(state), lookup=call.agent_id)]
@@ -209,7 +221,14 @@ class Recovery:
             )
         )
         if isinstance(receipt, Committed):
+            self._spans.put(
+                settle_span(trace, tenant, call, now=now, event_id=event_id, state=str(state), reason=reason, by=by)
+            )  # fmt: skip
             return state
+        if self._vault.refused(tenant, receipt):  # something was erased in between, which is rare: seal it anew
+            return await self._write(
+                tenant, call, version, state, phase, reason, by=by, note=note, statement=statement, result=result
+            )
         ref = ("call", call.request_id)
         now_row = (await self._store.rows(tenant, [ref])).get(ref)
         if now_row is None:

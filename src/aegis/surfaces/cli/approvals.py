@@ -8,6 +8,7 @@ import msgspec
 from aegis.app import App
 from aegis.errors import ConfigError, IdentityError
 from aegis.model.approval import Approval, ApprovalState, Refused
+from aegis.runtime.trace import Trace
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.lazy import Group
 from aegis.surfaces.cli.main import DENIED, DONE
@@ -110,7 +111,7 @@ def _answer(ctx: click.Context, approval_id: str, person: str, reason: str, tena
             ),
             key,
         )
-        return await app.gate.desk.answer(app.verifier.statement(statement, now=now), statement)
+        return await app.gate.desk.answer(app.verifier.statement(statement, now=now), statement, Trace.continued(""))
 
     moved = context.with_app(ctx, work)
     if isinstance(moved, Refused):

@@ -15,8 +15,10 @@ from msgspec import Struct
 
 from aegis.app import App
 from aegis.errors import AegisError, IdentityError, InputError, StoreBusyError, StoreError
+from aegis.model.contract import OWN
 from aegis.model.event import origin
 from aegis.runtime import ids
+from aegis.runtime.spans import call_span
 from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway import http, routes, tokens
 from aegis.surfaces.gateway.caller import Caller, authenticate, confirm
@@ -42,6 +44,8 @@ class Exchange(Struct, kw_only=True):
     outcome: str = ""
     rules: tuple[str, ...] = ()
     trace: Trace
+    links: tuple[tuple[str, str], ...] = ()
+    person: bool = False
 
     def headers(self) -> dict[str, str]:
         """Headers that every answer carries."""
@@ -125,7 +129,7 @@ class Gateway:
             await http.send_problem(send, answer, headers)
         else:
             await http.send_json(send, status, answer, headers)
-        self._finished(exchange, status, started)
+        self._finished(exchange, status, started, answer.code if isinstance(answer, Problem) else "")
 
     async def _plain(self, request: http.Request, send: http.Send) -> bool:
         """Answer what needs no identity: liveness, readiness, metrics, the API's own description."""
@@ -160,7 +164,7 @@ class Gateway:
             return await self._token(exchange, receive)
         handler: Handler = found
         caller = authenticate(self.app, request)
-        exchange.tenant, exchange.agent_id = caller.tenant, caller.name
+        exchange.tenant, exchange.agent_id, exchange.person = caller.tenant, caller.name, caller.agent is None
         try:
             confirm(caller, request.headers)
             if request.method != "POST":
@@ -175,6 +179,8 @@ class Gateway:
                 body = await http.read_body(request, receive, limit=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
                 caller = authenticate(self.app, request)  # the body may have taken long: what was revoked meanwhile stays out
                 await self._once(caller)
+                if caller.agent is not None:
+                    exchange.trace = await self.app.gate.trace_of(caller.agent, exchange.trace)
                 return await handler(self, exchange, caller, body, arguments)
             finally:
                 self._taken -= 1
@@ -240,7 +246,13 @@ class Gateway:
         """Record the refusal in the tenant's journal before it is told."""
         try:
             await self.app.gate.refuse(
-                exchange.tenant, exchange.agent_id, answer.code, answer.detail, request_id=exchange.request_id, door="http"
+                exchange.tenant,
+                exchange.agent_id,
+                answer.code,
+                answer.detail,
+                request_id=exchange.request_id,
+                door="http",
+                trace=exchange.trace,
             )
         except StoreError:
             return http.RefusedError(problem("store-unavailable", request_id=exchange.request_id))
@@ -253,7 +265,7 @@ class Gateway:
         if self._app is not None:
             await self._app.gate.store.count_noise(reason, str(client[0]), self._app.gate.clock.now())
 
-    def _finished(self, exchange: Exchange | None, status: int, started: float) -> None:
+    def _finished(self, exchange: Exchange | None, status: int, started: float, refused: str) -> None:
         seconds = perf_counter() - started
         path = routes.label(exchange.request) if exchange else "malformed"
         self.metrics.requests.labels(path, str(status)).inc()
@@ -261,6 +273,8 @@ class Gateway:
         if exchange is None:
             log.info("request", extra={"path": path, "status": status})
             return
+        if exchange.tenant and exchange.request.method == "POST":
+            self._traced(exchange, status, seconds, path, refused)
         if exchange.outcome:
             self.metrics.decided(exchange.tenant, self._known_tool(exchange), exchange.outcome)
         log.info(
@@ -278,6 +292,18 @@ class Gateway:
                 "trace_id": exchange.trace.trace_id,
             },
         )
+
+    def _traced(self, exchange: Exchange, status: int, seconds: float, path: str, refused: str) -> None:
+        """Put down the span of a call. Who is not known has none: strangers must not fill what watches us."""
+        known = self._known_tool(exchange) == exchange.tool or exchange.tool.startswith(OWN)
+        self.app.gate.spans.put(
+            call_span(
+                exchange.trace, now=self.app.gate.clock.now(), duration_us=round(seconds * 1_000_000), tenant=exchange.tenant,
+                agent="" if exchange.person else exchange.agent_id, tool=exchange.tool, known=known,
+                method=exchange.request.method, route=path, status=status, request_id=exchange.request_id,
+                outcome=exchange.outcome, problem=refused, links=exchange.links,
+            )
+        )  # fmt: skip
 
     def _operator(self, request: http.Request) -> bool:
         """Whether whoever watches the gateway asks, and not just anybody."""

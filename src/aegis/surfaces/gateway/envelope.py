@@ -2,7 +2,8 @@
 
 The attributes are a closed set: one that we would not carry to the reader is refused and not lost on the way. Three are ours:
 `schemaversion` is the version of the contract (or `dataschema` states it), `to` the addressee where the contract leaves a choice,
-`parentagent` and `parentrequest` the parent of a delegated sender, which are not carried on.
+`parentagent` and `parentrequest` the parent of a delegated sender, which are not carried on. `traceparent` is that of the extension
+for distributed tracing: it counts where the request has no such header, and the reader gets that of the send.
 """
 
 import re
@@ -37,6 +38,7 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     time: Annotated[str, Meta(max_length=40)] = ""
     to: Annotated[str, Meta(max_length=128)] = ""
     data: Any = None
+    traceparent: Annotated[str, Meta(max_length=64)] = ""
     parentagent: str = ""
     parentrequest: str = ""
 
@@ -174,6 +176,7 @@ def _event(waiting: Waiting, content: dict[str, Any], tenant: str) -> dict[str, 
         "datacontenttype": "application/json",
         **content,
         "to": waiting.to,
+        **({"traceparent": waiting.traceparent} if waiting.traceparent else {}),
     }
 
 

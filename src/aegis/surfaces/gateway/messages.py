@@ -19,7 +19,9 @@ from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.letters import Refusal
 from aegis.runtime.messages import Mismatch, Told, Wanted
 from aegis.runtime.record import text
+from aegis.runtime.spans import link
 from aegis.runtime.tenant import Tenant
+from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway import envelope, http
 from aegis.surfaces.gateway.asking import ask_of, shaped, told
 from aegis.surfaces.gateway.caller import Caller, agent
@@ -37,6 +39,8 @@ async def send(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: 
     who = agent(caller)
     sent = shaped(gateway, body, Envelope)
     caller.agrees(sent.parentagent, sent.parentrequest)
+    if sent.traceparent and not exchange.trace.parent_id:
+        exchange.trace = Trace.continued(sent.traceparent)
     if not envelope.is_source(sent.source, who):
         raise http.refuse("forbidden", f"`source` is the agent that sends: expected `{who.agent_id}`", field="/source")
     version = envelope.stated_version(sent, who.tenant)
@@ -69,27 +73,28 @@ async def lease(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts:
     accepts = _accepts(asked.accept, versions)
     wanted = _wanted(tenant, asked.type, tuple(addresses), accepts, asked.lease_seconds)
     await _let_in(gateway, tenant, who, wanted)
-    found = await gateway.app.messages.lease(tenant, who, wanted)
+    found = await gateway.app.messages.lease(tenant, who, wanted, exchange.trace)
+    exchange.links = link(found.waiting.traceparent) if found else ()
     if isinstance(found, Mismatch):
         raise http.refuse("version-mismatch", found.detail, field="/accept")
     return OK, ReceivedView(message=envelope.lease_view(found, tenant.name, accepts.text) if found else None)
 
 
-async def ack(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+async def ack(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
     """`POST /v1/messages/{message_id}/ack`."""
     who = agent(caller)
     asked = shaped(gateway, body, AckBody)
     await _still_in(gateway, caller, who, parts[0], asked)
-    _settled(await gateway.app.messages.ack(who.tenant, who, parts[0], asked.lease))
+    _settled(await gateway.app.messages.ack(who.tenant, who, parts[0], asked.lease, exchange.trace))
     return OK, SettledView(message_id=parts[0], state="acked")
 
 
-async def nack(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
+async def nack(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
     """`POST /v1/messages/{message_id}/nack`."""
     who = agent(caller)
     asked = shaped(gateway, body, NackBody)
     await _still_in(gateway, caller, who, parts[0], asked)
-    _settled(await gateway.app.messages.nack(who.tenant, who, parts[0], asked.lease, asked.reason))
+    _settled(await gateway.app.messages.nack(who.tenant, who, parts[0], asked.lease, asked.reason, exchange.trace))
     return OK, SettledView(message_id=parts[0], state="nacked")
 
 

@@ -141,7 +141,7 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     statement = gateway.app.verifier.statement(said.statement, now=gateway.app.gate.clock.now())
     if statement.tenant != caller.tenant or statement.approval_id != parts[0] or statement.approver != caller.person:
         raise http.refuse("approval-refused", "the statement is for another approval, person or tenant")
-    moved = await gateway.app.gate.desk.answer(statement, said.statement)
+    moved = await gateway.app.gate.desk.answer(statement, said.statement, exchange.trace)
     if isinstance(moved, Refused):
         if moved.code == "approval_unknown":
             raise http.refuse("not-found", "no such approval")
