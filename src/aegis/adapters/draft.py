@@ -37,19 +37,29 @@ class Head(Struct, frozen=True):
 
 
 class Draft:
-    """The changes of one group. `changed` holds `None` for a row that goes."""
+    """The changes of one group. `changed` holds `None` for a row that goes, `destroyed` the data keys that end.
+
+    `keys` says of each data key that the group names and that was ever known whether it still stands.
+    """
 
     def __init__(
-        self, heads: Mapping[str, Head], events: Mapping[tuple[str, str], Stored], rows: Mapping[Ref, Row], past: Past | None = None
+        self,
+        heads: Mapping[str, Head],
+        events: Mapping[tuple[str, str], Stored],
+        rows: Mapping[Ref, Row],
+        past: Past | None = None,
+        keys: Mapping[tuple[str, str], bool] | None = None,
     ) -> None:
         self.heads: dict[str, Head] = {}
         self.events: list[Stored] = []
         self.payloads: list[tuple[str, Payload]] = []
         self.changed: dict[Ref, Row | None] = {}
+        self.destroyed: list[tuple[str, str]] = []
         self.past = past or Past()
         self._stored_heads = heads
         self._known = dict(events)
         self._stored_rows = rows
+        self._keys = dict(keys or {})
 
     @property
     def empty(self) -> bool:
@@ -76,10 +86,17 @@ class Draft:
         against = [require for require in unit.requires if self._version(unit.tenant, require) != require.version]
         ask = partial(self.past.ask, unit.tenant)
         history = not all(holds(expect, ask) for expect in unit.expects)
-        if not (against or history):
+        keys = self._destroyed(unit)
+        if not (against or history or keys):
             return None
         rows = (self._row((unit.tenant, require.kind, require.id)) for require in against)
-        return Conflict(rows=tuple(dict.fromkeys(row for row in rows if row is not None)), history=history)
+        return Conflict(rows=tuple(dict.fromkeys(row for row in rows if row is not None)), history=history, keys=keys)
+
+    def _destroyed(self, unit: Unit) -> tuple[str, ...]:
+        """The data keys that the unit needs and that are gone; one that was never known is what `fsck` finds."""
+        sealing = (payload.key_id for payload in unit.payloads if not self._keys.get((unit.tenant, payload.key_id), True))
+        ending = (key_id for key_id in unit.destroys if not self._keys.get((unit.tenant, key_id), False))
+        return tuple(dict.fromkeys((*sealing, *ending)))
 
     def _place(self, tenant: str, events: Iterable[Event]) -> tuple[Stored, ...]:
         first = self._head(tenant).next
@@ -96,6 +113,9 @@ class Draft:
             self._known.update(((event.tenant, event.id), event) for event in placed)
             self.payloads += ((unit.tenant, payload) for payload in unit.payloads)
         self.past.apply(unit)
+        for key in ((unit.tenant, key_id) for key_id in unit.destroys):
+            self._keys[key] = False
+            self.destroyed.append(key)
         for write in unit.writes:
             ref = (unit.tenant, write.kind, write.id)
             before = self._row(ref)
@@ -123,6 +143,12 @@ def event_keys(units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
 def row_refs(units: Iterable[Unit]) -> list[Ref]:
     """Every row that the group requires or writes, once."""
     return list(dict.fromkeys((unit.tenant, named.kind, named.id) for unit in units for named in (*unit.requires, *unit.writes)))
+
+
+def key_refs(units: Iterable[Unit]) -> list[tuple[str, str]]:
+    """(tenant, key id) of every data key that the group seals under or destroys, once."""
+    named = ((unit.tenant, key_id) for unit in units for key_id in (*(each.key_id for each in unit.payloads), *unit.destroys))
+    return list(dict.fromkeys(named))
 
 
 def _stored(event: Event, seq: int) -> Stored:

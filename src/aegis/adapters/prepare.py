@@ -43,6 +43,8 @@ def weigh(unit: Unit) -> int:
         size += len(payload.ciphertext)
     if len(places) != len(unit.payloads):
         raise StoreError("two payloads of the unit have the same `event_id` and `name`")
+    for key_id in unit.destroys:
+        check_text("destroys", key_id)
     for require in unit.requires:
         check_text("requires.kind", require.kind)
         check_text("requires.id", require.id)

@@ -123,6 +123,15 @@ class Store(Protocol):
     async def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
         """Durably put `wrapped` in the place of exactly `former`; false when something else stands there, or nothing any more."""
 
+    async def sealed(self, tenant: str, key_id: str) -> int:
+        """How many payloads lie under a data key. It looks at every payload: for commands, not for calls."""
+
+    async def scrub(self) -> str:
+        """Remove from the files of the store what destroyed keys left in them, as far as the store can.
+
+        What is left to somebody else is told in a sentence; empty when nothing is. It may be done again.
+        """
+
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""
 

@@ -58,6 +58,11 @@ PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, cr
 KEYS = """SELECT key_id, wrapped FROM data_key
   WHERE tenant = %s AND key_id > %s AND wrapped IS NOT NULL ORDER BY key_id LIMIT %s"""
 REWRAP = "UPDATE data_key SET wrapped = %s WHERE tenant = %s AND key_id = %s AND wrapped = %s"
+KEYS_STANDING = """SELECT d.tenant, d.key_id, d.wrapped IS NOT NULL FROM unnest(%b::text[], %b::text[]) k (tenant, key_id)
+  JOIN data_key d ON d.tenant = k.tenant AND d.key_id = k.key_id"""
+DESTROY_KEYS = """UPDATE data_key SET wrapped = NULL FROM unnest(%b::text[], %b::text[]) k (tenant, key_id)
+  WHERE data_key.tenant = k.tenant AND data_key.key_id = k.key_id"""
+SEALED = "SELECT COUNT(*) FROM payload WHERE tenant = %s AND key_id = %s"
 KEY_BY_ID = "SELECT wrapped FROM data_key WHERE tenant = %s AND key_id = %s"
 
 LOCK_NOISE = "LOCK TABLE noise IN SHARE ROW EXCLUSIVE MODE"

@@ -21,6 +21,7 @@ from aegis.adapters.postgres.connection import connect, lock_key, translated
 from aegis.adapters.postgres.inspection import PostgresInspection
 from aegis.adapters.postgres.readers import Readers
 from aegis.adapters.postgres.readings import answers, texts
+from aegis.adapters.postgres.scrubbing import scrub
 from aegis.adapters.postgres.writer import PostgresBackend, tallies
 from aegis.adapters.prepare import askable, check_text, weigh
 from aegis.errors import StoreError
@@ -135,6 +136,15 @@ class PostgresStore:
     async def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
         """Durably put `wrapped` in the place of exactly `former`; false when something else stands there, or nothing any more."""
         return await self._writer.run(lambda: self._backend.rewrap(tenant, key_id, former, wrapped))
+
+    async def sealed(self, tenant: str, key_id: str) -> int:
+        """How many payloads lie under a data key."""
+        (count,) = await self._one(tenant, statements.SEALED, [tenant, key_id])
+        return int(count)
+
+    async def scrub(self) -> str:
+        """Have the server reuse the room of what was destroyed; its logs and backups are beyond us."""
+        return await asyncio.to_thread(scrub, self._dsn)
 
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import Connection, Cursor
 
 from aegis.adapters import columns
-from aegis.adapters.draft import Draft, event_keys, row_refs
+from aegis.adapters.draft import Draft, event_keys, key_refs, row_refs
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
 from aegis.adapters.past import asked_by, touched_by
@@ -131,6 +131,8 @@ class PostgresBackend:
             asked["events"] = (statements.EVENTS, statements.arrays(keys))
         if refs := row_refs(units):
             asked["rows"] = (statements.ROWS, statements.arrays(refs))
+        if named := key_refs(units):
+            asked["keys"] = (statements.KEYS_STANDING, statements.arrays(named))
         readings = asked_by(units)  # nothing is read of the history unless some unit expects
         names = touched_by(units) if readings else []
         if names:
@@ -146,6 +148,7 @@ class PostgresBackend:
             {(event.tenant, event.id): event for event in events},
             {(row.tenant, row.kind, row.id): row for row in rows},
             past(readings, ((shape, cursors[shape].fetchall()) for shape in history), entries),
+            {(tenant, key_id): stands for tenant, key_id, stands in cursors["keys"].fetchall()} if named else {},
         )
 
     def _propose_key(self, tenant: str, subject: str, proposed: tuple[str, bytes]) -> tuple[str, bytes]:
@@ -283,6 +286,7 @@ def _recording(draft: Draft) -> list[Query]:
         (statements.DELETE_ROWS, gone),
         (statements.PUT_HEADS, [columns.of_head(tenant, head) for tenant, head in draft.heads.items()]),
         (statements.PUT_ENTRIES, entries),
+        (statements.DESTROY_KEYS, draft.destroyed),
         (statements.SETTLE, [(*name, phase.value) for name, phase in draft.past.settled.items()]),
     )
     return [(text, statements.arrays(rows)) for text, rows in queries if rows]

@@ -51,6 +51,11 @@ PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, cr
   SELECT ?1, ?2, ?3, COALESCE(MAX(ordinal), 0) + 1, ?4, ?5 FROM data_key WHERE tenant = ?1 AND subject = ?3"""
 KEYS = "SELECT key_id, wrapped FROM data_key WHERE tenant = ? AND key_id > ? AND wrapped IS NOT NULL ORDER BY key_id LIMIT ?"
 REWRAP = "UPDATE data_key SET wrapped = ? WHERE tenant = ? AND key_id = ? AND wrapped = ?"
+# Whether a key stands is told without reading it.
+KEYS_STANDING = """SELECT d.tenant, d.key_id, d.wrapped IS NOT NULL FROM json_each(?) k CROSS JOIN data_key d
+  ON d.tenant = json_extract(k.value, '$[0]') AND d.key_id = json_extract(k.value, '$[1]')"""
+DESTROY_KEY = "UPDATE data_key SET wrapped = NULL WHERE tenant = ? AND key_id = ?"
+SEALED = "SELECT COUNT(*) FROM payload WHERE tenant = ? AND key_id = ?"
 KEY_BY_ID = "SELECT wrapped FROM data_key WHERE tenant = ? AND key_id = ?"
 
 PUT_TILES = ("INSERT INTO tile (tenant, level, number, hashes) VALUES ", 4, " ON CONFLICT DO NOTHING")

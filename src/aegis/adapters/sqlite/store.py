@@ -22,6 +22,7 @@ from aegis.adapters.sqlite.connection import Readers
 from aegis.adapters.sqlite.inspection import inspected
 from aegis.adapters.sqlite.instances import Instances
 from aegis.adapters.sqlite.readings import measured
+from aegis.adapters.sqlite.scrubbing import scrub
 from aegis.adapters.sqlite.writer import SqliteBackend, read_noise
 from aegis.errors import StoreError
 from aegis.journal.postings import Posting, batches
@@ -144,6 +145,18 @@ class SqliteStore:
     async def rewrap(self, tenant: str, key_id: str, former: bytes, wrapped: bytes) -> bool:
         """Durably put `wrapped` in the place of exactly `former`; false when something else stands there, or nothing any more."""
         return await self._writer.run(lambda: self._backend.rewrap(tenant, key_id, former, wrapped))
+
+    async def sealed(self, tenant: str, key_id: str) -> int:
+        """How many payloads lie under a data key."""
+
+        def count(db: sqlite3.Connection) -> int:
+            return int(db.execute(statements.SEALED, (tenant, key_id)).fetchone()[0])
+
+        return await asyncio.to_thread(self._read, count)
+
+    async def scrub(self) -> str:
+        """Empty the write-ahead log, which holds pages as they were; in the pages themselves SQLite wipes what is deleted."""
+        return await asyncio.to_thread(scrub, self._path)
 
     async def tenants(self) -> tuple[str, ...]:
         """Every tenant that has at least one event, sorted."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from aegis.adapters import columns
-from aegis.adapters.draft import Draft, event_keys, row_refs
+from aegis.adapters.draft import Draft, event_keys, key_refs, row_refs
 from aegis.adapters.group import Stop
 from aegis.adapters.instants import from_micros, to_micros
 from aegis.adapters.noise import NoiseBuffer, Place, Tally, merge
@@ -126,7 +126,11 @@ class SqliteBackend:
         if refs := row_refs(units):
             for found in execute(statements.ROWS, (orjson.dumps(refs).decode(),)).fetchall():
                 rows[found[0], found[1], found[2]] = columns.row(found)
-        return Draft(heads, events, rows, past_of(execute, units))
+        standing = {}
+        if names := key_refs(units):
+            for tenant, key_id, stands in execute(statements.KEYS_STANDING, (orjson.dumps(names).decode(),)).fetchall():
+                standing[tenant, key_id] = bool(stands)
+        return Draft(heads, events, rows, past_of(execute, units), standing)
 
     def _record(self, draft: Draft) -> None:
         puts = [columns.of_row(row) for row in draft.changed.values() if row is not None]
@@ -142,6 +146,8 @@ class SqliteBackend:
         for ref, row in draft.changed.items():
             if row is None:
                 self._execute(statements.DELETE_ROW, ref)
+        for key in draft.destroyed:
+            self._execute(statements.DESTROY_KEY, key)
         if draft.past.settled:
             self._execute(
                 statements.SETTLE, (orjson.dumps([(*name, phase) for name, phase in draft.past.settled.items()]).decode(),)
