@@ -18,13 +18,14 @@ from aegis.identity.token import Override, build_override, mint
 from aegis.identity.verify import Verifier
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
-from aegis.runtime import halts, ids, sealing
+from aegis.runtime import halts, ids, indexing, sealing, vault
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
 from aegis.runtime.enforce import Gate
 from aegis.runtime.facts import FactSource
 from aegis.runtime.following import Follower, Followers
+from aegis.runtime.indexing import Indexer
 from aegis.runtime.issuing import Issuer
 from aegis.runtime.keychanges import KeyChanges
 from aegis.runtime.letters import Letters
@@ -115,6 +116,9 @@ class App:
             Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
+            Follower(name="erasures", every_seconds=vault.EVERY_SECONDS, work=gate.vault.refresh),
+            # A search reads what is not indexed yet: the next turn tries again.
+            Follower(name="index", every_seconds=indexing.EVERY_SECONDS, work=Indexer(gate.store).turn, tells=False),
             # Old entries only take space: the next turn tries again.
             Follower(name="forget", every_seconds=FORGET_SECONDS, work=self._forget, at_once=True, tells=False),
         ):

@@ -4,6 +4,7 @@ from aegis.surfaces.cli.lazy import lazy_group
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "tail": ("audit.tail:tail", "read", "print the newest events, one a line"),
+    "erase": ("audit.erase:erase", "operate", "destroy the key under which the data of one person is sealed"),
     "noise": ("audit.noise:noise", "read", "show refusals of callers who were not authenticated"),
 }
 
