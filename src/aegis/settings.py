@@ -111,6 +111,26 @@ def _witness_key(text: str) -> Verifier:
     return key
 
 
+class ExportSettings(Struct, frozen=True, kw_only=True):
+    """Where events are sent: `url` (empty: nowhere), in `format`, `batch` at once, with the bearer token in `token_file`.
+
+    `tenants` are names with commas between them, `_system` among them; none means all. `by` is `gateway`, or `command`, when only
+    `aegis audit push` sends them.
+    """
+
+    url: str = ""
+    format: str = "jsonl"
+    batch: int = 500
+    token_file: str = ""
+    tenants: str = ""
+    by: str = "gateway"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The tenants whose events are sent; none means all."""
+        return tuple(name.strip() for name in self.tenants.split(",") if name.strip())
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     """`level` is debug, info, warning or error; `format` is json or text."""
 
@@ -128,6 +148,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     policy: PolicySettings = PolicySettings()
     log: LogSettings = LogSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    export: ExportSettings = ExportSettings()
 
     @property
     def tenants(self) -> Path:
@@ -157,6 +178,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "policy": PolicySettings,
     "log": LogSettings,
     "evidence": EvidenceSettings,
+    "export": ExportSettings,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("gateway", "port"): (0, 65535),
@@ -168,11 +190,14 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("policy", "opa_timeout_ms"): (10, 60_000),
     ("evidence", "quorum"): (0, 16),
     ("evidence", "max_age_seconds"): (1, 86_400),
+    ("export", "batch"): (1, 10_000),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("policy", "engine"): ("native", "opa"),
     ("log", "level"): ("debug", "info", "warning", "error"),
     ("log", "format"): ("json", "text"),
+    ("export", "format"): ("jsonl", "ocsf", "cloudevents"),
+    ("export", "by"): ("gateway", "command"),
 }
 
 

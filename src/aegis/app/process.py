@@ -10,6 +10,7 @@ from aegis.adapters.http_upstream import HttpUpstream
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
+from aegis.app.exports import Exports
 from aegis.app.tenants import pinned_prompt
 from aegis.crypto.jwk import PrivateKey
 from aegis.errors import AegisError, ConfigError, IdentityError, StoreError
@@ -18,7 +19,7 @@ from aegis.identity.token import Override, build_override, mint
 from aegis.identity.verify import Verifier
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
-from aegis.runtime import halts, ids, indexing, sealing, vault
+from aegis.runtime import exporting, halts, ids, indexing, sealing, vault
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
@@ -103,6 +104,7 @@ class App:
             gate.instance,
             timedelta(seconds=settings.evidence.max_age_seconds),
         )
+        self.exports: Exports | None = None
         self.following = Followers()
         for follower in (
             Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
@@ -141,6 +143,7 @@ class App:
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
+        self._export()
         self.following.start()
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
@@ -153,6 +156,8 @@ class App:
         with contextlib.suppress(AegisError):  # what cannot be sealed now is, or is refused, at the next start
             await self.sealer.seal()
         await self._upstream.close()
+        if self.exports is not None:
+            await self.exports.close()
         await self.other_issuers.close()
         if self._opa is not None:
             await self._opa.close()
@@ -229,6 +234,14 @@ class App:
         self.verifier.hold(Revoked(await self.gate.revocations.tokens()))
         if self.keyring.revoke(await self.gate.revocations.keys()):
             self.verifier.swap(self.keyring.keys)
+
+    def _export(self) -> None:
+        """Send events where the settings say. That nobody takes them is no reason to refuse calls."""
+        if self.settings.export.url and self.settings.export.by == "gateway":
+            names = [tenant.name for tenant in self.gate.snapshot]
+            self.exports = Exports(self.settings, self.gate.store, self.gate.clock, self.gate.instance, names)
+            work = self.exports.exporter.turn
+            self.following.add(Follower(name="export", every_seconds=exporting.EVERY_SECONDS, work=work, tells=False))
 
     async def _forget(self) -> None:
         """Remove what no window of history can reach any more."""

@@ -53,6 +53,18 @@ class Metrics:
         self._all_refused = Gauge(
             "aegis_policies_refused", "Policies that this process refuses to serve, of all tenants.", registry=self.registry
         )
+        self._export_lag = Gauge(
+            "aegis_export_lag_events", "Events recorded and not acknowledged by the receiver.", ["tenant"], registry=self.tenants
+        )
+        self._export_halted = Gauge(
+            "aegis_export_halted", "1: the receiver refuses an event of the tenant.", ["tenant"], registry=self.tenants
+        )
+        self._export_lag_all = Gauge(
+            "aegis_export_lag_events_all", "Events not acknowledged by the receiver, of all tenants.", registry=self.registry
+        )
+        self._exports_halted = Gauge(
+            "aegis_exports_halted", "Tenants of which the receiver refuses an event.", registry=self.registry
+        )
         self._clock = Gauge("aegis_clock_behind_seconds", "How far the clock stands behind the journal.", registry=self.registry)
 
     def decided(self, tenant: str, tool: str, outcome: str) -> None:
@@ -70,7 +82,19 @@ class Metrics:
             self._policy.labels(status.tenant, "enforced").set(status.enforced)
             self._policy.labels(status.tenant, "shadow").set(status.shadow)
             self._refused.labels(status.tenant).set(len(status.refused))
+        self._exports(app)
         for name, value in (await app.gate.store.stats()).items():
             if isinstance(value, int | float):
                 self._store.labels(name).set(value)
         return generate_latest(self.registry) + (generate_latest(self.tenants) if operator else b"")
+
+    def _exports(self, app: "App") -> None:
+        """How far the export is behind, when this process is the one that exports."""
+        standing = app.exports.standing() if app.exports else ()
+        self._export_lag_all.set(sum(each.lag for each in standing))
+        self._exports_halted.set(sum(bool(each.halted) for each in standing))
+        for gauge in (self._export_lag, self._export_halted):
+            gauge.clear()
+        for each in standing:
+            self._export_lag.labels(each.tenant).set(each.lag)
+            self._export_halted.labels(each.tenant).set(bool(each.halted))
