@@ -84,8 +84,8 @@ class WitnessError(AegisError):
     """A witness gave no cosignature; `reason` says why.
 
     * `unreachable`: no answer, or none in time. Ask again.
-    * `conflict`: it has cosigned another size than was said, and `size` is that one. Ask again with a proof from there; if `size` is
-      beyond the log, the log was put back.
+    * `conflict`: it has cosigned another size than was said, and `size` is that one. Ask again with a proof from there; if `size`
+      is beyond the log, the log was put back.
     * `fork`: it has cosigned another root at this size. One of the two trees is not the log.
     * `refused`: it takes no such checkpoint (`status`): the log is not known to it, or the proof does not hold.
     * `untrue`: what it answered is not a cosignature of its key over this checkpoint.
@@ -142,6 +142,19 @@ class CorruptStoreError(StoreError):
     """The store contradicts itself. Do not serve from it: run `aegis fsck`, restore, or ask for help."""
 
     code = "store-corrupt"
+
+
+class LogBehindError(CorruptStoreError):
+    """Somebody outside of the store has seen `size` events sealed of a log, and here are fewer: it was put back.
+
+    Unless another process has sealed those meanwhile: read the log again before you believe it.
+    """
+
+    code = "log-behind"
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class UpstreamError(AegisError):

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from aegis.adapters import wholefile
 from aegis.crypto import note as notes
-from aegis.errors import CorruptStoreError, NoteError, StoreError
+from aegis.errors import CorruptStoreError, LogBehindError, NoteError, StoreError
 from aegis.journal import checkpoint
 from aegis.journal.checkpoint import Checkpoint
 
@@ -73,7 +73,8 @@ class Anchor:
         Notes that may follow are kept even when another one is refused.
 
         Raises:
-            CorruptStoreError: A note goes back or contradicts the one that is kept, is not of its origin, or the file is damaged.
+            LogBehindError: A note goes back: another process has kept a greater one, or the log was put back.
+            CorruptStoreError: A note contradicts the one that is kept, is not of its origin, or the file is damaged.
             StoreError: The file cannot be written: none of these notes is sure to be kept.
         """
         self._within(lambda: self._keep(newest))
@@ -112,8 +113,8 @@ class Anchor:
         found = self._said(origin, new)
         known = self._said(origin, old) if old is not None else None
         if known is not None and found.size < known.size:
-            raise CorruptStoreError(
-                f"log `{origin}`: a checkpoint of size {found.size} follows one of size {known.size}: it was put back"
+            raise LogBehindError(
+                f"log `{origin}`: a checkpoint of size {found.size} follows one of size {known.size}: it was put back", known.size
             )
         if known is not None and found.size == known.size and found.root != known.root:
             raise CorruptStoreError(f"log `{origin}`: two checkpoints of size {found.size} name different roots: it was rewritten")

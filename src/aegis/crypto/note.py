@@ -95,7 +95,7 @@ class Signer(Struct, frozen=True):
 
 def vkey(name: str, key: jwk.PublicKey, algorithm: int = ED25519) -> str:
     """The text of a key that others are to verify with."""
-    return Verifier(_named(name), key, algorithm).vkey
+    return Verifier(named(name), key, algorithm).vkey
 
 
 def parse_vkey(text: str) -> Verifier:
@@ -111,7 +111,7 @@ def parse_vkey(text: str) -> Verifier:
     data = decode(material)
     if len(data) != 1 + jwk.SEED_BYTES or data[0] not in (ED25519, COSIGNATURE):
         raise NoteError("malformed", "expected an Ed25519 key of type 0x01 or 0x04")
-    verifier = Verifier(_named(name), jwk.public_key(jwk.encode(data[1:])), data[0])
+    verifier = Verifier(named(name), jwk.public_key(jwk.encode(data[1:])), data[0])
     if written != verifier.id.hex():
         raise NoteError("malformed", "the id in the key is not that of its name and bytes: one of them was changed")
     return verifier
@@ -123,7 +123,7 @@ def sign(text: str, name: str, key: jwk.PrivateKey) -> Signature:
     Raises:
         NoteError: `malformed`: the text or the name cannot stand in a note.
     """
-    verifier = Verifier(_named(name), key.public)
+    verifier = Verifier(named(name), key.public)
     return Signature(name, verifier.id, key.sign(_body(text)))
 
 
@@ -135,7 +135,7 @@ def cosign(text: str, name: str, key: jwk.PrivateKey, time: int) -> Signature:
     """
     if not 0 <= time <= MAX_TIME:
         raise NoteError("malformed", "a cosignature has a time from 1970 on")
-    verifier = Verifier(_named(name), key.public, COSIGNATURE)
+    verifier = Verifier(named(name), key.public, COSIGNATURE)
     return Signature(name, verifier.id, time.to_bytes(TIME_BYTES) + key.sign(_cosigned(_body(text), time)))
 
 
@@ -188,6 +188,17 @@ def verified(note: Note, keys: Iterable[Verifier]) -> tuple[Signer, ...]:
     return tuple(found.values())
 
 
+def named(name: str) -> str:
+    """A name that can stand in a signature line.
+
+    Raises:
+        NoteError: `malformed`.
+    """
+    if not name or "+" in name or any(character.isspace() for character in name) or _CONTROL.search(name):
+        raise NoteError("malformed", "a key has a name without spaces and plus signs")
+    return name
+
+
 def encode(data: bytes) -> str:
     """Standard base64."""
     return base64.b64encode(data).decode()
@@ -216,7 +227,7 @@ def _signature(line: str) -> Signature:
     data = decode(value)
     if len(data) <= ID_BYTES:
         raise NoteError("malformed", "a signature is a key id of 4 bytes and at least one byte more")
-    return Signature(_named(name), data[:ID_BYTES], data[ID_BYTES:])
+    return Signature(named(name), data[:ID_BYTES], data[ID_BYTES:])
 
 
 def _signer(body: bytes, line: Signature, verifier: Verifier) -> Signer:
@@ -261,10 +272,3 @@ def _text(data: bytes) -> str:
     if _CONTROL.search(text):
         raise NoteError("malformed", "a note has no control characters but newlines")
     return text
-
-
-def _named(name: str) -> str:
-    """A name that can stand in a signature line."""
-    if not name or "+" in name or any(character.isspace() for character in name) or _CONTROL.search(name):
-        raise NoteError("malformed", "a key has a name without spaces and plus signs")
-    return name

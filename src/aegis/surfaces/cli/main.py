@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "access": ("access:access", "operate", "see who may do what, prove that roles keep to it, read what changed"),
     "explain": ("explain:explain", "operate", "tell why a request was decided as it was"),
     "audit": ("audit.group:audit", "operate", "read the journal, and prove what it holds"),
+    "witness": ("witness.group:witness", "operate", "run a witness, which cosigns the checkpoints of logs"),
     "fsck": ("audit.fsck:fsck", "operate", "check that the store does not contradict itself"),
 }
 

@@ -1,0 +1,209 @@
+"""Asks witnesses for cosignatures.
+
+A witness is asked over HTTP: no redirects, no proxies, two seconds, a bounded answer. What it answers counts only if it is a
+cosignature of the key that the operator wrote down, over exactly the checkpoint that was sent. One that does not answer is left
+alone for a while, so that sealing does not wait for it each second; what it has said of the size of a log is remembered, so that
+most requests bring the right proof at once.
+
+A witness that knows more of a log than is here, or another root of it, is the alarm that it is there for: that is raised, and never
+counted as a witness that could not be asked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+
+import aiohttp
+
+from aegis.crypto import note as notes
+from aegis.crypto.note import Note, Signature, Verifier
+from aegis.errors import AegisError, CorruptStoreError, LogBehindError, NoteError, WitnessError
+from aegis.journal import checkpoint
+from aegis.journal.witness import Request
+
+log = logging.getLogger("aegis.witnesses")
+
+SECONDS = 2.0
+MAX_ANSWER = 65_536
+CONNECTIONS = 16
+PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 16.0
+_SIZE = "text/x.tlog.size"
+_OK, _CONFLICT, _UNPROVEN = 200, 409, 422
+Prove = Callable[[int], Awaitable[Sequence[bytes]]]
+"""A smaller size to the proof that the log of the checkpoint begins with the one of that size."""
+
+
+class Witness:
+    """One witness: where it is and what its key is. It belongs to one event loop."""
+
+    def __init__(self, url: str, verifier: Verifier, *, seconds: float = SECONDS) -> None:
+        self.verifier = verifier
+        self._url = url.rstrip("/") + "/add-checkpoint"
+        self._seconds = seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def cosign(self, old: int, proof: Sequence[bytes], note: Note) -> Signature:
+        """The cosignature over `note`, verified; `proof` is from the size `old`, which the witness is thought to know.
+
+        Raises:
+            WitnessError: There is none; `reason` says why, and for `conflict` `size` is what the witness knows.
+        """
+        status, kind, content = await self._asked(Request(old, tuple(proof), note).data)
+        if status == _OK:
+            return self._verified(note, content)
+        if status == _CONFLICT and kind == _SIZE:
+            size = self._size(content)
+            raise self._error("fork" if size == old else "conflict", f"it has cosigned size {size}", size=size, status=status)
+        raise self._error("refused", f"status {status}", status=status)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _asked(self, body: bytes) -> tuple[int, str, bytes]:
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._opened().post(
+                    self._url, data=body, allow_redirects=False, headers={"content-type": "text/plain; charset=utf-8"}
+                ) as answer,
+            ):
+                content = await answer.content.readexactly(MAX_ANSWER + 1)
+        except asyncio.IncompleteReadError as whole:  # the answer ended before it was too long
+            return answer.status, answer.content_type, whole.partial
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._error("unreachable", type(error).__name__) from error
+        raise self._error("untrue", f"it answers with more than {len(content) - 1} bytes")
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=30),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=self._seconds),
+            )
+        return self._session
+
+    def _verified(self, note: Note, content: bytes) -> Signature:
+        try:
+            lines = [line for line in notes.parse_lines(content) if (line.name, line.id) == (self.verifier.name, self.verifier.id)]
+            notes.verified(Note(note.text, tuple(lines)), [self.verifier])
+        except NoteError as error:
+            raise self._error("untrue", f"its answer is not its cosignature: {error}") from None
+        return lines[-1]
+
+    def _size(self, content: bytes) -> int:
+        try:
+            return checkpoint.size(content.decode("ascii", "replace").removesuffix("\n"))
+        except NoteError as error:
+            raise self._error("untrue", f"its answer is not a size: {error}") from None
+
+    def _error(self, reason: str, text: str, *, size: int | None = None, status: int = 0) -> WitnessError:
+        return WitnessError(reason, f"witness `{self.verifier.name}`: {text}", size=size, status=status)
+
+
+class Witnesses:
+    """All witnesses of a gateway; `needed` of them make a checkpoint good."""
+
+    def __init__(self, members: Sequence[Witness], needed: int, *, clock: Callable[[], float] = monotonic) -> None:
+        self.needed = needed
+        self._members = [_Member(each, clock) for each in members]
+
+    async def cosign(self, note: Note, size: int, prove: Prove) -> Sequence[Signature]:
+        """The cosignatures that can be had now over the checkpoint of this size; perhaps fewer than are needed, or none.
+
+        Raises:
+            LogBehindError: A witness has cosigned more of this log than `size`.
+            CorruptStoreError: A witness has cosigned another tree of this log.
+        """
+        said = await asyncio.gather(*(each.cosign(note, size, prove) for each in self._members), return_exceptions=True)
+        for each in said:
+            if isinstance(each, BaseException):
+                raise each
+        return [each for each in said if isinstance(each, Signature)]
+
+    def troubles(self) -> dict[str, str]:
+        """Why witnesses do not cosign now, by name; empty when all do."""
+        return {each.witness.verifier.name: each.trouble for each in self._members if each.trouble}
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for each in self._members:
+            await each.witness.close()
+
+
+class _Member:
+    """One witness, what it knows as far as we know, and since when it does not answer."""
+
+    def __init__(self, witness: Witness, clock: Callable[[], float]) -> None:
+        self.witness = witness
+        self.trouble = ""
+        self._clock = clock
+        self._sizes: dict[str, int] = {}
+        self._pause = 0.0
+        self._until = float("-inf")
+
+    async def cosign(self, note: Note, size: int, prove: Prove) -> Signature | None:
+        """Its cosignature, or `None` when it gives none now."""
+        if self._clock() < self._until:
+            return None
+        origin = note.text.partition("\n")[0]
+        try:
+            line = await self._asked(origin, note, size, prove)
+        except WitnessError as error:
+            self._failed(error)
+            return None
+        self._sizes[origin] = size
+        self._tell("")
+        self._pause = 0.0
+        return line
+
+    async def _asked(self, origin: str, note: Note, size: int, prove: Prove) -> Signature:
+        """Ask, and once more when it says from where it wants the proof."""
+        old = min(self._sizes.get(origin, 0), size)
+        try:
+            return await self._once(note, old, size, prove)
+        except WitnessError as error:
+            if error.reason != "conflict" or error.size is None:
+                raise self._alarm(error, origin, size) from None
+            old = error.size
+        if old > size:
+            raise LogBehindError(
+                f"log `{origin}` has {size} events here, but witness `{self.witness.verifier.name}` has cosigned {old}: the"
+                " database was put back to an older state, or cut",
+                old,
+            )
+        try:
+            return await self._once(note, old, size, prove)
+        except WitnessError as error:
+            raise self._alarm(error, origin, size) from None
+
+    async def _once(self, note: Note, old: int, size: int, prove: Prove) -> Signature:
+        proof = await prove(old) if 0 < old < size else ()
+        return await self.witness.cosign(old, proof, note)
+
+    def _alarm(self, error: WitnessError, origin: str, size: int) -> AegisError:
+        """What a refusal means, if it is not that the witness could not be asked."""
+        name = self.witness.verifier.name
+        if error.reason == "fork":
+            return CorruptStoreError(f"log `{origin}`: witness `{name}` has cosigned another root of size {size}: it was rewritten")
+        if error.status == _UNPROVEN:
+            return CorruptStoreError(f"log `{origin}`: witness `{name}` has cosigned a tree that this one does not begin with")
+        return error
+
+    def _failed(self, error: WitnessError) -> None:
+        self._tell(str(error))
+        if error.reason == "unreachable":
+            self._pause = min(max(self._pause * 2, PAUSE_SECONDS), LONGEST_PAUSE)
+            self._until = self._clock() + self._pause
+
+    def _tell(self, trouble: str) -> None:
+        """Log a trouble once, and its end."""
+        if trouble != self.trouble:
+            log.log(logging.ERROR if trouble else logging.INFO, "%s", trouble or f"witness `{self.witness.verifier.name}` cosigns")
+        self.trouble = trouble

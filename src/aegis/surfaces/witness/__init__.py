@@ -1,0 +1,1 @@
+"""The witness over HTTP."""
