@@ -97,6 +97,11 @@ async def resumed(store: Store, cursor: Cursor, tenant: str) -> None:
     cursors.check(cursor, tenant, size=size, first=first, before=last)
 
 
+def whole(first: int, events: tuple[Stored, ...]) -> bool:
+    """Whether these are the events from `first` on, without a gap."""
+    return not events or (events[0].seq == first and events[-1].seq == first + len(events) - 1)
+
+
 class Exporter:
     """Exports the tenants that `wanted` names (all, when it names none), as one of perhaps many processes."""
 
@@ -194,7 +199,7 @@ class Exporter:
 
     def _whole(self, each: Standing, events: tuple[Stored, ...]) -> bool:
         """Whether the events follow the cursor without a gap."""
-        if events[0].seq == each.next and events[-1].seq == each.next + len(events) - 1:
+        if whole(each.next, events):
             return True
         self._halt(each, f"event {each.next} is not in the store; check it with `aegis audit verify`")
         return False

@@ -18,7 +18,7 @@ import msgspec
 
 from aegis.crypto.merkle import leaf_hash
 from aegis.journal.export import classes, terms
-from aegis.journal.export.parts import number, text
+from aegis.journal.export.parts import number, present, text
 
 VERSION = "1.8.0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,13 +85,13 @@ def _security(said: terms.Said) -> dict[str, Any]:
 
 
 def _trace(told: dict[str, Any], profiles: tuple[str, ...]) -> dict[str, Any]:
-    """The span of a decision ends with it; how long it took stands in the event."""
+    """The span of a decision, or of the call itself, ends with its event, which tells how long it took."""
     trace, span = text(told, "trace_id"), text(told, "span_id")
     if "trace" not in profiles or not (trace and span):
         return {}
-    end, micros = _since(_time(told["time"])), number(told, "latency_us")
-    times = {"start_time": end - micros // 1000, "end_time": end, "duration": micros // 1000}
-    return {"trace": {"uid": trace, "span": {"uid": span, **times}}}
+    end, millis = _since(_time(told["time"])), (number(told, "latency_us") or number(told, "duration_us")) // 1000
+    parts = {"uid": span, "start_time": end - millis, "end_time": end, "duration": millis}
+    return {"trace": {"uid": trace, "span": present({**parts, "parent_uid": text(told, "parent_span_id")})}}
 
 
 def _time(text: str) -> datetime:

@@ -1,0 +1,181 @@
+"""`aegis audit export`: events for other systems, in files and pipes; `aegis audit push`: the same to a receiver."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from aegis.app import instance_name, open_store
+from aegis.app.exports import Exports
+from aegis.errors import CorruptStoreError, StoreError
+from aegis.journal.export.formats import FORMATS, record
+from aegis.journal.store import Store
+from aegis.runtime.clock import Clock
+from aegis.runtime.exporting import EVERY_SECONDS, Standing, resumed, whole
+from aegis.settings import Settings
+from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.audit.sink import CursorFile, Sink
+
+log = logging.getLogger("aegis.export")
+PAGE = 500
+POLL_SECONDS = 0.5
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(FORMATS), default="jsonl", show_default=True, help="What a record looks like.")
+@click.option("--since", type=click.IntRange(0), metavar="SEQ", help="Begin with this event instead of the first.")
+@click.option("--until", type=click.IntRange(0), metavar="SEQ", help="End with this event.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many events.")
+@click.option(
+    "--cursor", type=click.Path(path_type=Path, dir_okay=False), help="Go on where this file says, and keep it up to date."
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as events arrive, until Ctrl-C.")
+@click.option(
+    "-o", "--output", "target", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to standard output."
+)
+@context.tenant_option
+@click.pass_context
+def export(
+    ctx: click.Context,
+    form: str,
+    since: int | None,
+    until: int | None,
+    limit: int | None,
+    cursor: Path | None,
+    follow: bool,
+    target: Path | None,
+    tenant: str | None,
+) -> None:
+    """Write a tenant's events for other systems, one record a line.
+
+    With --cursor a later run goes on where this one ended: every event is written at least once, and after a crash some are written
+    twice, which their ids tell. A cursor of another log, or of a log that was rewritten, is refused.
+    """
+    name = context.the_tenant(ctx, tenant)
+    remembered = CursorFile(cursor, name)
+    if cursor is not None and since is not None and remembered.exists:
+        raise click.UsageError(f"--since and --cursor: {cursor} says already where to go on; leave --since out, or name a new file")
+    with Sink(target, resume=cursor is not None) as sink:
+        work = _export(context.settings(ctx), name, form, remembered, since, until, limit, follow, sink)
+        written = asyncio.run(work)
+    if target is not None:
+        click.echo(f"{written} events of {name} written to {target}", err=True)
+
+
+async def _export(
+    settings: Settings,
+    tenant: str,
+    form: str,
+    remembered: CursorFile,
+    since: int | None,
+    until: int | None,
+    limit: int | None,
+    follow: bool,
+    sink: Sink,
+) -> int:
+    """Write what is asked for; the cursor moves after what was written is on stable storage."""
+    store = await open_store(settings, Clock())
+    try:
+        at = remembered.read() or remembered.begin(since if since is not None else await _first(store, tenant))
+        await resumed(store, at, tenant)
+        written = 0
+        while True:
+            most = min(PAGE, limit - written if limit is not None else PAGE, until + 1 - at.next if until is not None else PAGE)
+            if most <= 0:
+                return written
+            events = await store.events(tenant, after=at.next - 1, limit=most)
+            if not whole(at.next, events):
+                raise CorruptStoreError(f"event {at.next} and others are missing from `{at.origin}`: run `aegis fsck`")
+            for event in events:
+                sink.write(record(form, event.body))
+            if events:
+                sink.flush()
+                at, written = at.after(events[-1]), written + len(events)
+                remembered.write(at)
+            elif not follow:
+                return written
+            else:
+                await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await store.close()
+
+
+async def _first(store: Store, tenant: str) -> int:
+    """The first event that is kept."""
+    head = (await store.heads()).get(tenant)
+    return head.first if head else 0
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when everything there is has been acknowledged, or something stands in the way.")
+@click.pass_context
+def push(ctx: click.Context, once: bool) -> None:
+    """Send events to the receiver of section `[export]`, until Ctrl-C or SIGTERM.
+
+    It does what a gateway does by itself unless `export.by` is `command`; of all of them together, one sends at a time.
+    """
+    from aegis.surfaces.gateway.logs import configure
+
+    settings = context.settings(ctx)
+    configure(settings.log)
+    standing = asyncio.run(_push(settings, once=once))
+    if context.as_json(ctx):
+        output.document("push", {"tenants": [_told(each) for each in standing]})
+    else:
+        output.table(
+            ("tenant", "acknowledged", "of", "state"),
+            [(each.tenant, each.next, each.size, _state(each)) for each in standing],
+            empty="another process exports: nothing was sent from here" if once else "nothing was sent",
+        )
+    if once and any(each.lag or each.halted for each in standing):
+        ctx.exit(1)
+
+
+async def _push(settings: Settings, *, once: bool) -> tuple[Standing, ...]:
+    clock = Clock()
+    store = await open_store(settings, clock)
+    instance = instance_name(clock.now())
+    ended = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, ended.set)
+    known = [path.name for path in settings.tenants.iterdir() if path.is_dir()] if settings.tenants.is_dir() else []
+    try:
+        await store.register(instance)
+        exports = Exports(settings, store, clock, instance, known)
+        try:
+            return await _turns(exports, ended, once=once)
+        finally:
+            await exports.close()
+    finally:
+        await store.close()
+
+
+async def _turns(exports: Exports, ended: asyncio.Event, *, once: bool) -> tuple[Standing, ...]:
+    """Turn after turn; what the store cannot do now is tried again, as a gateway would."""
+    while not ended.is_set():
+        try:
+            sent = await exports.exporter.turn()
+        except StoreError as error:
+            if once:
+                raise
+            log.error("export: %s", error)  # noqa: TRY400 - its words say what is wrong
+            sent = 0
+        if once and not sent:
+            break
+        if not sent:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), EVERY_SECONDS)
+    return exports.standing()
+
+
+def _told(each: Standing) -> dict[str, object]:
+    return {"tenant": each.tenant, "next": each.next, "size": each.size, "lag": each.lag, "halted": each.halted}
+
+
+def _state(each: Standing) -> str:
+    if each.halted:
+        return f"halted: {each.halted}"
+    return f"{each.lag} to go" if each.lag else "up to date"
