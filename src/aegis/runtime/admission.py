@@ -170,6 +170,7 @@ class Admission:
             sealed=sealed,
             effect=contract.effect if contract else "",
             facts=gathered.facts,
+            cost_micros=contract.cost_micros if contract else 0,
         )
         built = first_unit(
             Decided(

@@ -151,6 +151,7 @@ class Effect:
             approval_id=permit.decision.approval_id,
             instance=self._instance,
             decision_event=permit.call.decision_event,
+            cost_micros=permit.contract.cost_micros,
             traced=trace.told,
         )
         call = replace(

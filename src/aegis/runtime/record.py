@@ -63,9 +63,13 @@ def decision(
     sealed: Payload | None,
     effect: str,
     facts: Facts,
+    cost_micros: int = 0,
     kind: str = "decision",
 ) -> Event:
-    """The decision, as it must be durable before anything happens. `kind` is the event's type, where it is not about a tool."""
+    """The decision, as it must be durable before anything happens. `kind` is the event's type, where it is not about a tool.
+
+    `cost_micros` is what the call costs if it is allowed; an event tells it where there is a cost.
+    """
     principal = proposal.principal
     data: dict[str, Any] = {
         "actor": actor(principal),
@@ -104,6 +108,8 @@ def decision(
         data["shadow"] = {"rules": list(made.shadow), "would_be": str(made.would_be or made.outcome)}
     if read := _read(facts):
         data["facts"] = read
+    if made.permits and cost_micros:
+        data["cost_micros"] = cost_micros
     if principal.ancestors:
         data["token_ancestors"] = [text(each) for each in principal.ancestors]
     if principal.prompt:
@@ -130,6 +136,7 @@ def outcome(
     approval_id: str,
     instance: str,
     decision_event: str,
+    cost_micros: int = 0,
     traced: Mapping[str, str],
 ) -> Event:
     """What came of an allowed call. `state` is the call's new state, `reason` a stable word."""
@@ -139,7 +146,9 @@ def outcome(
         proposal,
         now,
         {
+            "actor": actor(proposal.principal),
             "agent_id": proposal.principal.agent_id,
+            "agent": {"txn": text(proposal.principal.txn), "task": text(proposal.principal.task)},
             "tool": {"name": proposal.tool, "version": proposal.tool_version, "digest": proposal.tool_digest},
             "outcome": str(state),
             "reason": reason,
@@ -150,6 +159,7 @@ def outcome(
             "redacted": [text(path) for path in redacted],
             "result": {"pii_commit": commitment(sealed)} if sealed else {},
             "gateway": instance,
+            **({"cost_micros": cost_micros} if cost_micros else {}),
             **traced,
         },
     )
@@ -167,11 +177,12 @@ def settled(
     tool: str,
     by: str,
     decision_event: str,
+    txn: str = "",
     statement: str = "",
     traced: Mapping[str, str],
 ) -> Event:
     """How a call ended that its own process could not finish: `by` is `recovery`, `caller` or a person."""
-    data = {
+    data: dict[str, Any] = {
         "agent_id": agent_id,
         "tool": {"name": tool},
         "outcome": str(state),
@@ -180,6 +191,8 @@ def settled(
         "decision_event": decision_event,
         **traced,
     }
+    if txn:
+        data["agent"] = {"txn": text(txn)}
     if statement:
         data["statement"] = statement
     return Event(id=event_id, type="outcome", tenant=tenant, time=now, request_id=request_id, data=data)

@@ -183,6 +183,7 @@ class Recovery:
             tool=call.tool,
             by=by,
             decision_event=call.decision_event,
+            txn=call.txn,
             statement=statement,
             traced=trace.told,
         )
