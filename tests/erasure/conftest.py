@@ -7,6 +7,7 @@ from tests.store.homes import Home
 
 from aegis.journal.store import Store
 from gateway.conftest import on_sqlite, store_url, w  # noqa: F401 - fixtures
+from gateway.world import World
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -20,3 +21,17 @@ async def home(request, tmp_path) -> AsyncIterator[Home]:
 @pytest.fixture
 async def store(home) -> Store:
     return await home.open()
+
+
+@pytest.fixture
+def records(tmp_path, store_url):  # noqa: F811 - the fixture of this name
+    """A world on each store whose tool `records.read` names its data subject: the person whose record is read."""
+    made = World(tmp_path, store_url)
+    (tmp_path / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n')
+    for path in tmp_path.glob("tenants/*/tools/records.read.yaml"):
+        path.write_text(path.read_text().replace("  effect: read\n", "  effect: read\n  data_subject: id\n"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()

@@ -39,6 +39,8 @@ class Kind(StrEnum):
     """Waiting for a person; `approval` says for whom and how long."""
     WITHHELD = "withheld"
     """The tool acted, but its result broke its contract: it is not shown, and the call is never repeated."""
+    GONE = "gone"
+    """The tool acted, once; what it returned was erased or is no longer kept. It is never repeated."""
     FAILED = "failed"
     """The tool refused or could not be reached: surely no effect. The same key may be used again."""
     INTERRUPTED = "interrupted"

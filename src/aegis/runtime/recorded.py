@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from aegis.crypto import ijson
-from aegis.errors import InputError, SealError
+from aegis.errors import ErasedError, InputError, SealError
 from aegis.journal.store import Store
 from aegis.model.decision import Decision, Outcome, PolicyRef, Reason, Redaction, Stage
 from aegis.model.event import Stored
@@ -49,10 +49,15 @@ async def events_of(store: Store, tenant: str, request_id: str) -> tuple[Stored,
 
 async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | None:
     """The newest decision on a request; `None` when there is none, or when its arguments were not kept or were erased."""
+    found = await newest(store, vault, tenant, request_id)
+    return found if isinstance(found, Recorded) else None
+
+
+async def newest(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | Lost | None:
+    """The newest decision on a request, or why its arguments cannot be had; `None` when nothing was decided."""
     told = await store.events(tenant, request_id=request_id, limit=100_000)
     events = [event for event in told if event.type in ("decision", "delegation")]
-    found = await recall(vault, events[-1]) if events else None
-    return found if isinstance(found, Recorded) else None
+    return await recall(vault, events[-1]) if events else None
 
 
 async def recall(vault: Vault, event: Stored) -> Recorded | Lost:
@@ -61,9 +66,9 @@ async def recall(vault: Vault, event: Stored) -> Recorded | Lost:
     try:
         plain = await vault.read(event.tenant, event.id, "arguments")
         arguments = ijson.parse(plain, max_size_bytes=len(plain)) if plain is not None else None
-    except SealError:
+    except ErasedError:
         return Lost(why="erased")
-    except InputError:
+    except (SealError, InputError):
         return Lost(why="unreadable")
     if not isinstance(arguments, dict):
         return Lost(why="not kept")

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aegis.errors import ErasedError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Row, Unit
 from aegis.model.call import AGAIN, Call, CallState, Claim, ClaimState
@@ -118,12 +119,21 @@ class Repeats:
         """The recorded result, redacted again by the obligations of today."""
         kind = Kind.WITHHELD if call.note == "withheld" else Kind.FAILED if call.state is CallState.FAILED else Kind.DONE
         result = None
+        reason = call.note or "replayed"
         if kind is Kind.DONE and call.outcome_event:
-            plain = await self._vault.read(tenant.name, call.outcome_event, "result")
+            plain, lost = await self._result(tenant, call)
+            kind, reason = (Kind.GONE, lost) if plain is None else (kind, reason)
             result = msgspec.json.decode(plain) if plain is not None else None
             result, _ = redact(result, decision.redactions, Stage.RESPONSE, tenant.redaction_key)
-        answer = await self._told(tenant, proposal, decision, came, kind, call.note or "replayed", of=call.request_id)
+        answer = await self._told(tenant, proposal, decision, came, kind, reason, of=call.request_id)
         return replace(answer, decision=decision, result=result, arguments=outgoing(tenant, proposal, decision))
+
+    async def _result(self, tenant: Tenant, call: Call) -> tuple[bytes | None, str]:
+        """What the call returned; or nothing, and why: `erased` with the data of its subject, or `not_kept` that long."""
+        try:
+            return await self._vault.read(tenant.name, call.outcome_event, "result"), "not_kept"
+        except ErasedError:
+            return None, "erased"
 
     async def _told(
         self, tenant: Tenant, proposal: Proposal, decision: Decision, came: Came, kind: Kind, reason: str, *, of: str

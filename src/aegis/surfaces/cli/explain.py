@@ -21,6 +21,7 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
     """Tell in a sentence, then in detail, why REQUEST_ID was decided as it was."""
     name = context.the_tenant(ctx, tenant)
 
+    from aegis.runtime.recorded import Lost, newest
     from aegis.runtime.why import why
 
     async def work(app: App) -> dict[str, Any] | None:
@@ -31,7 +32,9 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
         if not events:
             return None
         rules = await why(app.gate, app.rollout, name, request_id)
-        return {"request_id": request_id, "sentence": sentence(events), "events": events, "rules": rules}
+        lost = await newest(store, app.gate.vault, name, request_id)
+        arguments = lost.why if isinstance(lost, Lost) else "sealed"
+        return {"request_id": request_id, "sentence": sentence(events), "events": events, "rules": rules, "arguments": arguments}
 
     story = context.with_app(ctx, work)
     if story is None:
@@ -58,6 +61,7 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
             ("in shadow", _shadow(decision)),
             ("policy", f"{decision['policy']['bundle']} {decision['policy']['version']}".strip()),
             ("approval", decision.get("approval_id", "")),
+            ("arguments", _ARGUMENTS.get(story["arguments"], "")),
             ("trace", decision.get("trace_id", "")),
             ("took", f"{decision['latency_us'] / 1000:.2f} ms to decide"),
         ]
@@ -70,6 +74,12 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
         click.echo("\nrule by rule, by the version that decided (observed values are never shown):")
         for line in story["rules"]:
             click.echo(f"  {line}")
+
+
+_ARGUMENTS = {
+    "erased": "erased: nobody can open them, and no rule can be asked again",
+    "unreadable": "cannot be opened here: `aegis fsck` says whether the store is sound",
+}
 
 
 def _shadow(decision: Mapping[str, Any]) -> str:

@@ -69,6 +69,10 @@ TABLE: dict[str, Shown] = {
         status=502, title="The result broke the tool's contract and is not shown",
         detail="a write was recorded as done and will not be repeated",
         next="Tell the tool's owner; the sealed record has the details."),
+    "result-gone": Shown(
+        status=410, title="The call was done, and its result is gone",
+        detail="it was done once and is not repeated; what it returned was erased, or is no longer kept",
+        next="Do not send it again. What the call changed, the tool itself can tell."),
     "busy": Shown(
         status=503, title="Too much at once", detail="nothing was done", retryable=True, retry_after=1,
         next="Slow down and send the identical request again."),
@@ -142,6 +146,7 @@ _KINDS = {
     Kind.FAILED: "tool-failed",
     Kind.INTERRUPTED: "interrupted",
     Kind.WITHHELD: "result-withheld",
+    Kind.GONE: "result-gone",
     Kind.BUSY: "busy",
 }
 
@@ -222,7 +227,7 @@ def _detail(answer: Answer, code: str) -> str:
         against = f" (limit {_words(public(first.limit))})" if first.limit is not None else ""
         why = f": {first.text}" if first.text else ""
         return f"rule `{first.rule}`{where}{against}{why}"
-    if code in ("tool-failed", "interrupted", "result-withheld", "outcome-unknown", "settling"):
+    if code in ("tool-failed", "interrupted", "result-withheld", "result-gone", "outcome-unknown", "settling"):
         status = f", status {answer.upstream_status}" if answer.upstream_status else ""
         return f"{TABLE[code].detail} ({answer.reason}{status})"
     return ""
