@@ -131,6 +131,17 @@ class ExportSettings(Struct, frozen=True, kw_only=True):
         return tuple(name.strip() for name in self.tenants.split(",") if name.strip())
 
 
+class TelemetrySettings(Struct, frozen=True, kw_only=True):
+    """The OpenTelemetry collector that gets spans and metrics, and how often it gets metrics.
+
+    `otlp_url` is where it takes OTLP over HTTP; when it is empty, the variable `OTEL_EXPORTER_OTLP_ENDPOINT` says where, if it is
+    set.
+    """
+
+    otlp_url: str = ""
+    metrics_seconds: int = 60
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     """`level` is debug, info, warning or error; `format` is json or text."""
 
@@ -146,6 +157,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     paths: PathSettings = PathSettings()
     policy: PolicySettings = PolicySettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     export: ExportSettings = ExportSettings()
@@ -176,6 +188,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "store": StoreSettings,
     "paths": PathSettings,
     "policy": PolicySettings,
+    "telemetry": TelemetrySettings,
     "log": LogSettings,
     "evidence": EvidenceSettings,
     "export": ExportSettings,
@@ -188,6 +201,7 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("gateway", "body_timeout_seconds"): (1, 300),
     ("gateway", "drain_seconds"): (1, 3600),
     ("policy", "opa_timeout_ms"): (10, 60_000),
+    ("telemetry", "metrics_seconds"): (1, 3600),
     ("evidence", "quorum"): (0, 16),
     ("evidence", "max_age_seconds"): (1, 86_400),
     ("export", "batch"): (1, 10_000),

@@ -1,7 +1,9 @@
 """The running parts of one gateway process: started, followed, and stopped together."""
 
+import asyncio
 import contextlib
 import gc
+import os
 from datetime import datetime, timedelta
 
 from aegis.adapters import keyring, monitorkey, policies
@@ -10,6 +12,7 @@ from aegis.adapters.http_upstream import HttpUpstream
 from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
+from aegis.adapters.otlp import Exporter, target
 from aegis.app.exports import Exports
 from aegis.app.tenants import pinned_prompt
 from aegis.crypto.jwk import PrivateKey
@@ -95,6 +98,9 @@ class App:
             gate.snapshot,
         )
         self._opa = opa
+        collector = target(settings.telemetry.otlp_url, os.environ, gate.instance)
+        seconds = settings.telemetry.metrics_seconds
+        self.exporter = Exporter(collector, gate.spans, metrics_seconds=seconds) if collector else None
         self.sealer = Sealer(
             gate.store,
             gate.clock,
@@ -144,6 +150,8 @@ class App:
             await self._opa.start()
         await self.gate.halts.refresh()
         self._export()
+        if self.exporter is not None:
+            self.exporter.start()
         self.following.start()
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
@@ -153,6 +161,8 @@ class App:
         """Finish every call that was permitted, record it, and let go of everything."""
         await self.following.stop()
         await self.gate.drain()
+        if self.exporter is not None:
+            await asyncio.to_thread(self.exporter.stop)
         with contextlib.suppress(AegisError):  # what cannot be sealed now is, or is refused, at the next start
             await self.sealer.seal()
         await self._upstream.close()

@@ -72,10 +72,120 @@ OURS = (
 )  # fmt: skip
 
 
-class Measure(Struct, frozen=True):
-    """A metric: its name where Prometheus reads it, its name over OTLP, its unit, and what it tells."""
+PROCESS, TENANTS = "process", "tenants"
+
+
+class Measure(Struct, frozen=True, kw_only=True):
+    """A metric: its name where Prometheus reads it, its name over OTLP, its unit, its labels, and what it tells.
+
+    What tells of `tenants` is for the operator alone.
+    """
 
     prometheus: str
     otlp: str
-    unit: str
     tells: str
+    unit: str = "1"
+    labels: tuple[str, ...] = ()
+    of: str = PROCESS
+
+
+def _process(prometheus: str, otlp: str, unit: str, labels: str, tells: str) -> Measure:
+    return Measure(prometheus=prometheus, otlp=otlp, unit=unit, labels=tuple(labels.split()), tells=tells)
+
+
+def _tenants(prometheus: str, otlp: str, unit: str, labels: str, tells: str) -> Measure:
+    named = ("tenant", *labels.split())
+    return Measure(prometheus=prometheus, otlp=otlp, unit=unit, labels=named, tells=tells, of=TENANTS)
+
+
+METRICS = (
+    _process(
+        "aegis_http_requests_total", "aegis.http.requests", "{request}", "path status", "HTTP requests by path pattern and status."
+    ),
+    _process("aegis_http_request_seconds", "http.server.request.duration", "s", "path", "Time from headers to answer."),
+    _process("aegis_outcomes_total", "aegis.outcomes", "{decision}", "outcome", "Decisions by outcome."),
+    _process(
+        "aegis_unauthenticated_total",
+        "aegis.unauthenticated",
+        "{request}",
+        "reason",
+        "Requests refused before anybody was known, by reason.",
+    ),
+    _process("aegis_calls_in_flight", "aegis.calls.in_flight", "{call}", "", "Calls under way in this process."),
+    _process("aegis_store", "aegis.store", "1", "name", "Numbers of the store in this process."),
+    _process(
+        "aegis_policies_refused",
+        "aegis.policies.refused",
+        "{policy}",
+        "",
+        "Policies that this process refuses to serve, of all tenants.",
+    ),
+    _process("aegis_clock_behind_seconds", "aegis.clock.behind", "s", "", "How far the clock stands behind the journal."),
+    _process("aegis_decision_seconds", "aegis.decision.duration", "s", "", "Time from a request to its durable decision."),
+    _process(
+        "aegis_upstream_seconds",
+        "aegis.upstream.duration",
+        "s",
+        "result",
+        "Time that conversations with tools took, by what came of them.",
+    ),
+    _process(
+        "aegis_approval_wait_seconds",
+        "aegis.approval.wait",
+        "s",
+        "result",
+        "Time from holding a request to the answer that ended its wait.",
+    ),
+    _process(
+        "aegis_spans_total", "aegis.spans", "{span}", "work", "Spans, by what they are about, whether or not they are exported."
+    ),
+    _process(
+        "aegis_spans_dropped_total", "aegis.spans.dropped", "{span}", "why", "Spans that never reached the collector: queue, lost."
+    ),
+    _process("aegis_export_lag_seconds", "aegis.export.lag", "s", "", "Age of the oldest span that is being sent."),
+    _tenants("aegis_decisions_total", "aegis.decisions", "{decision}", "tool outcome", "Decisions by tenant, tool and outcome."),
+    _tenants(
+        "aegis_policy_version", "aegis.policy.number", "1", "role", "Version of the policy by tenant and role; 0 is the files."
+    ),
+    _tenants("aegis_policy_refused", "aegis.policy.refused", "{policy}", "", "Policies that this process refuses to serve."),
+    _tenants("aegis_policy_rules", "aegis.policy.rules", "{rule}", "", "Rules of the policy in force."),
+    _tenants(
+        "aegis_policy_rules_hit",
+        "aegis.policy.rules_hit",
+        "{rule}",
+        "",
+        "Rules of the policy in force that have decided something here.",
+    ),
+    _tenants("aegis_calls_total", "aegis.calls", "{call}", "tool agent result", "Permitted calls by what came of them."),
+    _tenants("aegis_errors_total", "aegis.errors", "{error}", "cause", "Why requests were refused and calls failed."),
+    _tenants("aegis_repeats_total", "aegis.repeats", "{request}", "tool told", "Requests that came again, by what they were told."),
+    _tenants(
+        "aegis_cost_micros_total",
+        "aegis.cost",
+        "{micro}",
+        "tool agent",
+        "Cost of permitted calls, in millionths of the tenant's unit of money.",
+    ),
+    _tenants(
+        "aegis_chatter_total", "aegis.chatter", "{message}", "way sender receiver", "Messages and delegations between agents."
+    ),
+    _tenants("aegis_approvals_pending", "aegis.approvals.pending", "{approval}", "", "Requests that wait for people."),
+    _tenants(
+        "aegis_mailbox_messages",
+        "aegis.mailbox.messages",
+        "{message}",
+        "state",
+        "Messages that wait for agents (ready) or are in their hands (leased).",
+    ),
+    _tenants(
+        "aegis_dead_letters", "aegis.dead_letters", "{message}", "", "Messages that reached nobody, until a person has looked."
+    ),
+    _tenants(
+        "aegis_checkpoint_age_seconds", "aegis.checkpoint.age", "s", "", "Age of the newest signed checkpoint of the tenant's log."
+    ),
+)
+"""Every metric of a gateway. Made-up names never become labels, so that there are few series."""
+
+BY_PROMETHEUS = {each.prometheus.removesuffix("_total"): each for each in METRICS}
+LABELS = {"tenant": TENANT, "tool": TOOL_NAME, "agent": AGENT_ID, "path": HTTP_ROUTE, "status": HTTP_STATUS}
+"""Labels that have a name of their own as attributes; every other one is `aegis.LABEL`."""

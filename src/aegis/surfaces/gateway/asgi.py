@@ -89,6 +89,7 @@ class Gateway:
             if message["type"] == "lifespan.startup":
                 try:
                     self._app = await self._open()
+                    self.metrics.attach(self._app)
                     await self._app.start()
                 except Exception as error:
                     self.failure = error if isinstance(error, AegisError) else None

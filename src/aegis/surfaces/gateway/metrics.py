@@ -1,17 +1,36 @@
-"""Prometheus metrics of one gateway process, in two parts.
+"""Metrics of one gateway process, in two parts.
 
 What anybody who reaches the port may see is about the process and names no tenant, no tool and no agent. What names them stands in
 a registry of its own and is for the operator alone: a tenant must not learn who else is there, what they use and how much.
+
+Most of it is read off the spans as they are put down, so that both tell the same. What can only be read from the store is looked
+at now and then. Their names, units and labels are those of `model.conventions`. Prometheus reads both registries, and the exporter
+of OpenTelemetry sends the same.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from aegis.model import conventions as names
+from aegis.model.span import Span, Work
+from aegis.runtime.following import Follower
+from aegis.surfaces.gateway.counted import counted
 
 if TYPE_CHECKING:
     from aegis.app import App
+    from aegis.runtime.tenant import Tenant
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WAITS = (1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 24 * 3600)
+GAUGES_SECONDS = 15.0
+MAX_SERIES = 5000
+"""Of one metric; what comes later is counted as `other`."""
+OTHER = "other"
 
 
 class Metrics:
@@ -20,60 +39,65 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.tenants = CollectorRegistry()
-        self.requests = Counter(
-            "aegis_http_requests_total", "HTTP requests by path pattern and status.", ["path", "status"], registry=self.registry
+        self.requests = self._counter("aegis_http_requests_total")
+        self.seconds = self._histogram("aegis_http_request_seconds")
+        self.refused = self._counter("aegis_unauthenticated_total")
+        self._outcomes = self._counter("aegis_outcomes_total")
+        self._decisions = self._counter("aegis_decisions_total")
+        self._calls = self._counter("aegis_calls_total")
+        self._errors = self._counter("aegis_errors_total")
+        self._repeats = self._counter("aegis_repeats_total")
+        self._cost = self._counter("aegis_cost_micros_total")
+        self._chatter = self._counter("aegis_chatter_total")
+        self._deciding = self._histogram("aegis_decision_seconds")
+        self._upstream = self._histogram("aegis_upstream_seconds")
+        self._waits = self._histogram("aegis_approval_wait_seconds", _WAITS)
+        self._in_flight = self._gauge("aegis_calls_in_flight")
+        self._store = self._gauge("aegis_store")
+        self._clock = self._gauge("aegis_clock_behind_seconds")
+        self._all_refused = self._gauge("aegis_policies_refused")
+        self._policy = self._gauge("aegis_policy_version")
+        self._refused = self._gauge("aegis_policy_refused")
+        self._rules = self._gauge("aegis_policy_rules")
+        self._rules_hit = self._gauge("aegis_policy_rules_hit")
+        self._pending = self._gauge("aegis_approvals_pending")
+        self._mailbox = self._gauge("aegis_mailbox_messages")
+        self._dead = self._gauge("aegis_dead_letters")
+        self._sealed = self._gauge("aegis_checkpoint_age_seconds")
+        self._series: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
+        self._hit: defaultdict[str, set[str]] = defaultdict(set)
+        self._ruling: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+
+    def attach(self, app: "App") -> None:
+        """Read the spans of this gateway, and look at its store now and then. Call it once, before the gateway starts."""
+        app.gate.spans.watch(self.observe)
+        self.registry.register(_SpanCounts(app))
+        app.following.add(
+            Follower(name="gauges", every_seconds=GAUGES_SECONDS, work=partial(self.look, app), at_once=True, tells=False)
         )
-        self.seconds = Histogram(
-            "aegis_http_request_seconds", "Time from headers to answer.", ["path"], registry=self.registry, buckets=_BUCKETS
-        )
-        self._outcomes = Counter("aegis_outcomes_total", "Decisions by outcome.", ["outcome"], registry=self.registry)
-        self._decisions = Counter(
-            "aegis_decisions_total",
-            "Decisions by tenant, tool and outcome.",
-            ["tenant", "tool", "outcome"],
-            registry=self.tenants,
-        )
-        self.refused = Counter(
-            "aegis_unauthenticated_total",
-            "Requests refused before anybody was known, by reason.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self._in_flight = Gauge("aegis_calls_in_flight", "Calls under way in this process.", registry=self.registry)
-        self._store = Gauge("aegis_store", "Numbers of the store in this process.", ["name"], registry=self.registry)
-        self._policy = Gauge(
-            "aegis_policy_version",
-            "Version of the policy by tenant and role; 0 is the files.",
-            ["tenant", "role"],
-            registry=self.tenants,
-        )
-        self._refused = Gauge(
-            "aegis_policy_refused", "Policies that this process refuses to serve.", ["tenant"], registry=self.tenants
-        )
-        self._all_refused = Gauge(
-            "aegis_policies_refused", "Policies that this process refuses to serve, of all tenants.", registry=self.registry
-        )
-        self._export_lag = Gauge(
-            "aegis_export_lag_events", "Events recorded and not acknowledged by the receiver.", ["tenant"], registry=self.tenants
-        )
-        self._export_halted = Gauge(
-            "aegis_export_halted", "1: the receiver refuses an event of the tenant.", ["tenant"], registry=self.tenants
-        )
-        self._export_lag_all = Gauge(
-            "aegis_export_lag_events_all", "Events not acknowledged by the receiver, of all tenants.", registry=self.registry
-        )
-        self._exports_halted = Gauge(
-            "aegis_exports_halted", "Tenants of which the receiver refuses an event.", registry=self.registry
-        )
-        self._clock = Gauge("aegis_clock_behind_seconds", "How far the clock stands behind the journal.", registry=self.registry)
+        if app.exporter is not None:
+            app.exporter.families = self.families
 
     def decided(self, tenant: str, tool: str, outcome: str) -> None:
         """Count a decision, or an ending without one."""
         self._outcomes.labels(outcome).inc()
-        self._decisions.labels(tenant, tool, outcome).inc()
+        self._count(self._decisions, tenant, tool, outcome)
 
-    async def render(self, app: "App", *, operator: bool) -> bytes:
-        """The metrics in the text format of Prometheus; the tenants' own are for the operator."""
+    def sealed(self, tenant: str, seconds: float) -> None:
+        """Take note of the age of the newest checkpoint of a tenant's log."""
+        self._sealed.labels(tenant).set(seconds)
+
+    def observe(self, span: Span) -> None:
+        """Count what a span tells of."""
+        _OBSERVED[span.work](self, span)
+
+    def families(self) -> Iterable[Metric]:
+        """All metrics, for the exporter; from any thread."""
+        yield from self.registry.collect()
+        yield from self.tenants.collect()
+
+    async def look(self, app: "App") -> None:
+        """Read what only the store and the parts of the process know."""
         self._in_flight.set(app.gate.in_flight)
         self._clock.set(app.gate.clock.behind.total_seconds())
         standing = app.rollout.status()
@@ -82,19 +106,120 @@ class Metrics:
             self._policy.labels(status.tenant, "enforced").set(status.enforced)
             self._policy.labels(status.tenant, "shadow").set(status.shadow)
             self._refused.labels(status.tenant).set(len(status.refused))
-        self._exports(app)
+        for tenant in app.gate.snapshot:
+            self._cover(tenant)
+            await self._waiting(app, tenant.name)
         for name, value in (await app.gate.store.stats()).items():
             if isinstance(value, int | float):
                 self._store.labels(name).set(value)
+
+    async def render(self, app: "App", *, operator: bool) -> bytes:
+        """The metrics in the text format of Prometheus; the tenants' own are for the operator."""
+        await self.look(app)
         return generate_latest(self.registry) + (generate_latest(self.tenants) if operator else b"")
 
-    def _exports(self, app: "App") -> None:
-        """How far the export is behind, when this process is the one that exports."""
-        standing = app.exports.standing() if app.exports else ()
-        self._export_lag_all.set(sum(each.lag for each in standing))
-        self._exports_halted.set(sum(bool(each.halted) for each in standing))
-        for gauge in (self._export_lag, self._export_halted):
-            gauge.clear()
-        for each in standing:
-            self._export_lag.labels(each.tenant).set(each.lag)
-            self._export_halted.labels(each.tenant).set(bool(each.halted))
+    def _decision(self, span: Span) -> None:
+        self._deciding.observe((span.end_us - span.start_us) / 1_000_000)
+        if span.attributes.get(names.REPEATED):
+            self._count(self._repeats, span.tenant, span.tool, span.error)
+            return
+        cost, to = span.attributes.get(names.COST), span.attributes.get(names.TO)
+        if cost and isinstance(cost, int):
+            self._count(self._cost, span.tenant, span.tool, span.agent, by=cost)
+        if to and isinstance(to, str):
+            self._count(self._chatter, span.tenant, "delegation", span.agent, to)
+        for rules in (span.attributes.get(names.RULE), span.attributes.get(names.SHADOW_RULE)):
+            if isinstance(rules, tuple):
+                self._hit[span.tenant].update(self._ruling[span.tenant].intersection(rules))
+
+    def _conversation(self, span: Span) -> None:
+        self._upstream.labels(span.result).observe((span.end_us - span.start_us) / 1_000_000)
+        self._count(self._calls, span.tenant, span.tool, span.agent, span.result)
+        if span.error:
+            self._count(self._errors, span.tenant, span.error)
+        to = span.attributes.get(names.TO)
+        for receiver in to if isinstance(to, tuple) else ():
+            self._count(self._chatter, span.tenant, "message", span.agent, receiver)
+
+    def _answered(self, span: Span) -> None:
+        self._waits.labels(span.result).observe((span.end_us - span.start_us) / 1_000_000)
+
+    def _settled(self, span: Span) -> None:
+        self._count(self._calls, span.tenant, span.tool, span.agent, span.result)
+        if span.error:
+            self._count(self._errors, span.tenant, span.error)
+
+    def _call(self, span: Span) -> None:
+        if span.error:
+            self._count(self._errors, span.tenant, span.error)
+
+    def _cover(self, tenant: "Tenant") -> None:
+        """How many rules of the policy in force have decided something since the process began."""
+        deciding = tenant.enforced or tenant.shadow
+        rules = frozenset(rule.id for rule in deciding.policy.rules) if deciding else frozenset()
+        self._ruling[tenant.name] = rules
+        self._hit[tenant.name] &= rules
+        self._rules.labels(tenant.name).set(len(rules))
+        self._rules_hit.labels(tenant.name).set(len(self._hit[tenant.name]))
+
+    async def _waiting(self, app: "App", tenant: str) -> None:
+        found = await counted(app.gate.store, tenant, app.gate.clock.now())
+        self._pending.labels(tenant).set(found.approvals)
+        self._mailbox.labels(tenant, "ready").set(found.ready)
+        self._mailbox.labels(tenant, "leased").set(found.leased)
+        self._dead.labels(tenant).set(found.dead)
+
+    def _count(self, counter: Counter, *labels: str, by: int = 1) -> None:
+        """Count under these labels; beyond many series only under the tenant's `other`."""
+        seen = self._series[counter._name]  # noqa: SLF001 - the library has no public name of a metric
+        if labels not in seen:
+            if len(seen) >= MAX_SERIES:
+                labels = (labels[0], *(OTHER for _ in labels[1:]))
+            seen.add(labels)
+        counter.labels(*labels).inc(by)
+
+    def _home(self, measure: names.Measure) -> CollectorRegistry:
+        return self.tenants if measure.of == names.TENANTS else self.registry
+
+    def _counter(self, name: str) -> Counter:
+        found = names.BY_PROMETHEUS[name.removesuffix("_total")]
+        return Counter(found.prometheus, found.tells, found.labels, registry=self._home(found))
+
+    def _gauge(self, name: str) -> Gauge:
+        found = names.BY_PROMETHEUS[name]
+        return Gauge(found.prometheus, found.tells, found.labels, registry=self._home(found))
+
+    def _histogram(self, name: str, buckets: tuple[float, ...] = _BUCKETS) -> Histogram:
+        found = names.BY_PROMETHEUS[name]
+        return Histogram(found.prometheus, found.tells, found.labels, registry=self._home(found), buckets=buckets)
+
+
+_OBSERVED = {
+    Work.CALL: Metrics._call,  # noqa: SLF001 - the table of its own methods
+    Work.DECISION: Metrics._decision,  # noqa: SLF001
+    Work.APPROVAL: Metrics._answered,  # noqa: SLF001
+    Work.UPSTREAM: Metrics._conversation,  # noqa: SLF001
+    Work.SETTLE: Metrics._settled,  # noqa: SLF001
+}
+
+
+class _SpanCounts:
+    """What the queue of spans and the exporter count by themselves, read when somebody asks."""
+
+    def __init__(self, app: "App") -> None:
+        self._app = app
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each of the metrics about telemetry itself."""
+        spans, exporter = self._app.gate.spans, self._app.exporter
+        works, why = (names.BY_PROMETHEUS[each] for each in ("aegis_spans", "aegis_spans_dropped"))
+        counts = CounterMetricFamily(works.prometheus, works.tells, labels=works.labels)
+        for work in Work:
+            counts.add_metric((str(work),), spans.counts[work])
+        yield counts
+        dropped = CounterMetricFamily(why.prometheus, why.tells, labels=why.labels)
+        dropped.add_metric(("queue",), spans.dropped)
+        dropped.add_metric(("lost",), exporter.lost if exporter else 0)
+        yield dropped
+        lag = names.BY_PROMETHEUS["aegis_export_lag_seconds"]
+        yield GaugeMetricFamily(lag.prometheus, lag.tells, value=exporter.lag_seconds if exporter else 0.0)
