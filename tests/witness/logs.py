@@ -1,12 +1,18 @@
-"""A log for tests: leaves in memory, a key, and what a gateway would send."""
+"""A log for tests: leaves in memory, a key, and what a gateway would send. And a witness that runs."""
 
+import http.client
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
+from aegis.adapters.witness import home as homes
 from aegis.crypto import merkle, note
 from aegis.crypto.jwk import PrivateKey, private_key
 from aegis.crypto.merkle import Frontier
 from aegis.crypto.note import Verifier
 from aegis.journal.checkpoint import Checkpoint
+from aegis.journal.witness import Request
 
 ORIGIN = "aegis.acme/audit/1"
 KEY = private_key(b"\x11" * 32)
@@ -45,3 +51,47 @@ class Log:
 
 def log(size: int, **more) -> Log:
     return Log(**more).grow(size)
+
+
+SERVE = "import sys; from aegis.surfaces.cli.main import main; main(sys.argv[1:])"
+
+
+class Running:
+    """A witness that serves, as a process; `script` runs instead of the command."""
+
+    def __init__(self, state: Path, name: str, logs: list[str], *, script: str = "") -> None:
+        self.home = homes.load(state) if state.exists() else homes.create(state, name, logs)
+        self.verifier = self.home.verifier
+        arguments = ["witness", "serve", "--state", str(state), "--port", "0"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script or SERVE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        told = self.process.stdout.readline()
+        if " is up on " not in told:
+            raise AssertionError(f"the witness did not start: {told}{self.process.stderr.read()}")
+        self.url = told.split(" is up on ")[1].split()[0]
+        self.port = int(self.url.rpartition(":")[2])
+
+    def post(self, body: bytes, path: str = "/add-checkpoint") -> tuple[int, str, bytes]:
+        """Status, content type and body of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("POST", path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.headers["content-type"], answer.read()
+        finally:
+            connection.close()
+
+    def add(self, log: Log, old: int, size: int | None = None, *, proof: list[bytes] | None = None) -> tuple[int, str, bytes]:
+        """Ask for a cosignature over `log` at `size`, with a proof from `old`."""
+        shown = log.proof(old, size) if proof is None else proof
+        return self.post(Request(old, tuple(shown), note.parse(log.note(size))).data)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> str:
+        """End it; what it logged."""
+        self.process.terminate()
+        return self.process.communicate()[1]
