@@ -580,6 +580,8 @@ class Source(Protocol):
     """One more than the place of the last event, as the source says; `None` when it does not say."""
     selected: bool
     """Whether events were picked out, so that places are missing between them."""
+    recorded: tuple[int, bytes] | None
+    """Size and root that a store keeps of itself, unsigned, also over the events that are not sealed yet."""
     exact: bool
     """Whether there has to be one leaf for each event that the checkpoint covers; a live store has only the complete tiles."""
 
@@ -600,7 +602,7 @@ class Bundle:
     """A bundle in a directory, or in a zip of one."""
 
     exact = True
-    _NAMES = ("bundle.json", "checkpoint.txt", "events.jsonl", "leaves.bin", "policy.txt")
+    recorded: tuple[int, bytes] | None = None
 
     def __init__(self, path: str) -> None:
         """Read what the bundle says of itself.
@@ -903,10 +905,14 @@ class _Verification:
 
     def _judge_tree(self, newest: Checkpoint, inside: Sequence[Checkpoint], outside: Sequence[Checkpoint], walked: _Walked) -> None:
         notes = sorted([*inside, newest], key=lambda note: note.size)
-        every = [*notes, *outside]
-        found = roots(self._claimed(walked), [note.size for note in every])
+        every, recorded = [*notes, *outside], self.source.recorded
+        sizes = [note.size for note in every] + ([recorded[0]] if recorded else [])
+        found = roots(self._claimed(walked), sizes)
         if found.get(newest.size) == newest.root:
             self._judge_events(newest, walked)
+            if recorded and not self._findings and found.get(recorded[0]) != recorded[1]:
+                text = f"the events from {newest.size} on, which are not sealed yet, are not those that were recorded"
+                self._findings.append(Finding("edit", newest.size, text, recorded[0]))
             self._judge_notes(every, found)
             return
         good = max((note.size for note in every if found.get(note.size) == note.root), default=0)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from aegis_verify import Bundle, Question, Report, Trust, read_key, verify
-
 from aegis.crypto import note
 from aegis.crypto.jwk import PrivateKey, private_key
 from aegis.crypto.merkle import Frontier, leaf_hash
 from aegis.journal.checkpoint import Checkpoint
 from aegis.model.event import Event, encode
+from aegis_verify import Bundle, Question, Report, Trust, read_key, verify
 
 TENANT, ORIGIN, WITNESS = "acme", "aegis.acme/audit/1", "witness.example"
 LOG_KEY, OTHER_KEY, WITNESS_KEY = (private_key(bytes([number]) * 32) for number in (1, 2, 3))

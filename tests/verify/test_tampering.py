@@ -26,11 +26,11 @@ def several_deleted(bodies):
 
 
 def inserted(bodies):
-    return bodies[:12] + [body(12, tool="files.read")] + bodies[12:]
+    return [*bodies[:12], body(12, tool="files.read"), *bodies[12:]]
 
 
 def copied_in(bodies):
-    return bodies[:12] + [bodies[3]] + bodies[12:]
+    return [*bodies[:12], bodies[3], *bodies[12:]]
 
 
 def swapped(bodies):
