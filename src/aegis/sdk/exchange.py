@@ -8,6 +8,7 @@ import orjson
 from msgspec import Struct
 
 from aegis.errors import ApprovalPending, GatewayError, PolicyViolation
+from aegis.sdk import tracing
 
 UNAUTHENTICATED = 401
 _OVER = frozenset(f"refused: {reason}" for reason in ("expired", "revoked", "ancestor_revoked", "key_retired", "unknown_kid"))
@@ -59,12 +60,16 @@ def ask(
     override: str = "",
     traceparent: str = "",
 ) -> Message:
-    """A POST with the headers and members that go with it, but for what proves who asks. `parent` is (agent id, request id)."""
+    """A POST with the headers and members that go with it, but for what proves who asks. `parent` is (agent id, request id).
+
+    Without a `traceparent` it belongs to the span that is current in this process, if any.
+    """
     content = dict(body)
     if parent is not None:
         content |= {"parent_agent_id": parent[0], "parent_request_id": parent[1]}
     headers = {"content-type": "application/json"}
-    given = {"idempotency-key": key, "aegis-request-id": request_id, "aegis-override": override, "traceparent": traceparent}
+    given = {"idempotency-key": key, "aegis-request-id": request_id, "aegis-override": override}
+    given["traceparent"] = traceparent or tracing.current()
     headers |= {name: value for name, value in given.items() if value}
     return Message(method="POST", path=path, headers=headers, body=orjson.dumps(content))
 

@@ -57,6 +57,11 @@ class Received(Struct, frozen=True, kw_only=True):
     expires_at: str
     event: dict[str, Any]
 
+    @property
+    def traceparent(self) -> str:
+        """The span that sent it: give it to calls that are made because of this message; empty when nobody told."""
+        return str(self.event.get("traceparent", ""))
+
 
 def envelope(
     source: str, kind: str, version: str, data: Mapping[str, Any], *, event_id: str, to: str, subject: str, parent: Parent | None
