@@ -53,8 +53,7 @@ class Witness:
         if status == _OK:
             return self._verified(note, content)
         if status == _CONFLICT and kind == _SIZE:
-            size = self._size(content)
-            raise self._error("fork" if size == old else "conflict", f"it has cosigned size {size}", size=size, status=status)
+            raise self._conflict(old, checkpoint.parse(note.text).size, self._size(content))
         raise self._error("refused", f"status {status}", status=status)
 
     async def close(self) -> None:
@@ -96,6 +95,13 @@ class Witness:
         except NoteError as error:
             raise self._error("untrue", f"its answer is not its cosignature: {error}") from None
         return lines[-1]
+
+    def _conflict(self, old: int, wanted: int, known: int) -> WitnessError:
+        if known != old:
+            return self._error("conflict", f"it has cosigned size {known}", size=known, status=_CONFLICT)
+        if known != wanted:
+            return self._error("untrue", f"it refuses a proof from size {old} because it knows size {known}", status=_CONFLICT)
+        return self._error("fork", f"it has cosigned another root of size {known}", size=known, status=_CONFLICT)
 
     def _size(self, content: bytes) -> int:
         try:
