@@ -39,12 +39,12 @@ class Sealed(Struct, frozen=True, kw_only=True):
 
 
 class Erased(Struct, frozen=True, kw_only=True):
-    """An erasure that is durable. `left` says what is left to somebody else; empty when nothing is."""
+    """An erasure that is durable; without a key there was nothing to erase. `left` says what is left to somebody else."""
 
     subject: str
-    key_id: str
-    payloads: int
-    seq: int
+    key_id: str = ""
+    payloads: int = 0
+    seq: int = -1
     left: str = ""
 
 
@@ -65,8 +65,8 @@ async def sealed_for(store: Store, tenant: str, whose: str) -> Sealed:
     return Sealed(subject=whose, key_id=found[0], payloads=await store.sealed(tenant, found[0]), unfinished=tuple(unfinished))
 
 
-async def erase(store: Store, vault: Vault, clock: Clock, tenant: str, whose: str, order: Order) -> Erased | None:
-    """Destroy the key of a subject; `None` when nothing is sealed for them. What earlier erasures left in files is removed too.
+async def erase(store: Store, vault: Vault, clock: Clock, tenant: str, whose: str, order: Order) -> Erased:
+    """Destroy the key of a subject, and remove from files what this and earlier erasures left in them.
 
     How much lay under the key is counted just before: calls that end in between are erased and not counted.
 
@@ -76,8 +76,7 @@ async def erase(store: Store, vault: Vault, clock: Clock, tenant: str, whose: st
     for _ in range(ATTEMPTS):
         found = await store.data_key(tenant, whose, None)
         if found is None:
-            await store.scrub()
-            return None
+            return Erased(subject=whose, left=await store.scrub())
         count = await store.sealed(tenant, found[0])
         receipt = await store.commit(await _unit(store, clock, tenant, whose, found[0], count, order))
         vault.forget(tenant)

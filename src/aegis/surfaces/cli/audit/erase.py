@@ -36,7 +36,7 @@ def erase(ctx: click.Context, subject: str, reason: str, dry_run: bool, yes: boo
     if not subject:
         raise click.UsageError("--subject is empty: expected whose data is to be erased")
 
-    async def work(app: App) -> Sealed | Erased | None:
+    async def work(app: App) -> Sealed | Erased:
         gate, statement = app.gate, context.signed_by(app, name, person)
         whose = key_name(gate.tenant(name).redaction_key, subject)
         found = await erasing.sealed_for(gate.store, name, whose)
@@ -47,16 +47,16 @@ def erase(ctx: click.Context, subject: str, reason: str, dry_run: bool, yes: boo
         )
 
     done = context.with_app(ctx, work)
+    if not done.key_id:
+        left = f"; {done.left}" if isinstance(done, Erased) and done.left else ""
+        raise ConfigError(f"nothing is sealed for this subject in tenant `{name}`: it was erased, or has another id{left}")
     if context.as_json(ctx):
         output.document("erase", _shown(name, done))
     elif isinstance(done, Erased):
         click.echo(f"erased: {_counted(done.payloads)} under key {done.key_id}, event {done.seq} of tenant {name}")
-        if done.left:
-            click.echo(f"left to do: {done.left}")
-    elif dry_run and done is not None and done.key_id:
+        click.echo(f"left to do: {done.left}" if done.left else "nothing of the key is left in the files of the store")
+    elif dry_run:
         _tell(done)
-    elif done is None or not done.key_id:
-        raise ConfigError(f"nothing is sealed for this subject in tenant `{name}`: it was erased before, or is known by another id")
     else:
         click.echo("nothing was erased")
 
@@ -81,10 +81,9 @@ def _counted(payloads: int) -> str:
     return "1 sealed payload" if payloads == 1 else f"{payloads} sealed payloads"
 
 
-def _shown(tenant: str, done: Sealed | Erased | None) -> dict[str, Any]:
+def _shown(tenant: str, done: Sealed | Erased) -> dict[str, Any]:
+    keys = [done.key_id] if done.key_id else []
+    told = {"tenant": tenant, "erased": False, "subject": done.subject, "keys": keys, "payloads": done.payloads}
     if isinstance(done, Erased):
-        return {"tenant": tenant, "erased": True, "subject": done.subject, "keys": [done.key_id], "payloads": done.payloads,
-                "seq": done.seq, "left": done.left}  # fmt: skip
-    found = done or Sealed(subject="")
-    return {"tenant": tenant, "erased": False, "subject": found.subject, "keys": [found.key_id] if found.key_id else [],
-            "payloads": found.payloads, "unfinished": list(found.unfinished)}  # fmt: skip
+        return told | {"erased": True, "seq": done.seq, "left": done.left}
+    return told | {"unfinished": list(done.unfinished)}
