@@ -97,9 +97,9 @@ async def resumed(store: Store, cursor: Cursor, tenant: str) -> None:
     cursors.check(cursor, tenant, size=size, first=first, before=last)
 
 
-def whole(first: int, events: tuple[Stored, ...]) -> bool:
-    """Whether these are the events from `first` on, without a gap."""
-    return not events or (events[0].seq == first and events[-1].seq == first + len(events) - 1)
+def missing(first: int, events: tuple[Stored, ...]) -> int | None:
+    """The first `seq` that is missing among events that should begin with `first` and have no gaps."""
+    return next((seq for seq, event in enumerate(events, first) if event.seq != seq), None)
 
 
 class Exporter:
@@ -158,7 +158,7 @@ class Exporter:
         heads = await self._store.heads()
         rows = {row.id: row for row in await self._store.find(SYSTEM_TENANT, KIND, limit=1_000_000)}
         for name, head in heads.items():
-            if not self._wanted or name in self._wanted:
+            if head.frontier.size and (not self._wanted or name in self._wanted):
                 self._place(name, head, rows.get(name))
 
     def _place(self, name: str, head: TreeHead, row: Row | None) -> None:
@@ -199,9 +199,9 @@ class Exporter:
 
     def _whole(self, each: Standing, events: tuple[Stored, ...]) -> bool:
         """Whether the events follow the cursor without a gap."""
-        if whole(each.next, events):
+        if missing(each.next, events) is None:
             return True
-        self._halt(each, f"event {each.next} is not in the store; check it with `aegis audit verify`")
+        self._halt(each, f"event {missing(each.next, events)} is not in the store; check it with `aegis audit verify`")
         return False
 
     async def _records(self, events: tuple[Stored, ...]) -> list[bytes]:

@@ -14,7 +14,7 @@ from aegis.errors import CorruptStoreError, StoreError
 from aegis.journal.export.formats import FORMATS, record
 from aegis.journal.store import Store
 from aegis.runtime.clock import Clock
-from aegis.runtime.exporting import EVERY_SECONDS, Standing, resumed, whole
+from aegis.runtime.exporting import EVERY_SECONDS, Standing, missing, resumed
 from aegis.settings import Settings
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.audit.sink import CursorFile, Sink
@@ -87,8 +87,8 @@ async def _export(
             if most <= 0:
                 return written
             events = await store.events(tenant, after=at.next - 1, limit=most)
-            if not whole(at.next, events):
-                raise CorruptStoreError(f"event {at.next} and others are missing from `{at.origin}`: run `aegis fsck`")
+            if (lost := missing(at.next, events)) is not None:
+                raise CorruptStoreError(f"event {lost} is missing from `{at.origin}`: run `aegis fsck`")
             for event in events:
                 sink.write(record(form, event.body))
             if events:
