@@ -13,6 +13,7 @@ from aegis.crypto.jwk import PublicKey, public_key
 from aegis.errors import ConfigError, IdentityError
 from aegis.identity.directory import AGENT, PERSON, TENANT
 from aegis.identity.keyset import CLASSES, ES256_CLASSES, KeyEntry, KeySet
+from aegis.model.event import SYSTEM_TENANT
 
 FILE = "public.json"
 OWNERS = {"human": PERSON, "workload": AGENT}
@@ -123,7 +124,8 @@ def check_names(key_class: str, tenant: str, owner: str) -> None:
     Raises:
         ConfigError: With what was expected.
     """
-    if not TENANT.fullmatch(tenant):
+    operators = (key_class, tenant) == ("log", SYSTEM_TENANT)
+    if not operators and not TENANT.fullmatch(tenant):
         raise ConfigError(f"a `{key_class}` key: expected a tenant name such as `acme`: lower case letters, digits and `-`")
     wanted = OWNERS.get(key_class)
     if owner and key_class in MAY_OWN:
