@@ -57,6 +57,12 @@ def stored(columns: tuple[Any, ...]) -> Stored:
     )
 
 
+def payload(columns: tuple[Any, ...]) -> Payload:
+    """The payload of a result row: event id, name, key id, nonce, ciphertext."""
+    event_id, name, key_id, nonce, ciphertext = columns
+    return Payload(event_id=event_id, name=name, key_id=key_id, nonce=nonce, ciphertext=ciphertext)
+
+
 def row(columns: tuple[Any, ...]) -> Row:
     """The row of a result row with the columns `ROW`."""
     tenant, kind, row_id, version, state, lookup, due, body = columns

@@ -39,6 +39,8 @@ class Head(Struct, frozen=True):
 class Draft:
     """The changes of one group. `changed` holds `None` for a row that goes, `destroyed` the data keys that end.
 
+    `first` holds the first `seq` that is kept, of tenants whose older events go.
+
     `keys` says of each data key that the group names and that was ever known whether it still stands.
     """
 
@@ -55,6 +57,7 @@ class Draft:
         self.payloads: list[tuple[str, Payload]] = []
         self.changed: dict[Ref, Row | None] = {}
         self.destroyed: list[tuple[str, str]] = []
+        self.first: dict[str, int] = {}
         self.past = past or Past()
         self._stored_heads = heads
         self._known = dict(events)
@@ -87,7 +90,8 @@ class Draft:
         ask = partial(self.past.ask, unit.tenant)
         history = not all(holds(expect, ask) for expect in unit.expects)
         keys = self._destroyed(unit)
-        if not (against or history or keys):
+        beyond = unit.drops > self._head(unit.tenant).next
+        if not (against or history or keys or beyond):
             return None
         rows = (self._row((unit.tenant, require.kind, require.id)) for require in against)
         return Conflict(rows=tuple(dict.fromkeys(row for row in rows if row is not None)), history=history, keys=keys)
@@ -108,7 +112,10 @@ class Draft:
             times = [to_micros(event.time) for event in placed]
             latest = max(times) if head.latest is None else max(head.latest, *times)
             frontier = Frontier(head.next, head.frontier).extend(leaf_hash(event.body) for event in placed)
-            self.heads[unit.tenant] = Head(frontier.size, latest, frontier.hashes, head.first)
+            first = max(head.first, unit.drops)
+            self.heads[unit.tenant] = Head(frontier.size, latest, frontier.hashes, first)
+            if first > head.first:
+                self.first[unit.tenant] = first
             self.events += placed
             self._known.update(((event.tenant, event.id), event) for event in placed)
             self.payloads += ((unit.tenant, payload) for payload in unit.payloads)

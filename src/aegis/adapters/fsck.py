@@ -156,6 +156,8 @@ def _journal(tenant: str, head: Head, events: Iterable[Stored], kept: Iterable[t
         )
     expected, latest, leaves = head.first, None, list[bytes]()
     for event in events:
+        if event.seq < head.first:  # let go of, and not removed yet
+            continue
         if event.seq != expected:
             yield Finding(tenant=tenant, place=f"event {event.seq}", text=f"a gap: expected `seq` {expected}")
         expected, latest = event.seq + 1, event.time if latest is None else max(latest, event.time)

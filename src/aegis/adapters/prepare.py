@@ -12,6 +12,7 @@ import orjson
 from aegis.adapters.instants import to_micros
 from aegis.adapters.past import Asked
 from aegis.errors import StoreError
+from aegis.journal.tiles import TILE_WIDTH
 from aegis.journal.unit import Put, Unit
 from aegis.model.history import COMPARISONS, MAX_TOTAL, Measure, Phase, Query, Value
 from aegis.model.history import queries as asked_of
@@ -43,6 +44,8 @@ def weigh(unit: Unit) -> int:
         size += len(payload.ciphertext)
     if len(places) != len(unit.payloads):
         raise StoreError("two payloads of the unit have the same `event_id` and `name`")
+    if unit.drops < 0 or unit.drops % TILE_WIDTH:
+        raise StoreError(f"`drops` is {unit.drops}: expected a multiple of {TILE_WIDTH}, where a tile ends")
     for key_id in unit.destroys:
         check_text("destroys", key_id)
     for require in unit.requires:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from aegis.crypto.merkle import HASH_BYTES, Subtree, consistency_proof, frontier_at, inclusion_proof, leaf_hash
 from aegis.errors import CorruptStoreError
 from aegis.journal.store import Place, Store
-from aegis.journal.tiles import completed, reader, wanted
+from aegis.journal.tiles import TILE_WIDTH, completed, reader, split, wanted
 
 Built = TypeVar("Built")
 
@@ -48,9 +48,19 @@ async def _built(store: Store, tenant: str, size: int, build: Callable[[Subtree]
     if lacking := [place for place in places if place not in tiles]:
         level, number = lacking[0]
         raise CorruptStoreError(f"log of `{tenant}`: tile {level}/{number} is not kept, though {size} events are sealed")
-    tail = await store.events(tenant, after=completed(size) - 1, limit=size - completed(size)) if size % 256 else ()
-    if len(tail) != size - completed(size):
-        raise CorruptStoreError(
-            f"log of `{tenant}`: of {size} events, {size - completed(size) - len(tail)} of the last are missing"
-        )
-    return build(reader(tiles, [leaf_hash(event.body) for event in tail], size))
+    return build(reader(tiles, await _tail(store, tenant, size), size))
+
+
+async def _tail(store: Store, tenant: str, size: int) -> list[bytes]:
+    """The leaf hashes of the last events, which fill no tile; those that are kept no more left them in one that came later."""
+    below, wants = completed(size), size % TILE_WIDTH
+    if not wants:
+        return []
+    events = await store.events(tenant, after=below - 1, limit=wants)
+    if len(events) == wants and events[-1].seq == size - 1:
+        return [leaf_hash(event.body) for event in events]
+    place = (0, below // TILE_WIDTH)
+    tile = (await store.tiles(tenant, [place])).get(place)
+    if tile is None:
+        raise CorruptStoreError(f"log of `{tenant}`: of {size} events, {wants - len(events)} of the last are missing")
+    return split(tile)[:wants]

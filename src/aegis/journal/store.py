@@ -126,6 +126,15 @@ class Store(Protocol):
     async def sealed(self, tenant: str, key_id: str) -> int:
         """How many payloads lie under a data key. It looks at every payload: for commands, not for calls."""
 
+    async def shed(self, tenant: str) -> int:
+        """Remove the events below the first that is kept (`Unit.drops`), and what is sealed beside them; how many events went.
+
+        In batches: whoever is interrupted does it again. Until then the events may still be read.
+        """
+
+    async def payloads(self, tenant: str, first: int, end: int) -> tuple[Payload, ...]:
+        """What is sealed beside the events from `first` to before `end`, in their order."""
+
     async def scrub(self) -> str:
         """Remove from the files of the store what destroyed keys left in them, as far as the store can.
 

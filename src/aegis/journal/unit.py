@@ -74,6 +74,9 @@ class Unit(Struct, frozen=True, kw_only=True):
 
     `destroys` are ids of data keys that end with this unit: they must stand until then, and what they sealed is erased. A payload
     whose key was destroyed before is refused: it could never be opened.
+
+    `drops`: events below this `seq`, a multiple of 256, are kept no more, but for the hashes of their leaves. `Store.shed` removes
+    them.
     """
 
     tenant: str
@@ -85,6 +88,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     remember: tuple[Entry, ...] = ()
     settle: tuple[Settle, ...] = ()
     destroys: tuple[str, ...] = ()
+    drops: int = 0
 
 
 class Committed(Struct, frozen=True, kw_only=True):

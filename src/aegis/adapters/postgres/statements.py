@@ -58,6 +58,16 @@ PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, cr
 KEYS = """SELECT key_id, wrapped FROM data_key
   WHERE tenant = %s AND key_id > %s AND wrapped IS NOT NULL ORDER BY key_id LIMIT %s"""
 REWRAP = "UPDATE data_key SET wrapped = %s WHERE tenant = %s AND key_id = %s AND wrapped = %s"
+RAISE_FIRST = """UPDATE head SET first = k.first FROM unnest(%b::text[], %b::bigint[]) k (tenant, first)
+  WHERE head.tenant = k.tenant"""
+SHED = """WITH gone AS (DELETE FROM event e USING (SELECT o.seq FROM head h JOIN event o ON o.tenant = h.tenant AND o.seq < h.first
+      WHERE h.tenant = %(tenant)s ORDER BY o.seq LIMIT %(most)s) k
+    WHERE e.tenant = %(tenant)s AND e.seq = k.seq RETURNING e.id),
+  emptied AS (DELETE FROM payload p USING gone WHERE p.event_id = gone.id AND p.tenant = %(tenant)s RETURNING 1)
+  SELECT COUNT(*) FROM gone"""
+PAYLOADS_OF = """SELECT p.event_id, p.name, p.key_id, p.nonce, p.ciphertext FROM event e
+  JOIN payload p ON p.event_id = e.id AND p.tenant || '' = e.tenant
+  WHERE e.tenant = %s AND e.seq >= %s AND e.seq < %s ORDER BY e.seq, p.name"""
 KEYS_STANDING = """SELECT d.tenant, d.key_id, d.wrapped IS NOT NULL FROM unnest(%b::text[], %b::text[]) k (tenant, key_id)
   JOIN data_key d ON d.tenant = k.tenant AND d.key_id = k.key_id"""
 DESTROY_KEYS = """UPDATE data_key SET wrapped = NULL FROM unnest(%b::text[], %b::text[]) k (tenant, key_id)

@@ -142,6 +142,14 @@ class PostgresStore:
         (count,) = await self._one(tenant, statements.SEALED, [tenant, key_id])
         return int(count)
 
+    async def shed(self, tenant: str) -> int:
+        """Remove what was dropped; units are committed between one batch and the next."""
+        return await forgotten(lambda: self._writer.run(lambda: self._backend.shed(tenant, BATCH)))
+
+    async def payloads(self, tenant: str, first: int, end: int) -> tuple[Payload, ...]:
+        """What is sealed beside the events of these places, in their order."""
+        return tuple(map(columns.payload, await self._all(tenant, statements.PAYLOADS_OF, [tenant, first, end])))
+
     async def scrub(self) -> str:
         """Have the server reuse the room of what was destroyed; its logs and backups are beyond us."""
         return await asyncio.to_thread(scrub, self._dsn)

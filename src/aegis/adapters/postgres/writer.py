@@ -67,6 +67,13 @@ class PostgresBackend:
         _, cursor = self._attempted(lambda: self._ask([tenancy.EVERY, (statements.FORGET, {"before": before, "most": most})]))
         return cursor.rowcount
 
+    def shed(self, tenant: str, most: int) -> int:
+        """Remove at most so many events below the first that is kept, with what is sealed beside them; how many went."""
+        asked: list[Query] = [tenancy.naming([tenant]), (statements.SHED, {"tenant": tenant, "most": most})]
+        _, cursor = self._attempted(lambda: self._ask(asked))
+        found = cursor.fetchone()
+        return 0 if found is None else int(found[0])
+
     def put_tiles(self, tenant: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep these tiles; those that are there already stay as they are."""
         rows = [(tenant, level, number, hashes) for (level, number), hashes in tiles.items()]
@@ -287,6 +294,7 @@ def _recording(draft: Draft) -> list[Query]:
         (statements.PUT_HEADS, [columns.of_head(tenant, head) for tenant, head in draft.heads.items()]),
         (statements.PUT_ENTRIES, entries),
         (statements.DESTROY_KEYS, draft.destroyed),
+        (statements.RAISE_FIRST, list(draft.first.items())),
         (statements.SETTLE, [(*name, phase.value) for name, phase in draft.past.settled.items()]),
     )
     return [(text, statements.arrays(rows)) for text, rows in queries if rows]

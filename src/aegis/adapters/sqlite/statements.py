@@ -51,6 +51,15 @@ PUT_KEY = """INSERT INTO data_key (tenant, key_id, subject, ordinal, wrapped, cr
   SELECT ?1, ?2, ?3, COALESCE(MAX(ordinal), 0) + 1, ?4, ?5 FROM data_key WHERE tenant = ?1 AND subject = ?3"""
 KEYS = "SELECT key_id, wrapped FROM data_key WHERE tenant = ? AND key_id > ? AND wrapped IS NOT NULL ORDER BY key_id LIMIT ?"
 REWRAP = "UPDATE data_key SET wrapped = ? WHERE tenant = ? AND key_id = ? AND wrapped = ?"
+RAISE_FIRST = "UPDATE head SET first = ? WHERE tenant = ?"
+SHEDDING = """SELECT e.seq, e.id FROM head h CROSS JOIN event e ON e.tenant = h.tenant AND e.seq < h.first
+  WHERE h.tenant = ? ORDER BY e.seq LIMIT ?"""
+SHED_PAYLOADS = "DELETE FROM payload WHERE tenant = ? AND event_id IN (SELECT value FROM json_each(?))"
+SHED_EVENTS = "DELETE FROM event WHERE tenant = ? AND seq <= ?"
+PAYLOADS_OF = """SELECT p.event_id, p.name, p.key_id, p.nonce, p.ciphertext FROM event e
+  CROSS JOIN payload p ON p.event_id = e.id AND p.tenant = e.tenant
+  WHERE e.tenant = ? AND e.seq >= ? AND e.seq < ? ORDER BY e.seq, p.name"""
+
 # Whether a key stands is told without reading it.
 KEYS_STANDING = """SELECT d.tenant, d.key_id, d.wrapped IS NOT NULL FROM json_each(?) k CROSS JOIN data_key d
   ON d.tenant = json_extract(k.value, '$[0]') AND d.key_id = json_extract(k.value, '$[1]')"""

@@ -154,6 +154,18 @@ class SqliteStore:
 
         return await asyncio.to_thread(self._read, count)
 
+    async def shed(self, tenant: str) -> int:
+        """Remove what was dropped; units are committed between one batch and the next."""
+        return await forgotten(lambda: self._writer.run(lambda: self._backend.shed(tenant, BATCH)))
+
+    async def payloads(self, tenant: str, first: int, end: int) -> tuple[Payload, ...]:
+        """What is sealed beside the events of these places, in their order."""
+
+        def read(db: sqlite3.Connection) -> tuple[Payload, ...]:
+            return tuple(map(columns.payload, db.execute(statements.PAYLOADS_OF, (tenant, first, end))))
+
+        return await asyncio.to_thread(self._read, read)
+
     async def scrub(self) -> str:
         """Empty the write-ahead log, which holds pages as they were; in the pages themselves SQLite wipes what is deleted."""
         return await asyncio.to_thread(scrub, self._path)

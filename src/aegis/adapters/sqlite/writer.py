@@ -74,6 +74,17 @@ class SqliteBackend:
                 commit()
         return gone
 
+    def shed(self, tenant: str, most: int) -> int:
+        """Remove at most so many events below the first that is kept, with what is sealed beside them; how many went."""
+        with self._transaction() as commit:
+            gone = self._execute(statements.SHEDDING, (tenant, most)).fetchall()
+            if gone:
+                self._execute(statements.SHED_PAYLOADS, (tenant, orjson.dumps([event_id for _, event_id in gone]).decode()))
+                self._execute(statements.SHED_EVENTS, (tenant, gone[-1][0]))
+                commit()
+        self._checkpoints.wrote(len(gone))
+        return len(gone)
+
     def put_tiles(self, tenant: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep these tiles; those that are there already stay as they are."""
         rows = [(tenant, level, number, hashes) for (level, number), hashes in tiles.items()]
@@ -146,6 +157,8 @@ class SqliteBackend:
         for ref, row in draft.changed.items():
             if row is None:
                 self._execute(statements.DELETE_ROW, ref)
+        for tenant, first in draft.first.items():
+            self._execute(statements.RAISE_FIRST, (first, tenant))
         for key in draft.destroyed:
             self._execute(statements.DESTROY_KEY, key)
         if draft.past.settled:
