@@ -24,12 +24,17 @@ def noted(log: Log, size: int | None = None) -> Note:
     return note.parse(log.note(size))
 
 
-def ask(*members: Witness, log: Log, size: int | None = None, times: int = 1) -> list[note.Signature]:
-    """What one set of witnesses answers to the last of so many askings."""
+def ask(*members: Witness, log: Log, size: int | None = None, times: int = 1, there: int | None = None) -> list[note.Signature]:
+    """What one set of witnesses answers to the last of so many askings; the store holds `there` events by then."""
 
     async def asked() -> list[note.Signature]:
-        witnesses = Witnesses(members, len(members))
         wanted = len(log.leaves) if size is None else size
+
+        async def size_of(origin: str) -> int:
+            assert origin == log.origin
+            return wanted if there is None else there
+
+        witnesses = Witnesses(members, len(members), size_of)
 
         async def prove(old: int) -> list[bytes]:
             return log.proof(old, wanted)
@@ -69,6 +74,13 @@ def test_a_log_that_was_put_back_is_told_with_both_sizes(w: Running, acme: Log) 
     assert caught.value.size == 10
 
 
+def test_another_process_that_was_faster_is_no_alarm_and_no_trouble(w: Running, acme: Log) -> None:
+    ask(client(w), log=acme)
+    assert ask(client(w), log=acme, size=7, there=10) == []
+    with pytest.raises(LogBehindError):
+        ask(client(w), log=acme, size=7, there=9)
+
+
 def test_a_log_that_was_rewritten_is_told_and_not_cosigned(w: Running, acme: Log) -> None:
     ask(client(w), log=acme)
     with pytest.raises(CorruptStoreError, match="has cosigned another root of size 10"):
@@ -80,8 +92,11 @@ def test_a_log_that_was_rewritten_is_told_and_not_cosigned(w: Running, acme: Log
 def test_one_that_does_not_answer_leaves_the_others_and_is_left_alone_for_a_while(w: Running, acme: Log) -> None:
     now = [0.0]
 
+    async def size_of(origin: str) -> int:
+        return 10
+
     async def asked() -> None:
-        witnesses = Witnesses([Witness(ELSEWHERE, LIAR), client(w)], 2, clock=lambda: now[0])
+        witnesses = Witnesses([Witness(ELSEWHERE, LIAR), client(w)], 2, size_of, clock=lambda: now[0])
 
         async def prove(old: int) -> list[bytes]:
             return acme.proof(old)

@@ -20,7 +20,9 @@ from aegis.crypto import note as notes
 from aegis.crypto.note import Note, Signature, Verifier
 from aegis.errors import AegisError, CorruptStoreError, LogBehindError, NoteError, WitnessError
 from aegis.journal import checkpoint
+from aegis.journal.store import Store
 from aegis.journal.witness import Request
+from aegis.model.event import origin
 
 log = logging.getLogger("aegis.witnesses")
 
@@ -30,6 +32,8 @@ CONNECTIONS = 16
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 16.0
 _SIZE = "text/x.tlog.size"
 _OK, _CONFLICT, _UNPROVEN = 200, 409, 422
+Sizes = Callable[[str], Awaitable[int]]
+"""An origin to the number of events that its log holds now."""
 Prove = Callable[[int], Awaitable[Sequence[bytes]]]
 """A smaller size to the proof that the log of the checkpoint begins with the one of that size."""
 
@@ -114,11 +118,15 @@ class Witness:
 
 
 class Witnesses:
-    """All witnesses of a gateway; `needed` of them make a checkpoint good."""
+    """All witnesses of a gateway; `needed` of them make a checkpoint good. `size_of` reads the store anew.
 
-    def __init__(self, members: Sequence[Witness], needed: int, *, clock: Callable[[], float] = monotonic) -> None:
+    A witness that knows more than it was shown may have been asked by another process in between: that is no alarm while the store
+    holds as much as the witness knows.
+    """
+
+    def __init__(self, members: Sequence[Witness], needed: int, size_of: Sizes, *, clock: Callable[[], float] = monotonic) -> None:
         self.needed = needed
-        self._members = [_Member(each, clock) for each in members]
+        self._members = [_Member(each, size_of, clock) for each in members]
 
     async def cosign(self, note: Note, size: int, prove: Prove) -> Sequence[Signature]:
         """The cosignatures that can be had now over the checkpoint of this size; perhaps fewer than are needed, or none.
@@ -143,12 +151,23 @@ class Witnesses:
             await each.witness.close()
 
 
+def asking(members: Sequence[tuple[str, Verifier]], needed: int, store: Store) -> Witnesses | None:
+    """The witnesses at these URLs with these keys; `None` when there are none."""
+
+    async def size_of(of: str) -> int:
+        heads = await store.heads()
+        return next((head.frontier.size for tenant, head in heads.items() if origin(tenant) == of), 0)
+
+    return Witnesses([Witness(url, key) for url, key in members], needed, size_of) if members else None
+
+
 class _Member:
     """One witness, what it knows as far as we know, and since when it does not answer."""
 
-    def __init__(self, witness: Witness, clock: Callable[[], float]) -> None:
+    def __init__(self, witness: Witness, size_of: Sizes, clock: Callable[[], float]) -> None:
         self.witness = witness
         self.trouble = ""
+        self._size_of = size_of
         self._clock = clock
         self._sizes: dict[str, int] = {}
         self._pause = 0.0
@@ -158,48 +177,56 @@ class _Member:
         """Its cosignature, or `None` when it gives none now."""
         if self._clock() < self._until:
             return None
-        origin = note.text.partition("\n")[0]
+        of = note.text.partition("\n")[0]
         try:
-            line = await self._asked(origin, note, size, prove)
+            line = await self._asked(of, note, size, prove)
         except WitnessError as error:
-            self._failed(error)
+            if error.reason != "conflict":
+                self._failed(error)
             return None
-        self._sizes[origin] = size
+        self._sizes[of] = size
         self._tell("")
         self._pause = 0.0
         return line
 
-    async def _asked(self, origin: str, note: Note, size: int, prove: Prove) -> Signature:
+    async def _asked(self, of: str, note: Note, size: int, prove: Prove) -> Signature:
         """Ask, and once more when it says from where it wants the proof."""
-        old = min(self._sizes.get(origin, 0), size)
+        old = min(self._sizes.get(of, 0), size)
         try:
             return await self._once(note, old, size, prove)
         except WitnessError as error:
             if error.reason != "conflict" or error.size is None:
-                raise self._alarm(error, origin, size) from None
+                raise self._alarm(error, of, size) from None
+            if error.size > size:
+                await self._beyond(of, error.size)
+                raise  # another process was faster, and its checkpoint is the one that counts
             old = error.size
-        if old > size:
-            raise LogBehindError(
-                f"log `{origin}` has {size} events here, but witness `{self.witness.verifier.name}` has cosigned {old}: the"
-                " database was put back to an older state, or cut",
-                old,
-            )
         try:
             return await self._once(note, old, size, prove)
         except WitnessError as error:
-            raise self._alarm(error, origin, size) from None
+            raise self._alarm(error, of, size) from None
 
     async def _once(self, note: Note, old: int, size: int, prove: Prove) -> Signature:
         proof = await prove(old) if 0 < old < size else ()
         return await self.witness.cosign(old, proof, note)
 
-    def _alarm(self, error: WitnessError, origin: str, size: int) -> AegisError:
+    async def _beyond(self, of: str, known: int) -> None:
+        """Hold against the store that this witness has cosigned `known` events."""
+        there = await self._size_of(of)
+        if there < known:
+            raise LogBehindError(
+                f"log `{of}` has {there} events here, but witness `{self.witness.verifier.name}` has cosigned {known}: the"
+                " database was put back to an older state, or cut",
+                known,
+            )
+
+    def _alarm(self, error: WitnessError, of: str, size: int) -> AegisError:
         """What a refusal means, if it is not that the witness could not be asked."""
         name = self.witness.verifier.name
         if error.reason == "fork":
-            return CorruptStoreError(f"log `{origin}`: witness `{name}` has cosigned another root of size {size}: it was rewritten")
+            return CorruptStoreError(f"log `{of}`: witness `{name}` has cosigned another root of size {size}: it was rewritten")
         if error.status == _UNPROVEN:
-            return CorruptStoreError(f"log `{origin}`: witness `{name}` has cosigned a tree that this one does not begin with")
+            return CorruptStoreError(f"log `{of}`: witness `{name}` has cosigned a tree that this one does not begin with")
         return error
 
     def _failed(self, error: WitnessError) -> None:

@@ -13,6 +13,7 @@ from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.otlp import Exporter, target
+from aegis.adapters.witness_client import asking
 from aegis.app.exports import Exports
 from aegis.app.tenants import pinned_prompt
 from aegis.crypto.jwk import PrivateKey
@@ -101,12 +102,13 @@ class App:
         collector = target(settings.telemetry.otlp_url, os.environ, gate.instance)
         seconds = settings.telemetry.metrics_seconds
         self.exporter = Exporter(collector, gate.spans, metrics_seconds=seconds) if collector else None
+        self.witnesses = asking(settings.evidence.witnesses, settings.evidence.needed, gate.store)
         self.sealer = Sealer(
             gate.store,
             gate.clock,
             lambda tenant, now: ring.signer("log", tenant, now),
             Anchor(settings.anchor),
-            None,
+            self.witnesses,
             gate.instance,
             timedelta(seconds=settings.evidence.max_age_seconds),
         )
@@ -165,6 +167,8 @@ class App:
             await asyncio.to_thread(self.exporter.stop)
         with contextlib.suppress(AegisError):  # what cannot be sealed now is, or is refused, at the next start
             await self.sealer.seal()
+        if self.witnesses is not None:
+            await self.witnesses.close()
         await self._upstream.close()
         if self.exports is not None:
             await self.exports.close()

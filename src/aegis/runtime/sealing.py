@@ -71,7 +71,9 @@ class Anchor(Protocol):
 
 
 class Witnesses(Protocol):
-    """Those who cosign (`adapters.witness_client`)."""
+    """Those who cosign (`adapters.witness_client`); `needed` of them make a checkpoint good."""
+
+    needed: int
 
     async def cosign(self, note: Note, size: int, prove: Callable[[int], "asyncio.Future[list[bytes]]"]) -> Sequence[Signature]:
         """The cosignatures that were given and verified; `prove` gives the consistency proof from a smaller size.
@@ -166,6 +168,23 @@ class Sealer:
                 raise CorruptStoreError(
                     f"log `{of}`: the first {said.size} events are not those that were sealed; `aegis audit verify` names the place"
                 )
+        if self._witnesses is not None:
+            await self._check_witnesses(dict(heads.values()))
+
+    async def _check_witnesses(self, heads: Mapping[str, TreeHead]) -> None:
+        """Show the witnesses the newest checkpoint of each log: the anchor may have been put back with the database."""
+        rows, works = await self._store.rows(SYSTEM_TENANT, [(KIND, name) for name in heads]), list[_Work]()
+        for name, head in heads.items():
+            row = rows.get((KIND, name))
+            work = _Work(tenant=name, version=0, sealed=_decoded(row) if row else None, head=head)
+            if work.sealed is not None:
+                work.note = notes.parse(work.sealed.note.encode())
+            elif head.frontier.size:
+                await self._prepare(work)
+            works += [work] if work.note is not None else []
+        _, failed = await self._witnessed(works)
+        if failed is not None:
+            raise failed
 
     def standing(self) -> list[Standing]:
         """How each log stands that this process has looked at."""
@@ -197,7 +216,8 @@ class Sealer:
                 log.error("sealing: %s", error, extra={"tenant": work.tenant})  # noqa: TRY400 - its words say what is wrong
                 failed = failed or error
         if ready:
-            await self._witnessed(ready)
+            ready, refused = await self._witnessed(ready)
+            failed = failed or refused
             await self._anchored({origin(work.tenant): _note(work).data for work in ready})
             for at in range(0, len(ready), NOTES_IN_AN_EVENT):
                 await self._record(ready[at : at + NOTES_IN_AN_EVENT])
@@ -243,25 +263,32 @@ class Sealer:
         key = self._key(work.tenant, self._clock.now())
         work.note = Note(text, (notes.sign(text, origin(work.tenant), key),))
 
-    async def _witnessed(self, works: Sequence[_Work]) -> None:
-        """Add the cosignatures that can be had now; one that is missing is told by `standing`, and asked for again."""
+    async def _witnessed(self, works: Sequence[_Work]) -> tuple[list[_Work], AegisError | None]:
+        """Add the cosignatures that can be had now; one that is missing is told by `standing`, and asked for again.
+
+        Those works that may be kept, and what a witness said against the first of the others.
+        """
         if self._witnesses is None:
-            return
-        witnesses = self._witnesses
+            return list(works), None
+        witnesses, kept, failed = self._witnesses, list[_Work](), None
 
         async def one(work: _Work) -> None:
-            size = work.head.frontier.size
+            size = checkpoint.parse(_note(work).text).size
             given = await witnesses.cosign(
                 _note(work), size, lambda old: asyncio.ensure_future(proofs.consistency(self._store, work.tenant, old, size))
             )
             work.note = _latest(_note(work), given)
-            work.cosigned = bool(given)
+            work.cosigned = len(given) >= witnesses.needed
 
-        for said in await asyncio.gather(*map(one, works), return_exceptions=True):
+        for work, said in zip(works, await asyncio.gather(*map(one, works), return_exceptions=True), strict=True):
             if isinstance(said, CorruptStoreError):
-                raise said
+                log.error("sealing: %s", said, extra={"tenant": work.tenant})
+                failed = failed or said
+                continue
+            kept.append(work)
             if isinstance(said, BaseException):
                 log.error("a witness could not be asked: %s", said)
+        return kept, failed
 
     async def _anchored(self, newest: Mapping[str, bytes]) -> None:
         try:
