@@ -15,7 +15,7 @@ from aegis.model.history import Measure
 
 HOME = Path(aegis.adapters.__file__).parent
 FILES = sorted([*(HOME / "sqlite").glob("*.py"), *(HOME / "postgres").glob("*.py"), HOME / "columns.py", HOME / "readings.py"])
-TABLES = "head|event|payload|state|data_key|history"
+TABLES = "head|event|payload|state|data_key|history|posting|tile"
 ABOUT = re.compile(rf"\b(?:FROM|INTO|UPDATE|JOIN)\s+(?:{TABLES})\b")
 KEYED = re.compile(
     r"(?:\w+\.)?tenant(?: \|\| '')? = (?!h\.tenant\b)(?:[?:%]|ANY\(%|json_extract|k\.|q\.|\{)"  # compared with what the caller named
@@ -23,6 +23,7 @@ KEYED = re.compile(
 )
 WHOLE = {
     "statements.TENANTS": "which tenants there are",
+    "statements.ALL_HEADS": "where each log ends",
     "statements.LATEST": "how late it is",
     "statements.FORGET": "old history, whoever's it is",
     "inspection.*": "fsck looks at everything",
