@@ -137,4 +137,4 @@ def _changed(body: Body, what: str) -> tuple[str, str]:
                 return named, kind
         who = text(body, "who") or "tenant"
         return who, who.partition(":")[0]
-    return tool(body) or text(body, "name") or what, what
+    return tool(body) or text(body, "name") or text(body, "subject") or what, what
