@@ -960,18 +960,21 @@ class _Verification:
     def _narrowed(self, newest: Checkpoint, walked: _Walked, good: int, wrong: int, *, reached: bool) -> None:
         """The claimed leaves are not the signed ones: the place lies in [good, wrong), between two notes."""
         end = self.source.first + walked.events
-        if walked.differs is not None and walked.differs < good:
-            self._findings.append(self._classified(walked.differs, _ByLeaf(self)))
-            return
-        if walked.odd is not None and (walked.odd.seq or 0) < wrong:
-            self._findings.append(walked.odd)
-            return
         if walked.differs is not None and self.source.first == 0:
             theirs = roots((leaf_hash(body) for _, body in self.source.bodies()), [newest.size])
             if theirs.get(newest.size) == newest.root:
                 text = f"leaves.bin is damaged at leaf {walked.differs}; the events themselves are those that were signed"
                 self._findings.append(Finding("malformed", walked.differs, text))
                 return
+        if walked.differs is not None:
+            named = self._classified(walked.differs, _ByLeaf(self))
+            # Leaves that nobody signed are still believed where they know an event at another place: no chance makes such a hash.
+            if walked.differs < good or named.kind != "edit":
+                self._findings.append(named)
+                return
+        if walked.odd is not None and (walked.odd.seq or 0) < wrong:
+            self._findings.append(walked.odd)
+            return
         if walked.differs is None and not reached and wrong == newest.size:
             text = f"{newest.size} events were signed, and there are {end}"
             self._findings.append(Finding("truncate", end, text, newest.size))
