@@ -160,10 +160,10 @@ def consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequ
     """Whether `proof` shows that the newer tree begins with the older one (RFC 9162, section 2.1.4.2)."""
     if not 0 <= old <= new:
         return False
+    if old == 0:
+        return not proof and old_root == Tree().root() and (new > 0 or new_root == old_root)
     if old == new:
         return not proof and old_root == new_root
-    if old == 0:
-        return not proof and old_root == Tree().root()
     steps = list(proof) if old & (old - 1) else [old_root, *proof]
     if not proof:
         return False

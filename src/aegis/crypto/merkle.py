@@ -157,10 +157,10 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
     """
     if not 0 <= old <= new:
         return False
+    if old == 0:
+        return not proof and old_root == EMPTY_ROOT and (new > 0 or new_root == EMPTY_ROOT)
     if old == new:
         return not proof and old_root == new_root
-    if old == 0:
-        return not proof and old_root == EMPTY_ROOT
     if not proof:
         return False
     steps = list(proof)
