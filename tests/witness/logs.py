@@ -59,10 +59,10 @@ SERVE = "import sys; from aegis.surfaces.cli.main import main; main(sys.argv[1:]
 class Running:
     """A witness that serves, as a process; `script` runs instead of the command."""
 
-    def __init__(self, state: Path, name: str, logs: list[str], *, script: str = "") -> None:
+    def __init__(self, state: Path, name: str, logs: list[str], *, script: str = "", port: int = 0) -> None:
         self.home = homes.load(state) if state.exists() else homes.create(state, name, logs)
         self.verifier = self.home.verifier
-        arguments = ["witness", "serve", "--state", str(state), "--port", "0"]
+        arguments = ["witness", "serve", "--state", str(state), "--port", str(port)]
         self.process = subprocess.Popen(
             [sys.executable, "-c", script or SERVE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
