@@ -8,6 +8,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": ("audit.show:show", "read", "tell the whole story of a request or a run, across agents"),
     "reindex": ("audit.reindex:reindex", "operate", "check the index that searches use, or make it anew"),
     "erase": ("audit.erase:erase", "operate", "destroy the key under which the data of one person is sealed"),
+    "retain": ("audit.retain:retain", "operate", "archive old events, then let go of them"),
     "export": ("audit.export:export", "read", "write events for SIEMs and other systems, to go on later"),
     "push": ("audit.export:push", "operate", "send events to the receiver of the settings"),
     "verify": ("audit.verify:verify", "prove", "check that nothing was changed, removed or added"),
