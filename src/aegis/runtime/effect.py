@@ -111,6 +111,7 @@ class Effect:
             upstream_span(
                 trace, contract, permit.proposal, now=self._clock.now(), duration_us=duration_us, result=str(end.kind),
                 outcome=_state(end), reason=reading.reason, status=reading.status, event_id=_event_id(permit), to=addressed,
+                approval_id=permit.decision.approval_id,
             )
         )  # fmt: skip
 

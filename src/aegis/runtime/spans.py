@@ -173,6 +173,7 @@ def upstream_span(
     reason: str,
     status: int,
     event_id: str,
+    approval_id: str = "",
     to: tuple[str, ...] = (),
 ) -> Span:
     """The span of a conversation with a tool. `outcome` is the state that the journal gives the call by it."""
@@ -185,6 +186,7 @@ def upstream_span(
         names.AUDIT_EVENT: event_id,
         names.OUTCOME: outcome,
         names.EFFECT: contract.effect,
+        **_present((names.APPROVAL_ID, approval_id), (names.RUN_ID, text(proposal.principal.txn))),
     }
     if isinstance(contract, MessageContract):
         kind, name = Kind.PRODUCER, f"send {contract.type}"
@@ -268,6 +270,7 @@ def settle_span(trace: Trace, tenant: str, call: Call, *, now: datetime, event_i
             names.REQUEST_ID: call.request_id,
             names.AUDIT_EVENT: event_id,
             names.OUTCOME: state,
+            **_present((names.RUN_ID, text(call.txn))),
         },
         tool=call.tool,
         agent=call.agent_id,
@@ -330,13 +333,13 @@ def differences(attributes: Mapping[str, Any], ids: Mapping[str, str], event: Ma
     Args:
         attributes: What the span says, by name.
         ids: Its `trace_id`, `span_id` and `parent_span_id`.
-        event: The body of the event that carries the same span id.
+        event: The body of the event that carries the same span id. Its `seq` is told by spans that end after it is known.
     """
     found = [name for name in ("trace_id", "span_id", "parent_span_id") if ids.get(name, "") != event.get(name, "")]
     for name, path in _COMPARED:
         told = _at(event, path)
         said = attributes.get(name)
-        if told is _ABSENT or (said is None and told in ("", [], None)):
+        if told is _ABSENT or (said is None and (told in ("", [], None) or name == names.AUDIT_SEQ)):
             continue
         if (list(said) if isinstance(said, tuple | list) else said) != told:
             found.append(name)
