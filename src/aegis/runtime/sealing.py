@@ -15,10 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
-
 from aegis.crypto import note as notes
 from aegis.crypto.jwk import PrivateKey
 from aegis.crypto.note import Note, Signature
@@ -26,38 +22,20 @@ from aegis.errors import AegisError, CorruptStoreError
 from aegis.journal import checkpoint, proofs
 from aegis.journal.checkpoint import Checkpoint
 from aegis.journal.store import Store, TreeHead
-from aegis.journal.unit import Committed, Put, Require, Row, Unit
-from aegis.model.event import SYSTEM_TENANT, Event, origin
-from aegis.runtime import ids
+from aegis.journal.unit import Committed
+from aegis.model.event import SYSTEM_TENANT, instant, origin
+from aegis.runtime import checkpoints
+from aegis.runtime.checkpoints import Sealed, Standing, Work
 from aegis.runtime.clock import Clock
 from aegis.runtime.growth import Growth
 
 log = logging.getLogger("aegis.sealing")
 
-KIND = "checkpoint"
 EVERY_SECONDS = 0.25
 PACE = timedelta(seconds=1)
 FRESH = timedelta(seconds=30)
 """A cosignature that is older is renewed, though the log stands still: it proves that the log has not been put back."""
 NOTES_IN_AN_EVENT = 64
-
-
-class Sealed(Struct, frozen=True, kw_only=True):
-    """The newest checkpoint of a log: what the row holds. `cosigned_at` is when the last witness answered."""
-
-    size: int
-    note: str
-    at: datetime
-    cosigned_at: datetime | None = None
-
-
-class Standing(Struct, frozen=True, kw_only=True):
-    """How a log stands: since when events wait to be sealed, and since when no witness has cosigned."""
-
-    tenant: str
-    size: int
-    unsealed: timedelta
-    uncosigned: timedelta | None
 
 
 class Anchor(Protocol):
@@ -81,17 +59,6 @@ class Witnesses(Protocol):
         Raises:
             CorruptStoreError: A witness has seen more of this log, or another one.
         """
-
-
-class _Work(Struct, kw_only=True):
-    """One log on its way to a checkpoint."""
-
-    tenant: str
-    version: int
-    sealed: Sealed | None
-    head: TreeHead
-    note: Note | None = None
-    cosigned: bool = False
 
 
 class Sealer:
@@ -157,7 +124,7 @@ class Sealer:
         anchored = await asyncio.to_thread(self._anchor.all)  # first: other processes go on sealing
         heads = {origin(name): (name, head) for name, head in (await self._store.heads()).items()}
         for of, data in anchored.items():
-            said = _said(data.decode())
+            said = checkpoints.said(data.decode())
             name, head = heads.get(of, ("", None))
             if head is None or head.frontier.size < said.size:
                 raise CorruptStoreError(
@@ -173,10 +140,10 @@ class Sealer:
 
     async def _check_witnesses(self, heads: Mapping[str, TreeHead]) -> None:
         """Show the witnesses the newest checkpoint of each log: the anchor may have been put back with the database."""
-        rows, works = await self._store.rows(SYSTEM_TENANT, [(KIND, name) for name in heads]), list[_Work]()
+        known, works = await checkpoints.newest(self._store, list(heads)), list[Work]()
         for name, head in heads.items():
-            row = rows.get((KIND, name))
-            work = _Work(tenant=name, version=0, sealed=_decoded(row) if row else None, head=head)
+            sealed, version = known.get(name, (None, 0))
+            work = Work(tenant=name, version=version, sealed=sealed, head=head)
             if work.sealed is not None:
                 work.note = notes.parse(work.sealed.note.encode())
             elif head.frontier.size:
@@ -201,13 +168,12 @@ class Sealer:
 
     async def sealed(self, tenant: str) -> Sealed | None:
         """The newest checkpoint of a tenant's log."""
-        ref = (KIND, tenant)
-        row = (await self._store.rows(SYSTEM_TENANT, [ref])).get(ref)
-        return None if row is None else _decoded(row)
+        found = await checkpoints.newest(self._store, [tenant])
+        return found[tenant][0] if found else None
 
     async def _round(self, heads: Mapping[str, TreeHead]) -> None:
         works = await self._due(heads)
-        ready, failed = list[_Work](), None
+        ready, failed = list[Work](), None
         for work in works:
             try:
                 await self._prepare(work)
@@ -216,30 +182,28 @@ class Sealer:
                 log.error("sealing: %s", error, extra={"tenant": work.tenant})  # noqa: TRY400 - its words say what is wrong
                 failed = failed or error
         if ready:
-            ready, refused = await self._witnessed(ready)
+            asked, refused = await self._witnessed(ready)
             failed = failed or refused
-            await self._anchored({origin(work.tenant): _note(work).data for work in ready})
+            ready = [work for work in asked if work.grown or work.cosigned]
+            await self._anchored({origin(work.tenant): work.signed.data for work in ready})
             for at in range(0, len(ready), NOTES_IN_AN_EVENT):
                 await self._record(ready[at : at + NOTES_IN_AN_EVENT])
         if failed is not None:
             raise failed
 
-    async def _due(self, heads: Mapping[str, TreeHead]) -> list[_Work]:
+    async def _due(self, heads: Mapping[str, TreeHead]) -> list[Work]:
         """The logs that have grown since they were sealed, by whomever, or whose cosignature wants to be renewed."""
-        now, found = self._clock.now(), list[_Work]()
+        now, found = self._clock.now(), list[Work]()
         maybe = [name for name, head in heads.items() if head.frontier.size and self._is_due(name, head, now)]
-        rows = await self._store.rows(SYSTEM_TENANT, [(KIND, name) for name in maybe])
-        self._known |= {name: _decoded(row) for (_, name), row in rows.items()}
-        if any(self._known[name].size > heads[name].frontier.size for _, name in rows):
+        known = await checkpoints.newest(self._store, maybe)
+        self._known |= {name: sealed for name, (sealed, _) in known.items()}
+        if any(sealed.size > heads[name].frontier.size for name, (sealed, _) in known.items()):
             heads = await self._store.heads()  # another process has sealed what came since
         for name in maybe:
-            row, head = rows.get((KIND, name)), heads[name]
-            if self._is_due(name, head, now):
-                work = _Work(
-                    tenant=name, version=row.version if row else 0, sealed=self._known.get(name) if row else None, head=head
-                )
-                found.append(work)
-                if work.sealed is None or work.sealed.size < head.frontier.size:
+            if self._is_due(name, heads[name], now):
+                sealed, version = known.get(name, (None, 0))
+                found.append(Work(tenant=name, version=version, sealed=sealed, head=heads[name]))
+                if found[-1].grown:
                     self._waiting.setdefault(name, now)
         return found
 
@@ -250,34 +214,34 @@ class Sealer:
         stale = self._witnesses is not None and now - (known.cosigned_at or known.at) > FRESH
         return stale or known.size > head.frontier.size
 
-    async def _prepare(self, work: _Work) -> None:
+    async def _prepare(self, work: Work) -> None:
         """Hash what is new, keep its tiles, and sign."""
-        size, former = work.head.frontier.size, work.sealed
+        size, former = work.size, work.sealed
         if former is not None and former.size > size:
             raise CorruptStoreError(f"log of `{work.tenant}` holds {size} events, but {former.size} were sealed: it was cut")
         if former is not None and former.size == size:
             work.note = notes.parse(former.note.encode())
             return
-        grown = await self._growth.grown(work.tenant, _said(former.note) if former else None, work.head.frontier)
+        grown = await self._growth.grown(work.tenant, checkpoints.said(former.note) if former else None, work.head.frontier)
         text = Checkpoint(origin(work.tenant), size, grown.root).text
         key = self._key(work.tenant, self._clock.now())
         work.note = Note(text, (notes.sign(text, origin(work.tenant), key),))
 
-    async def _witnessed(self, works: Sequence[_Work]) -> tuple[list[_Work], AegisError | None]:
+    async def _witnessed(self, works: Sequence[Work]) -> tuple[list[Work], AegisError | None]:
         """Add the cosignatures that can be had now; one that is missing is told by `standing`, and asked for again.
 
         Those works that may be kept, and what a witness said against the first of the others.
         """
         if self._witnesses is None:
             return list(works), None
-        witnesses, kept, failed = self._witnesses, list[_Work](), None
+        witnesses, kept, failed = self._witnesses, list[Work](), None
 
-        async def one(work: _Work) -> None:
-            size = checkpoint.parse(_note(work).text).size
+        async def one(work: Work) -> None:
+            size = checkpoint.parse(work.signed.text).size
             given = await witnesses.cosign(
-                _note(work), size, lambda old: asyncio.ensure_future(proofs.consistency(self._store, work.tenant, old, size))
+                work.signed, size, lambda old: asyncio.ensure_future(proofs.consistency(self._store, work.tenant, old, size))
             )
-            work.note = _latest(_note(work), given)
+            work.note = checkpoints.cosigned(work.signed, given)
             work.cosigned = len(given) >= witnesses.needed
 
         for work, said in zip(works, await asyncio.gather(*map(one, works), return_exceptions=True), strict=True):
@@ -296,68 +260,18 @@ class Sealer:
         except CorruptStoreError:
             await self.check()  # another process of this host may have been faster; then the store agrees with its notes
 
-    async def _record(self, works: Sequence[_Work]) -> None:
+    async def _record(self, works: Sequence[Work]) -> None:
         """Commit the notes of these logs; another process that was faster has done the same work."""
-        now, writes, said, gaps = self._clock.now(), list[Put](), list[dict[str, object]](), list[dict[str, str]]()
+        now = self._clock.now()
+        gaps = [
+            {"on_tenant": work.tenant, "since": instant(since), "until": instant(now)}
+            for work in works
+            if work.grown and now - (since := self._waiting.get(work.tenant, now)) > self._max_age
+        ]
+        unit, known = checkpoints.recorded(works, gaps, now, self._instance)
+        done = isinstance(await self._store.commit(unit), Committed)
         for work in works:
-            note, size = _note(work), work.head.frontier.size
-            grown = work.sealed is None or work.sealed.size < size
-            sealed = Sealed(
-                size=size,
-                note=note.data.decode(),
-                at=now if grown or work.sealed is None else work.sealed.at,
-                cosigned_at=now if work.cosigned else work.sealed.cosigned_at if work.sealed else None,
-            )
-            writes.append(Put(kind=KIND, id=work.tenant, body=msgspec.json.encode(sealed)))
-            self._known[work.tenant] = sealed
-            if grown and work.tenant != SYSTEM_TENANT:
-                said.append({"on_tenant": work.tenant, "size": size, "note": sealed.note})
-            since = self._waiting.get(work.tenant, now)
-            if grown and now - since > self._max_age:
-                gaps.append({"on_tenant": work.tenant, "since": since.isoformat(), "until": now.isoformat()})
-        receipt = await self._store.commit(
-            Unit(
-                tenant=SYSTEM_TENANT,
-                events=tuple(self._events(now, said, gaps)),
-                writes=tuple(writes),
-                requires=tuple(Require(kind=KIND, id=work.tenant, version=work.version) for work in works),
-            )
-        )
-        for work in works:
-            self._waiting.pop(work.tenant, None)
-            if not isinstance(receipt, Committed):
-                self._known.pop(work.tenant, None)
-
-    def _events(self, now: datetime, said: list[dict[str, object]], gaps: list[dict[str, str]]) -> list[Event]:
-        found = []
-        for kind, data in (("checkpoint", {"checkpoints": said}), ("checkpoint_gap", {"gaps": gaps})):
-            if any(data.values()):
-                event_id = f"{kind}:{ids.uuid7(now)}"
-                found.append(
-                    Event(id=event_id, type=kind, tenant=SYSTEM_TENANT, time=now, data={**data, "gateway": self._instance})
-                )
-        return found
-
-
-def _note(work: _Work) -> Note:
-    assert work.note is not None, "a log that was prepared has its note"
-    return work.note
-
-
-def _latest(note: Note, given: Sequence[Signature]) -> Note:
-    """The note with these cosignatures in the place of older ones of the same keys."""
-    fresh = {(line.name, line.id) for line in given}
-    kept = tuple(line for line in note.signatures if (line.name, line.id) not in fresh)
-    return replace(note, signatures=(*kept, *given))
-
-
-def _decoded(row: Row) -> Sealed:
-    try:
-        return msgspec.json.decode(row.body, type=Sealed)
-    except msgspec.DecodeError:
-        raise CorruptStoreError(f"the checkpoint of `{row.id}` that is stored is not one: `aegis audit verify`") from None
-
-
-def _said(text: str) -> Checkpoint:
-
-    return checkpoint.parse(notes.parse(text.encode()).text)
+            self._known.pop(work.tenant, None)
+            if done:
+                self._waiting.pop(work.tenant, None)
+                self._known[work.tenant] = known[work.tenant]

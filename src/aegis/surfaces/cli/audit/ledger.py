@@ -17,7 +17,7 @@ from aegis.journal import bundle
 from aegis.journal.store import Store
 from aegis.model.event import SYSTEM_TENANT, origin
 from aegis.runtime.clock import Clock
-from aegis.runtime.sealing import KIND, Sealed
+from aegis.runtime.checkpoints import KIND, Sealed
 from aegis.settings import Settings
 from aegis.surfaces.cli import context
 
