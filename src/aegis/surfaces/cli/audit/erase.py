@@ -1,5 +1,6 @@
 """`aegis audit erase`: destroy the key under which everything of one person is sealed."""
 
+import re
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ from aegis.runtime.erasing import Erased, Order, Sealed
 from aegis.surfaces.cli import context, output
 
 MOST_NAMED = 5
+_REFERENCE = re.compile(r"subject:[0-9a-f]{64}")
+"""The name of a subject's keys, as an `erasure` event tells it: to erase again after a backup was put back."""
 
 
 @click.command()
@@ -38,7 +41,7 @@ def erase(ctx: click.Context, subject: str, reason: str, dry_run: bool, yes: boo
 
     async def work(app: App) -> Sealed | Erased:
         gate, statement = app.gate, context.signed_by(app, name, person)
-        whose = key_name(gate.tenant(name).redaction_key, subject)
+        whose = subject if _REFERENCE.fullmatch(subject) else key_name(gate.tenant(name).redaction_key, subject)
         found = await erasing.sealed_for(gate.store, name, whose)
         if dry_run or (found.key_id and not yes and not _agreed(found)):
             return found
