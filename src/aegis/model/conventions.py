@@ -183,6 +183,16 @@ METRICS = (
     _tenants(
         "aegis_checkpoint_age_seconds", "aegis.checkpoint.age", "s", "", "Age of the newest signed checkpoint of the tenant's log."
     ),
+    _process(
+        "aegis_audit_exports_lag_events",
+        "aegis.audit.exports.lag",
+        "{event}",
+        "",
+        "Events recorded and not acknowledged, of all tenants.",
+    ),
+    _process("aegis_audit_exports_halted", "aegis.audit.exports.halted", "{tenant}", "", "Tenants whose export needs a person."),
+    _tenants("aegis_audit_export_lag_events", "aegis.audit.export.lag", "{event}", "", "Events recorded and not acknowledged."),
+    _tenants("aegis_audit_export_halted", "aegis.audit.export.halted", "1", "", "1: the export of the tenant needs a person."),
 )
 """Every metric of a gateway. Made-up names never become labels, so that there are few series."""
 

@@ -135,7 +135,8 @@ class Exporter:
 
     def standing(self) -> tuple[Standing, ...]:
         """How each tenant stands, when this process exports; empty otherwise."""
-        return tuple(self._standing[name] for name in sorted(self._standing))
+        known = self._standing.copy()  # whole, whatever thread asks
+        return tuple(known[name] for name in sorted(known))
 
     async def turn(self) -> int:
         """Send what there is to send now, for some seconds at most; how many events were acknowledged."""

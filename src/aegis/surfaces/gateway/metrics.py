@@ -20,6 +20,7 @@ from aegis.model import conventions as names
 from aegis.model.span import Span, Work
 from aegis.runtime.following import Follower
 from aegis.surfaces.gateway.counted import counted
+from aegis.surfaces.gateway.exported import Exported
 
 if TYPE_CHECKING:
     from aegis.app import App
@@ -72,6 +73,8 @@ class Metrics:
         """Read the spans of this gateway, and look at its store now and then. Call it once, before the gateway starts."""
         app.gate.spans.watch(self.observe)
         self.registry.register(_SpanCounts(app))
+        self.registry.register(Exported(app, by_tenant=False))
+        self.tenants.register(Exported(app, by_tenant=True))
         app.following.add(
             Follower(name="gauges", every_seconds=GAUGES_SECONDS, work=partial(self.look, app), at_once=True, tells=False)
         )
