@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "prove": ("audit.prove:prove", "prove", "print the proof that an event stands in the log"),
     "verify-proof": ("audit.prove:verify_proof", "prove", "check such a proof"),
     "consistency": ("audit.prove:consistency", "prove", "print the proof that the log only grew"),
+    "spans": ("audit.spans:spans", "prove", "compare spans that a collector kept with the journal"),
     "noise": ("audit.noise:noise", "read", "show refusals of callers who were not authenticated"),
 }
 
