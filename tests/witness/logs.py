@@ -3,6 +3,7 @@
 import http.client
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,12 +64,13 @@ class Running:
         self.home = homes.load(state) if state.exists() else homes.create(state, name, logs)
         self.verifier = self.home.verifier
         arguments = ["witness", "serve", "--state", str(state), "--port", str(port)]
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `stop`; not a pipe, because nobody reads it before
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script or SERVE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", script or SERVE, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True
         )
         told = self.process.stdout.readline()
         if " is up on " not in told:
-            raise AssertionError(f"the witness did not start: {told}{self.process.stderr.read()}")
+            raise AssertionError(f"the witness did not start: {told}{self.stop()}")
         self.url = told.split(" is up on ")[1].split()[0]
         self.port = int(self.url.rpartition(":")[2])
 
@@ -94,4 +96,9 @@ class Running:
     def stop(self) -> str:
         """End it; what it logged."""
         self.process.terminate()
-        return self.process.communicate()[1]
+        self.process.communicate()
+        if self._log.closed:
+            return ""
+        with self._log:
+            self._log.seek(0)
+            return self._log.read()

@@ -9,6 +9,7 @@ import pytest
 from tests.witness.conftest import Run
 from tests.witness.logs import ORIGIN, Log, Running, log
 
+from aegis.adapters import witness_client
 from aegis.adapters.witness_client import Witness, Witnesses
 from aegis.crypto import note
 from aegis.crypto.jwk import private_key
@@ -214,6 +215,31 @@ def test_one_that_answers_too_late_is_not_waited_for(acme: Log) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = reason(f"http://127.0.0.1:{silent.getsockname()[1]}", acme, seconds=0.2)
     assert found.reason == "unreachable"
+
+
+def test_one_that_is_too_slow_for_all_logs_does_not_hold_up_the_round(acme: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.setattr(witness_client, "ROUND_SECONDS", 0.3)
+    logs = [log(3, origin=f"aegis.t{n}/audit/1") for n in range(40)]
+
+    async def asked(url: str) -> None:
+        async def size_of(origin: str) -> int:
+            return 3
+
+        async def prove(old: int) -> list[bytes]:
+            return []
+
+        witnesses = Witnesses([Witness(url, LIAR)], 1, size_of)
+        try:
+            given = await asyncio.gather(*(witnesses.cosign(noted(each), 3, prove) for each in logs))
+            assert given == [[]] * 40
+            assert witnesses.troubles() == {"liar.example": "witness `liar.example`: it is too slow for so many logs"}
+        finally:
+            await witnesses.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        asyncio.run(asked(f"http://127.0.0.1:{silent.getsockname()[1]}"))
 
 
 def test_a_witness_that_lies_about_the_size_makes_noise_and_signs_nothing(lying: Callable[[Answer], str], acme: Log) -> None:

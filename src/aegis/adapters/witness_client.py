@@ -27,6 +27,8 @@ from aegis.model.event import origin
 log = logging.getLogger("aegis.witnesses")
 
 SECONDS = 2.0
+ROUND_SECONDS = 4.0
+"""For one log, waiting for its turn included: sealing goes on without the cosignatures that do not come in time."""
 MAX_ANSWER = 65_536
 CONNECTIONS = 16
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 16.0
@@ -168,6 +170,7 @@ class _Member:
         self.witness = witness
         self.trouble = ""
         self._size_of = size_of
+        self._places = asyncio.Semaphore(CONNECTIONS)
         self._clock = clock
         self._sizes: dict[str, int] = {}
         self._pause = 0.0
@@ -175,11 +178,15 @@ class _Member:
 
     async def cosign(self, note: Note, size: int, prove: Prove) -> Signature | None:
         """Its cosignature, or `None` when it gives none now."""
-        if self._clock() < self._until:
-            return None
         of = note.text.partition("\n")[0]
         try:
-            line = await self._asked(of, note, size, prove)
+            async with asyncio.timeout(ROUND_SECONDS), self._places:
+                if self._clock() < self._until:
+                    return None
+                line = await self._asked(of, note, size, prove)
+        except TimeoutError:
+            self._tell(f"witness `{self.witness.verifier.name}`: it is too slow for so many logs")
+            return None
         except WitnessError as error:
             if error.reason != "conflict":
                 self._failed(error)

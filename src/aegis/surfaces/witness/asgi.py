@@ -112,7 +112,7 @@ class Witness:
             return Answer(wanted.status, f"{wanted.text}\n")
         found = await self._cosigned(request, wanted)
         if isinstance(found, Signature):
-            log.info("cosigned size %d of %s", wanted.size, wanted.origin)
+            log.debug("cosigned size %d of %s", wanted.size, wanted.origin)
             return Answer(200, found.line)
         if found.evidence:
             log.error("refused size %d of %s: %s; kept in %s", wanted.size, wanted.origin, found.evidence, states.CONFLICTS)
