@@ -4,7 +4,7 @@
     Authentication        3002   a token was issued, a proof of possession was used
     Authorize Session     3003   authority was handed down, a person answered an approval
     Entity Management     3004   what the gateway works by was changed: policies, tools, keys, permissions, halts, revocations
-    Event Log Activity    1008   the log itself: checkpoints, archives, retention
+    Event Log Activity    1008   the log itself: checkpoints, retention
 
 A type without a row is an API Activity whose operation is the type itself: a newer gateway's events pass through an older exporter.
 """
@@ -35,6 +35,7 @@ from aegis.journal.export.terms import (
     CREATE,
     DECIDED,
     DELETE,
+    DELETE_LOG,
     DENIED,
     DISABLE,
     ENABLE,
@@ -100,9 +101,8 @@ _QUARANTINE = {"tool_quarantined": (DENIED, 3), "tool_restored": (ALLOWED, 9), "
 _LOG: Mapping[str, tuple[int, int]] = {
     # type: activity, severity
     "checkpoint": (OTHER, INFORMATIONAL),
-    "retention": (DELETE, LOW),
+    "retention": (DELETE_LOG, LOW),
     "checkpoint_gap": (OTHER, MEDIUM),
-    "archive": (4, INFORMATIONAL),
 }
 
 
@@ -222,7 +222,9 @@ def _change(body: Body) -> Said:
 def _log(body: Body) -> Said:
     activity, severity = _LOG[body["type"]]
     fields = {"actor": actor(body), "log_name": body["origin"], "log_type": "Application", "log_type_id": 2}
-    return Said(class_uid=LOG, activity=activity, other=body["type"].replace("_", " ").capitalize(), fields=fields, severity=severity)
+    return Said(
+        class_uid=LOG, activity=activity, other=body["type"].replace("_", " ").capitalize(), fields=fields, severity=severity
+    )
 
 
 _SPECIAL: Mapping[str, Callable[[Body], Said]] = {

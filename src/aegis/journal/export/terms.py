@@ -36,6 +36,7 @@ class Said(Struct, frozen=True, kw_only=True):
 API, TICKET, SESSION, ENTITY, LOG = 6003, 3002, 3003, 3004, 1008
 CREATE, READ, UPDATE, DELETE, OTHER = 1, 2, 3, 4, 99
 ENABLE, DISABLE, ACTIVATE, SUSPEND, RESUME, ENROLL = 8, 9, 10, 12, 13, 6
+DELETE_LOG = 2  # each class numbers its activities anew
 POLICY = 5  # of a managed entity
 SUCCESS, FAILURE, UNDECIDED = 1, 2, 99
 INFORMATIONAL, LOW, MEDIUM, HIGH = 1, 2, 3, 4
@@ -63,7 +64,7 @@ CLASSES: Mapping[int, Class] = {
             13: "Resume",
         },
     ),
-    LOG: Class(name="Event Log Activity", category="System Activity", category_uid=1, activities={2: "Delete", 4: "Archive"}),
+    LOG: Class(name="Event Log Activity", category="System Activity", category_uid=1, activities={2: "Delete"}),
 }  # fmt: skip
 DECIDED: Mapping[str, tuple[int, int, int, int]] = {
     # outcome: action, disposition, status, severity

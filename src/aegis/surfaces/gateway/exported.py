@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Exported:
-    """A collector for one of the two registries: with tenants by name, or all of them together. Silent while others export."""
+    """A collector for one of the two registries: with tenants by name, or all of them together. Nothing while others export."""
 
     def __init__(self, app: "App", *, by_tenant: bool) -> None:
         self._app = app
@@ -26,7 +26,7 @@ class Exported:
         if self._by_tenant:
             yield _gauge("aegis_audit_export_lag_events", {each.tenant: each.lag for each in standing})
             yield _gauge("aegis_audit_export_halted", {each.tenant: bool(each.halted) for each in standing})
-        elif standing:
+        else:
             yield from _together(standing)
 
 
