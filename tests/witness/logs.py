@@ -95,10 +95,10 @@ class Running:
 
     def stop(self) -> str:
         """End it; what it logged."""
-        self.process.terminate()
-        self.process.communicate()
         if self._log.closed:
             return ""
+        self.process.terminate()
+        self.process.communicate()
         with self._log:
             self._log.seek(0)
             return self._log.read()
