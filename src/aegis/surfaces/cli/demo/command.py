@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from aegis.surfaces.cli.demo.cast import Cast
+from aegis.surfaces.cli.demo.evidence_act import evidence_act
 from aegis.surfaces.cli.demo.policy_act import policy_act
 from aegis.surfaces.cli.demo.stage import Stage
 from aegis.surfaces.cli.demo.tale import Tale, Told
@@ -32,8 +33,10 @@ def demo(ctx: click.Context, serve: bool) -> int:
         tale.say(f"Gateway on {stage.url}; each agent is a process with its own token.")
         cast = Cast(stage)
         play(stage, cast, tale)
+        evidence_act(stage, tale)
         agreed = tale.table(_checks(stage, tale))
         if serve:
+            stage.start_gateway()
             _serve(stage)
     finally:
         stage.close()

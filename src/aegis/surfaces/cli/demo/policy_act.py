@@ -1,12 +1,12 @@
 """The act in which a rule changes: simulated on what was recorded, tried in shadow, put in force, and rolled back."""
 
 import json
-import textwrap
 import time
 from collections.abc import Callable
 from typing import Any
 
 from aegis.surfaces.cli.demo.cast import Cast
+from aegis.surfaces.cli.demo.run import run
 from aegis.surfaces.cli.demo.stage import TENANT, Stage
 from aegis.surfaces.cli.demo.tale import Tale
 
@@ -26,22 +26,22 @@ def policy_act(stage: Stage, cast: Cast, tale: Tale, transfer: Transfer) -> None
         tale.told(what, told, want=want, effect=int(want == "allow"))
         return told
 
-    _run(stage, tale, "policy", "push", *WHO, "-m", "as it stands")
-    _run(stage, tale, "policy", "promote", "1", *WHO, "--reason", "the first version")
+    run(stage, tale, "policy", "push", *WHO, "-m", "as it stands")
+    run(stage, tale, "policy", "promote", "1", *WHO, "--reason", "the first version")
     path = stage.home / "tenants" / TENANT / "policy.yaml"
     path.write_text(path.read_text("utf-8").replace(CEILING, LOWER).replace(REASON, LOWER_REASON).replace(*_tests()), "utf-8")
     tale.say("edited policy.yaml: the ceiling is 2,000.00 now; what would that have changed?")
-    _run(stage, tale, "policy", "simulate", str(path), "--limit", "0", last=4)
-    _run(stage, tale, "policy", "push", *WHO, "-m", "ceiling 2,000.00")
-    _run(stage, tale, "policy", "promote", "2", "--shadow", *WHO, "--reason", "trial")
+    run(stage, tale, "policy", "simulate", str(path), "--limit", "0", last=4)
+    run(stage, tale, "policy", "push", *WHO, "-m", "ceiling 2,000.00")
+    run(stage, tale, "policy", "promote", "2", "--shadow", *WHO, "--reason", "trial")
     _until(stage, shadow=2)
     shadowed = pay("3,000.00 while version 2 is in shadow", "trial-1", want="allow")
-    _run(stage, tale, "policy", "shadow-report", "--rule", "pay.ceiling", "--min-calls", "1", "--min-days", "0")
+    run(stage, tale, "policy", "shadow-report", "--rule", "pay.ceiling", "--min-calls", "1", "--min-days", "0")
     _reported(stage, tale, str(shadowed.get("request_id", "")))
-    _run(stage, tale, "policy", "promote", "2", *WHO, "--reason", "no false positives")
+    run(stage, tale, "policy", "promote", "2", *WHO, "--reason", "no false positives")
     _until(stage, enforced=2)
     pay("3,000.00 under version 2", "trial-2", want="deny")
-    _run(stage, tale, "policy", "rollback", *WHO, "--reason", "needed today")
+    run(stage, tale, "policy", "rollback", *WHO, "--reason", "needed today")
     _until(stage, enforced=1)
     pay("the same again, under version 1", "trial-3", want="allow")
 
@@ -49,19 +49,6 @@ def policy_act(stage: Stage, cast: Cast, tale: Tale, transfer: Transfer) -> None
 def _tests() -> tuple[str, str]:
     """The old and new ceiling in the tests of the set, which must pass before a version is taken."""
     return "args.amount_minor: 500000, args.currency: EUR", "args.amount_minor: 200000, args.currency: EUR"
-
-
-def _run(stage: Stage, tale: Tale, *words: str, last: int = 12) -> None:
-    """Run a command as a person would, and show the end of what it says."""
-    told = stage.command(*words)
-    shown = " ".join(f'"{word}"' if " " in word else word for word in words if not word.startswith("/"))
-    tale.say(f"$ aegis {shown}")
-    for line in (told.stdout or told.stderr).strip().splitlines()[-last:]:
-        indent = " " * (len(line) - len(line.lstrip()))
-        for piece in textwrap.wrap(line, 74, subsequent_indent=indent) or [""]:
-            tale.say(f"  {piece}")
-    if told.returncode:
-        tale.expect(f"aegis {words[0]} {words[1]} went well", told.returncode == 0)
 
 
 def _until(stage: Stage, **wanted: int) -> None:

@@ -26,6 +26,10 @@ host = "127.0.0.1"
 port = {port}
 environment = "demo"
 
+[evidence]
+witness_url = "http://127.0.0.1:{witness}"
+witness_key = "{witness_key}"
+
 [log]
 format = "json"
 """
@@ -88,6 +92,7 @@ class Stage:
         self.directory = directory
         self.home = directory / "aegis"
         self.port = _free_port()
+        self.witness_port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.pids: dict[str, int] = {}
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -98,6 +103,7 @@ class Stage:
         """Start the tool servers, write the working directory with its keys, start the gateway."""
         ports = {kind: self._start_tool(kind) for kind in TOOLS}
         self._write_home(ports)
+        self._start_witness()
         self.start_gateway()
 
     def start_gateway(self) -> None:
@@ -121,6 +127,12 @@ class Stage:
         process = self._processes.pop("gateway")
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def stop_gateway(self) -> None:
+        """SIGTERM: it finishes and seals what it has begun."""
+        process = self._processes.pop("gateway")
+        process.terminate()
+        process.wait(60)
 
     def agent(self, token: str) -> Agent:
         """A new agent process that holds this token."""
@@ -211,7 +223,6 @@ class Stage:
         documents = files("aegis.surfaces.cli.demo") / "documents"
         tenant = self.home / "tenants" / TENANT
         (tenant / "tools").mkdir(parents=True)
-        (self.home / "aegis.toml").write_text(_SETTINGS.format(port=self.port), "utf-8")
         for name in ("directory.yaml", "policy.yaml"):
             (tenant / name).write_bytes((documents / name).read_bytes())
         for source in (documents / "tools").iterdir():
@@ -220,6 +231,34 @@ class Stage:
                 text = text.replace("{{" + f"{kind}_port" + "}}", str(port))
             (tenant / "tools" / source.name).write_text(text, "utf-8")
         make_keys(self.home / "keys", TENANT, ("person:olga", "person:fred"), agents=KEYED)
+
+    def _start_witness(self) -> None:
+        """A witness of its own, which knows the keys of the logs and nothing else; and the settings, which know its key."""
+        from aegis.adapters.witness import home
+
+        place = self.directory / "witness"
+        made = home.create(place, "witness.example", self.log_keys())
+        settings = _SETTINGS.format(port=self.port, witness=self.witness_port, witness_key=made.verifier.vkey)
+        (self.home / "aegis.toml").write_text(settings, "utf-8")
+        self._processes["witness"] = subprocess.Popen(  # noqa: S603 - our own interpreter with our own words
+            [sys.executable, "-m", "aegis", "witness", "serve", "--state", str(place), "--port", str(self.witness_port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # as the gateway
+        )
+        (self.directory / "auditor.txt").write_text(
+            "".join(f"log {key}\n" for key in self.log_keys()) + f"witness one {made.verifier.vkey}\nquorum one\n", "utf-8"
+        )
+
+    def log_keys(self) -> list[str]:
+        """The public keys that seal the logs, as an auditor gets them."""
+        from aegis.adapters import keyfiles
+        from aegis.crypto import jwk, note
+        from aegis.model.event import origin
+
+        entries = [entry for entry in keyfiles.load_public(self.home / "keys").entries() if entry.key_class == "log"]
+        return [note.vkey(origin(entry.tenant), entry.key) for entry in entries if isinstance(entry.key, jwk.PublicKey)]
 
     def _await_ready(self) -> None:
         for _ in range(1200):
