@@ -20,7 +20,7 @@ def test_one_command_makes_every_key_that_a_tenant_lacks_and_none_twice(tmp_path
     shutil.copytree(home / "tenants" / "acme", globex)
     for path in filter(lambda each: each.is_file(), globex.rglob("*")):
         path.write_text(path.read_text("utf-8").replace("acme", "globex"), "utf-8")
-    own = {(key_class, "") for key_class in ("sts", "override", "kek", "hash", "publisher", "bundle")}
+    own = {(key_class, "") for key_class in ("sts", "override", "log", "kek", "hash", "publisher", "bundle")}
     assert made(home, "--tenant", "globex") == own | {("human", "person:alice"), ("workload", "agent:assistant")}
     assert made(home, "--tenant", "globex") == set()
     checked = aegis(home, "check")
