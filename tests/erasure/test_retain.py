@@ -208,3 +208,42 @@ def test_what_an_interrupted_run_left_goes_with_the_next(records):
     said = retain(w)
     assert (said["dropped"], said["first"]) == (256, 512)
     assert w.events()[0]["seq"] == 512
+
+
+@pytest.mark.parametrize("name", ["old.zip", "old"])
+def test_what_was_let_go_of_is_explained_and_decided_anew_from_its_archive(records, tmp_path, name):
+    w, path = records, str(tmp_path / name)
+    request = pay(w, "old").json()["request_id"]
+    fill(w)
+    retain(w, "--yes", "--archive", path)
+    told = shown(w, "explain", request, "--archive", path)
+    assert "was allowed to call pay.honours" in told
+    assert "fires" in told  # the rules were asked again, with the arguments of the archive
+    strict = w.root / "strict.yaml"
+    strict.write_text((w.root / "tenants/acme/policy.yaml").read_text().replace("{gt: 5000}", "{gte: 1}"))
+
+    def simulated():
+        ran = CliRunner().invoke(
+            cli, ["--dir", str(w.root), "--json", "policy", "simulate", str(strict), "--archive", path], standalone_mode=False
+        )
+        if ran.exception is not None:
+            raise ran.exception
+        return json.loads(ran.stdout)
+
+    assert simulated()["flips"] == 1
+    erase(w, "user:nora")
+    assert "erased: nobody can open them" in shown(w, "explain", request, "--archive", path)
+    assert simulated()["flips"] == 0
+
+
+def test_an_archive_that_was_changed_or_is_another_tenants_is_believed_in_nothing(records, tmp_path):
+    w, path = records, tmp_path / "old"
+    request = pay(w, "old").json()["request_id"]
+    fill(w)
+    retain(w, "--yes", "--archive", str(path))
+    with pytest.raises(ConfigError, match=r"does not verify|is an archive of"):
+        shown(w, "explain", request, "--archive", str(path), tenant="globex")
+    lines = (path / "events.jsonl").read_bytes().replace(b'"decision":"allow"', b'"decision":"never"')
+    (path / "events.jsonl").write_bytes(lines)
+    with pytest.raises(ConfigError, match="does not verify"):
+        shown(w, "explain", request, "--archive", str(path))

@@ -1,6 +1,7 @@
 """`aegis explain`: why a request was decided as it was."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,14 +11,16 @@ from aegis.app import App
 from aegis.errors import ConfigError
 from aegis.policy.ir import SHADOW_REVISION
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.audit.archived import archive_option, look_into
 from aegis.surfaces.cli.story import decided, one_line, sentence
 
 
 @click.command()
 @click.argument("request_id")
+@archive_option
 @context.tenant_option
 @click.pass_context
-def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
+def explain(ctx: click.Context, request_id: str, archive: Path | None, tenant: str | None) -> None:
     """Tell in a sentence, then in detail, why REQUEST_ID was decided as it was."""
     name = context.the_tenant(ctx, tenant)
 
@@ -25,6 +28,8 @@ def explain(ctx: click.Context, request_id: str, tenant: str | None) -> None:
     from aegis.runtime.why import why
 
     async def work(app: App) -> dict[str, Any] | None:
+        if archive is not None:
+            look_into(app, name, archive)
         store = app.gate.store
         # All of them: an agent may name any request id, and could lay a thousand refusals over what is looked for.
         found = await store.events(name, request_id=request_id, limit=100_000)

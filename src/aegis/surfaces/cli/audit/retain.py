@@ -12,6 +12,7 @@ from aegis.journal.checkpoint import Checkpoint
 from aegis.policy.duration import UNITS
 from aegis.runtime.retention import Plan
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.audit.archived import verified
 from aegis.surfaces.cli.audit.ledger import Ledger, log_keys, policy_of
 
 MOST_NAMED = 5
@@ -123,24 +124,10 @@ async def _archived(app: App, plan: Plan, path: Path) -> None:
         policy=policy_of(app.settings, plan.tenant),
     )
     await bundlefiles.write(path, archive.files(app.gate.store, made))
-    _verified(app, plan, path)
+    if verified(app, plan.tenant, path) != (plan.first, plan.count):
+        raise ConfigError(f"`{path}` does not hold the events {plan.first} to {plan.bound - 1}: nothing was let go of")
     if not await archivefiles.holds(path, archive.kept_beside(app.gate.store, plan.tenant, plan.first, plan.bound - 1)):
         raise ConfigError(f"`{path}` does not hold what is sealed beside the events: nothing was let go of")
-
-
-def _verified(app: App, plan: Plan, path: Path) -> None:
-    import aegis_verify as verifier
-    from aegis_verify import BrokenError, Question
-
-    trust = verifier.read_policy(policy_of(app.settings, plan.tenant))
-    try:
-        report = verifier.verify(verifier.Bundle(str(path)), Question(trust, app.gate.clock.now().timestamp(), part=True))
-    except BrokenError as error:
-        raise ConfigError(f"`{path}` does not verify ({error.finding.text}): nothing was let go of") from None
-    if not report.ok:
-        raise ConfigError(f"`{path}` does not verify ({report.findings[0].text}): nothing was let go of")
-    if report.events != plan.count:
-        raise ConfigError(f"`{path}` holds {report.events} events, expected {plan.count}: nothing was let go of")
 
 
 def _tell(plan: Plan) -> None:

@@ -16,6 +16,7 @@ from aegis.errors import ConfigError
 from aegis.policy.ir import Policy
 from aegis.runtime.learn import Judged, Simulation
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.audit.archived import archive_option, look_into
 from aegis.surfaces.cli.main import DONE, FAILED
 from aegis.surfaces.cli.policy.sets import Opened, open_set, since_option
 
@@ -67,6 +68,7 @@ class Tally:
 @click.option("--max-flips", type=click.IntRange(0), help="Exit code 1 when more decisions than this would be different.")
 @click.option("--no-loosen", is_flag=True, help="Exit code 1 when less would stand in the way of some call.")
 @click.option("--live", is_flag=True, help="As if nothing of the candidate were in shadow.")
+@archive_option
 @click.pass_context
 def simulate(
     ctx: click.Context,
@@ -77,6 +79,7 @@ def simulate(
     max_flips: int | None,
     no_loosen: bool,
     live: bool,
+    archive: Path | None,
 ) -> int:
     """Decide recorded calls anew by CANDIDATE, a policy file, and list the differences.
 
@@ -93,6 +96,8 @@ def simulate(
     tally = Tally(limit)
 
     async def work(app: App) -> None:
+        if archive is not None:
+            look_into(app, name, archive)
         simulation = Simulation(app.gate.store, app.gate.vault, policy, opened.tenant_data)
         start = app.gate.clock.now() - since
         after, newest = await simulation.span(start)
