@@ -168,5 +168,6 @@ posting = Table(
     Column("block", BigInteger, nullable=False),
     Column("places", LargeBinary, nullable=False),
     PrimaryKeyConstraint("tenant", "field", "value", "block"),
+    sqlite_with_rowid=False,
 )
-"""The index of searches: which events of a block of the journal hold a value."""
+"""The index of searches: which events of a block of the journal hold a value. It lies in the order of its key, which searches read."""

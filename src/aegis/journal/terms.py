@@ -40,7 +40,6 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "by": ("by",),
     "parent": ("parent_request_id",),
     "token": ("token_jti",),
-    "trace": ("trace_id",),
 }
 """Each field, and where its values stand."""
 

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("block", sa.BigInteger, nullable=False),
         sa.Column("places", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "field", "value", "block"),
+        sqlite_with_rowid=False,
     )
     frontiers(op.get_bind())
     guard(("tile", "posting"))

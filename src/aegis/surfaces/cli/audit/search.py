@@ -31,7 +31,6 @@ _HELP = {
     "by": ("WHO", "Done by this operator, or by recovery."),
     "parent": ("ID", "Done on behalf of this request."),
     "token": ("JTI", "With this token."),
-    "trace": ("ID", "In this trace."),
 }
 
 
