@@ -45,7 +45,7 @@ def cosign(home: Home, request: Request, wanted: Checkpoint, clock: Callable[[],
         CorruptStoreError: The state is not what this witness wrote.
         OSError: The state cannot be written; nothing was cosigned.
     """
-    place = home.path / STATE / _name(wanted.origin)
+    place = place_of(home, wanted.origin)
     wholefile.make_directory(place)
     with wholefile.locked(place):
         known = _read(home, place / NOTE)
@@ -59,6 +59,11 @@ def cosign(home: Home, request: Request, wanted: Checkpoint, clock: Callable[[],
             torn.unlink()
         wholefile.write(place / NOTE, Note(request.note.text, (*_signed(request.note, wanted), line)).data, wholefile.PRIVATE)
         return line
+
+
+def place_of(home: Home, origin: str) -> Path:
+    """The folder that holds what the witness knows of a log."""
+    return home.path / STATE / _name(origin)
 
 
 def known(home: Home) -> Iterator[Known]:

@@ -40,7 +40,7 @@ def show(ctx: click.Context, directory: Path) -> int:
             {
                 "name": found.name,
                 "vkey": found.verifier.vkey,
-                "logs": [dict(zip(names, row, strict=True)) for row in rows],
+                "logs": [{**dict(zip(names, row, strict=True)), "state": str(states.place_of(found, row[0]))} for row in rows],
                 "conflicts": [{"file": str(path), "fork": path in forks} for path in refused],
             },
         )
