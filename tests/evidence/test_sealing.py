@@ -1,16 +1,16 @@
 """Each second, what was committed is signed; what is not what was committed is not."""
 
 import asyncio
-import base64
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+import msgspec
 import pytest
-from tests.store.homes import Home, event, unit
+from tests.store.homes import Home, event
 
 from aegis.adapters.anchor import Anchor
 from aegis.crypto import jwk, note
 from aegis.crypto.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
-from aegis.errors import CorruptStoreError
+from aegis.errors import ConfigError, CorruptStoreError
 from aegis.journal import checkpoint, proofs
 from aegis.journal.unit import Unit
 from aegis.model.event import SYSTEM_TENANT, origin
@@ -29,8 +29,19 @@ async def home(request, tmp_path):
     await place.close()
 
 
-def sealer(store, tmp_path):
-    return Sealer(store, Clock(), lambda tenant, now: KEY, Anchor(tmp_path / "anchor"), None, "gw", AGE)
+def sealer(store, tmp_path, *, clock=None, key=lambda *_: KEY):
+    return Sealer(store, clock or Clock(), key, Anchor(tmp_path / "anchor"), None, "gw", AGE)
+
+
+class Moving(Clock):
+    """A clock that a test moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.ahead = timedelta(0)
+
+    def now(self):
+        return super().now() + self.ahead
 
 
 async def fill(store, tenant, count, start=0):
@@ -74,8 +85,6 @@ async def test_the_operators_log_holds_every_note_and_is_sealed_itself(home, tmp
     await fill(store, "globex", 2)
     await sealing.seal()
     (recorded,) = await store.events(SYSTEM_TENANT)
-    import msgspec
-
     body = msgspec.json.decode(recorded.body)
     assert {each["on_tenant"]: said(each["note"]).size for each in body["checkpoints"]} == {"acme": 3, "globex": 2}
     assert said((await sealing.sealed(SYSTEM_TENANT)).note).size == 1
@@ -123,8 +132,6 @@ async def test_processes_that_seal_at_once_never_contradict_each_other(home, tmp
 
 
 async def notes_on(store, tenant):
-    import msgspec
-
     bodies = [msgspec.json.decode(each.body) for each in await store.events(SYSTEM_TENANT)]
     return [each for body in bodies for each in body.get("checkpoints", ()) if each["on_tenant"] == tenant]
 
@@ -168,3 +175,41 @@ async def test_a_store_with_another_history_than_the_anchor_says_is_not_served(h
     change(home, "acme", 4, (await store.events("acme"))[4].body.replace(b"acme-", b"evil-"))
     with pytest.raises(CorruptStoreError, match="not those that were sealed"):
         await sealer(store, tmp_path).check()
+
+
+async def test_a_turn_seals_once_a_second_and_at_once_when_somebody_answered(home, tmp_path):
+    store, clock = await home.open(), Moving()
+    sealing = sealer(store, tmp_path, clock=clock)
+    await fill(store, "acme", 1)
+    await sealing.turn()
+    await fill(store, "acme", 1, 1)
+    await sealing.turn()
+    assert (await sealing.sealed("acme")).size == 1
+    sealing.soon()
+    await sealing.turn()
+    assert (await sealing.sealed("acme")).size == 2
+    await fill(store, "acme", 1, 2)
+    clock.ahead = timedelta(seconds=2)
+    await sealing.turn()
+    assert (await sealing.sealed("acme")).size == 3
+
+
+async def test_events_that_nobody_signs_are_an_alarm_and_the_gap_is_recorded_when_it_ends(home, tmp_path):
+    def no_key(tenant, now):
+        raise ConfigError("no key")
+
+    store, clock = await home.open(), Moving()
+    keys = [no_key]
+    sealing = sealer(store, tmp_path, clock=clock, key=lambda *asked: keys[0](*asked))
+    await fill(store, "acme", 3)
+    with pytest.raises(ConfigError):
+        await sealing.turn()
+    clock.ahead = 2 * AGE
+    assert any("acme" in alarm for alarm in sealing.alarms())
+    with pytest.raises(ConfigError):
+        await sealing.turn()
+    keys[0] = lambda *_: KEY
+    await sealing.seal()
+    assert sealing.alarms() == []
+    bodies = [msgspec.json.decode(each.body) for each in await store.events(SYSTEM_TENANT)]
+    assert [[gap["on_tenant"] for gap in body["gaps"]] for body in bodies if body["type"] == "checkpoint_gap"] == [["acme"]]

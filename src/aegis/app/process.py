@@ -21,8 +21,10 @@ from aegis.errors import AegisError, ConfigError, IdentityError, StoreError
 from aegis.identity.epoch import Revoked
 from aegis.identity.token import Override, build_override, mint
 from aegis.identity.verify import Verifier
+from aegis.model import conventions as names
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
+from aegis.model.span import Span, Work
 from aegis.runtime import exporting, halts, ids, indexing, sealing, vault
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
@@ -112,6 +114,7 @@ class App:
             gate.instance,
             timedelta(seconds=settings.evidence.max_age_seconds),
         )
+        gate.spans.watch(self._seal_soon)
         self.exports: Exports | None = None
         self.following = Followers()
         for follower in (
@@ -192,6 +195,11 @@ class App:
             why.append("policy engine: no answer from `policy.opa_url`; until then every call is denied")
         return why
 
+    def _seal_soon(self, span: Span) -> None:
+        """What a person answered for, and what is done on it, does not wait for the second to pass."""
+        if span.work is Work.APPROVAL or span.attributes.get(names.APPROVAL_ID):
+            self.sealer.soon()
+
     def is_operator(self, token: str) -> bool:
         """Whether `token` is the key of whoever watches this gateway, whatever tenant they belong to."""
         return monitorkey.fits(self.settings.keys, token)
@@ -262,6 +270,7 @@ class App:
         await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
         for tenant in self.gate.snapshot:
             await self.gate.once.forget(tenant.name)
+            await self.gate.store.shed(tenant.name)  # what retention let go of and was interrupted in removing
             await self.gate.delegations.expire(tenant.name, self.gate.recovery)
 
     def _some_policy(self) -> None:

@@ -181,7 +181,18 @@ METRICS = (
         "aegis_dead_letters", "aegis.dead_letters", "{message}", "", "Messages that reached nobody, until a person has looked."
     ),
     _tenants(
-        "aegis_checkpoint_age_seconds", "aegis.checkpoint.age", "s", "", "Age of the newest signed checkpoint of the tenant's log."
+        "aegis_unsealed_seconds",
+        "aegis.unsealed",
+        "s",
+        "",
+        "For how long events of the tenant's log have waited for a signed checkpoint.",
+    ),
+    _tenants(
+        "aegis_cosignature_age_seconds",
+        "aegis.cosignature.age",
+        "s",
+        "",
+        "For how long the witnesses have not cosigned the tenant's log.",
     ),
     _process(
         "aegis_audit_exports_lag_events",

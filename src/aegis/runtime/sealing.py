@@ -86,6 +86,7 @@ class Sealer:
         self._waiting: dict[str, datetime] = {}
         self._last: datetime | None = None
         self._soon = False
+        self._alarmed = False
 
     def soon(self) -> None:
         """Seal at the next turn, without waiting for the second to pass: somebody answered for something."""
@@ -96,7 +97,10 @@ class Sealer:
         now = self._clock.now()
         if self._soon or self._last is None or now - self._last >= PACE:
             self._soon, self._last = False, now
-            await self.seal()
+            try:
+                await self.seal()
+            finally:
+                self._tell()
 
     async def seal(self) -> None:
         """Seal every log that has grown, the operator's own last.
@@ -155,21 +159,46 @@ class Sealer:
 
     def standing(self) -> list[Standing]:
         """How each log stands that this process has looked at."""
-        now, nothing = self._clock.now(), timedelta(0)
-        return [
-            Standing(
-                tenant=name,
-                size=sealed.size,
-                unsealed=now - self._waiting[name] if name in self._waiting else nothing,
-                uncosigned=None if self._witnesses is None else now - (sealed.cosigned_at or sealed.at),
-            )
-            for name, sealed in sorted(self._known.items())
-        ]
+        now = self._clock.now()
+        return [self._stands(name, now) for name in sorted(self._known.keys() | self._waiting.keys())]
+
+    def alarms(self) -> list[str]:
+        """Logs whose newest events nobody has signed, or no witness cosigned, for longer than the settings want; in words."""
+        found = []
+        for each in self.standing():
+            if each.unsealed > self._max_age:
+                found.append(
+                    f"log of `{each.tenant}`: events wait for their checkpoint since {each.unsealed.total_seconds():.0f} s"
+                )
+            if each.uncosigned is not None and each.uncosigned > FRESH + self._max_age:
+                seconds = each.uncosigned.total_seconds()
+                found.append(f"log of `{each.tenant}`: not cosigned since {seconds:.0f} s: is the witness there?")
+        return found
 
     async def sealed(self, tenant: str) -> Sealed | None:
         """The newest checkpoint of a tenant's log."""
         found = await checkpoints.newest(self._store, [tenant])
         return found[tenant][0] if found else None
+
+    def _stands(self, name: str, now: datetime) -> Standing:
+        sealed, since = self._known.get(name), self._waiting.get(name, now)
+        cosigned = since if sealed is None else sealed.cosigned_at or sealed.at
+        return Standing(
+            tenant=name,
+            size=sealed.size if sealed else 0,
+            unsealed=now - since,
+            uncosigned=None if self._witnesses is None else now - cosigned,
+        )
+
+    def _tell(self) -> None:
+        """Log an alarm once for as long as it lasts, and its end."""
+        alarms = self.alarms()
+        if bool(alarms) is not self._alarmed:
+            self._alarmed = bool(alarms)
+            if alarms:
+                log.error("evidence is stale: %s%s", alarms[0], f" (and {len(alarms) - 1} more)" if alarms[1:] else "")
+            else:
+                log.info("evidence is fresh again")
 
     async def _round(self, heads: Mapping[str, TreeHead]) -> None:
         works = await self._due(heads)

@@ -64,7 +64,8 @@ class Metrics:
         self._pending = self._gauge("aegis_approvals_pending")
         self._mailbox = self._gauge("aegis_mailbox_messages")
         self._dead = self._gauge("aegis_dead_letters")
-        self._sealed = self._gauge("aegis_checkpoint_age_seconds")
+        self._unsealed = self._gauge("aegis_unsealed_seconds")
+        self._uncosigned = self._gauge("aegis_cosignature_age_seconds")
         self._series: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
         self._hit: defaultdict[str, set[str]] = defaultdict(set)
         self._ruling: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
@@ -86,10 +87,6 @@ class Metrics:
         self._outcomes.labels(outcome).inc()
         self._count(self._decisions, tenant, tool, outcome)
 
-    def sealed(self, tenant: str, seconds: float) -> None:
-        """Take note of the age of the newest checkpoint of a tenant's log."""
-        self._sealed.labels(tenant).set(seconds)
-
     def observe(self, span: Span) -> None:
         """Count what a span tells of."""
         _OBSERVED[span.work](self, span)
@@ -109,6 +106,10 @@ class Metrics:
             self._policy.labels(status.tenant, "enforced").set(status.enforced)
             self._policy.labels(status.tenant, "shadow").set(status.shadow)
             self._refused.labels(status.tenant).set(len(status.refused))
+        for log in app.sealer.standing():
+            self._unsealed.labels(log.tenant).set(log.unsealed.total_seconds())
+            if log.uncosigned is not None:
+                self._uncosigned.labels(log.tenant).set(log.uncosigned.total_seconds())
         for tenant in app.gate.snapshot:
             self._cover(tenant)
             await self._waiting(app, tenant.name)
