@@ -30,6 +30,10 @@ def records(tmp_path, store_url):  # noqa: F811 - the fixture of this name
     (tmp_path / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n')
     for path in tmp_path.glob("tenants/*/tools/records.read.yaml"):
         path.write_text(path.read_text().replace("  effect: read\n", "  effect: read\n  data_subject: id\n"))
+    for path in tmp_path.glob("tenants/*/tools/pay.honours.yaml"):
+        path.write_text(
+            path.read_text().replace("    timeout_seconds: 1\n", "    timeout_seconds: 20\n")
+        )  # a command runs meanwhile
     try:
         made.start()
         yield made

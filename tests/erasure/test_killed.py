@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.store.homes import START
 
 from aegis.adapters import keyfiles
@@ -51,3 +52,23 @@ async def test_a_killed_eraser_leaves_no_key_without_its_event_and_no_event_with
         assert await store.fsck() == ()
         await store.close()
     assert told, f"seed {SEED}: nobody was erased before the kills"
+
+
+@pytest.mark.parametrize("round_", range(3))
+async def test_whoever_is_killed_while_removing_old_events_leaves_a_sound_log(home, round_):
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, CHILD.with_name("shedding.py"), home.kind, home.where]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+    for _ in range(2):
+        await asyncio.to_thread(process.stdout.readline)
+    await asyncio.sleep(random.Random(SEED + round_).random() * 0.15)
+    process.kill()
+    rest, _ = await asyncio.to_thread(process.communicate)
+    told = [1024, *map(int, rest.split())]
+    store = await home.open()
+    first = (await store.heads())["acme"].first
+    assert first in (told[-1], told[-1] + 1024), f"seed {SEED}"
+    assert await store.fsck() == ()
+    await store.shed("acme")
+    assert (await store.events("acme", limit=1))[0].seq == first
+    assert await store.fsck() == ()

@@ -24,7 +24,7 @@ WHOLE_TENANT = ""
 KEPT = 8192
 ERASURES = ("erasures", "keys")
 """The row of a tenant whose version rises with every erasure."""
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 0.8
 
 Value = TypeVar("Value")
 
