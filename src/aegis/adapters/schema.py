@@ -170,4 +170,4 @@ posting = Table(
     PrimaryKeyConstraint("tenant", "field", "value", "block"),
     sqlite_with_rowid=False,
 )
-"""The index of searches: which events of a block of the journal hold a value. It lies in the order of its key, which searches read."""
+"""The index of searches: which events of a block of the journal hold a value. It lies in the order of its key."""
