@@ -200,7 +200,7 @@ async def test_events_that_nobody_signs_are_an_alarm_and_the_gap_is_recorded_whe
 
     store, clock = await home.open(), Moving()
     keys = [no_key]
-    sealing = sealer(store, tmp_path, clock=clock, key=lambda *asked: keys[0](*asked))
+    sealing = sealer(store, tmp_path, clock=clock, key=lambda tenant, now: keys[-1](tenant, now))
     await fill(store, "acme", 3)
     with pytest.raises(ConfigError):
         await sealing.turn()
@@ -208,8 +208,25 @@ async def test_events_that_nobody_signs_are_an_alarm_and_the_gap_is_recorded_whe
     assert any("acme" in alarm for alarm in sealing.alarms())
     with pytest.raises(ConfigError):
         await sealing.turn()
-    keys[0] = lambda *_: KEY
+    keys.append(lambda *_: KEY)
     await sealing.seal()
     assert sealing.alarms() == []
     bodies = [msgspec.json.decode(each.body) for each in await store.events(SYSTEM_TENANT)]
     assert [[gap["on_tenant"] for gap in body["gaps"]] for body in bodies if body["type"] == "checkpoint_gap"] == [["acme"]]
+
+
+async def test_an_anchor_that_was_taken_away_leaves_a_trace(home, tmp_path):
+    store = await home.open()
+    await fill(store, "acme", 3)
+    first = sealer(store, tmp_path)
+    await first.check()
+    await first.seal()
+    (tmp_path / "anchor" / "notes.log").unlink()
+    again = sealer(store, tmp_path)
+    await again.check()
+    await again.check()
+    bodies = [msgspec.json.decode(each.body) for each in await store.events(SYSTEM_TENANT)]
+    begun = [body["logs"] for body in bodies if body["type"] == "anchor_begun"]
+    assert [{each["on_tenant"]: each["size"] for each in logs} for logs in begun] == [{"acme": 3, SYSTEM_TENANT: 1}]
+    await again.seal()
+    assert await store.fsck() == ()

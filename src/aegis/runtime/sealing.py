@@ -22,9 +22,9 @@ from aegis.errors import AegisError, CorruptStoreError
 from aegis.journal import checkpoint, proofs
 from aegis.journal.checkpoint import Checkpoint
 from aegis.journal.store import Store, TreeHead
-from aegis.journal.unit import Committed
-from aegis.model.event import SYSTEM_TENANT, instant, origin
-from aegis.runtime import checkpoints
+from aegis.journal.unit import Committed, Unit
+from aegis.model.event import SYSTEM_TENANT, Event, instant, origin
+from aegis.runtime import checkpoints, ids
 from aegis.runtime.checkpoints import Sealed, Standing, Work
 from aegis.runtime.clock import Clock
 from aegis.runtime.growth import Growth
@@ -141,6 +141,25 @@ class Sealer:
                 )
         if self._witnesses is not None:
             await self._check_witnesses(dict(heads.values()))
+        await self._begin({name for of, (name, _) in heads.items() if of not in anchored})
+
+    async def _begin(self, without: set[str]) -> None:
+        """Record that logs which were sealed before have no note in this anchor: a new host, or an anchor that was taken away."""
+        sealed = await checkpoints.newest(self._store, sorted(without))
+        if not sealed:
+            return
+        now = self._clock.now()
+        begun = [{"on_tenant": name, "size": found.size} for name, (found, _) in sealed.items()]
+        log.warning("the anchor knows nothing of %d logs that were sealed before: a new host, or it was moved away", len(begun))
+        event = Event(
+            id=f"anchor_begun:{ids.uuid7(now)}",
+            type="anchor_begun",
+            tenant=SYSTEM_TENANT,
+            time=now,
+            data={"logs": begun[:NOTES_IN_AN_EVENT], "count": len(begun), "gateway": self._instance},
+        )
+        await self._store.commit(Unit(tenant=SYSTEM_TENANT, events=(event,)))
+        await self._anchored({origin(name): found.note.encode() for name, (found, _) in sealed.items()})
 
     async def _check_witnesses(self, heads: Mapping[str, TreeHead]) -> None:
         """Show the witnesses the newest checkpoint of each log: the anchor may have been put back with the database."""

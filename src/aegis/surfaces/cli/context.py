@@ -39,6 +39,8 @@ async def _with_app(found: Settings, work: Callable[[App], Awaitable[Result]]) -
         await app.follow_revocations()
         return await work(app)
     finally:
+        if app.witnesses is not None:
+            await app.witnesses.close()
         await app.gate.store.close()
 
 

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("audit.export:export", "read", "write events for SIEMs and other systems, to go on later"),
     "push": ("audit.export:push", "operate", "send events to the receiver of the settings"),
     "verify": ("audit.verify:verify", "prove", "check that nothing was changed, removed or added"),
+    "checkpoint": ("audit.checkpoint:checkpoint", "prove", "print the newest signed checkpoint of a log, for somebody to keep"),
     "bundle": ("audit.bundle:bundle", "prove", "write events with their proof, for an auditor"),
     "prove": ("audit.prove:prove", "prove", "print the proof that an event stands in the log"),
     "verify-proof": ("audit.prove:verify_proof", "prove", "check such a proof"),

@@ -16,8 +16,8 @@ from aegis.errors import ConfigError, NoteError
 from aegis.journal import bundle
 from aegis.journal.store import Store
 from aegis.model.event import SYSTEM_TENANT, origin
-from aegis.runtime.clock import Clock
 from aegis.runtime.checkpoints import KIND, Sealed
+from aegis.runtime.clock import Clock
 from aegis.settings import Settings
 from aegis.surfaces.cli import context
 
