@@ -574,6 +574,8 @@ class Source(Protocol):
 
     origin: str
     tenant: str
+    size: int | None
+    """How many events the newest checkpoint covers, as the source says; `None` when it does not say."""
     first: int
     """Place of the first event that is there."""
     end: int | None
@@ -619,7 +621,8 @@ class Bundle:
         if not self._path.is_dir():
             self._open_zip()
         about = self._about()
-        self.origin, self.tenant, self.first, self.size = about["origin"], about["tenant"], about["first"], about["size"]
+        self.origin, self.tenant, self.first, self._size = about["origin"], about["tenant"], about["first"], about["size"]
+        self.size: int | None = self._size
         self.end: int | None = None if about.get("selection") else about["last"] + 1
         self.selected = bool(about.get("selection"))
 
@@ -667,7 +670,7 @@ class Bundle:
     def leaves(self) -> bytes:
         """The whole of leaves.bin, at most what `size` wants and a little more, so that too much is noticed and never read."""
         with self._stream("leaves.bin") as stream:
-            return stream.read(self.size * HASH + 1)
+            return stream.read(self._size * HASH + 1)
 
     def bodies(self) -> Iterator[tuple[int | None, bytes]]:
         """The lines of events.jsonl."""
@@ -699,7 +702,10 @@ class Bundle:
         try:
             if self._zip is None:
                 return (self._path / name).open("rb")
-            return _Readable(self._zip.open(self._prefix + name), name)
+            found = self._zip.getinfo(self._prefix + name)
+            if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise BrokenError("malformed", f"{name} is packed in a way that no gateway uses")
+            return _Readable(self._zip.open(found), name)
         except (KeyError, FileNotFoundError, IsADirectoryError):
             raise BrokenError("malformed", f"the bundle has no {name}") from None
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError):
@@ -724,7 +730,7 @@ class _Readable(io.BufferedReader):
     def _guarded(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
         try:
             return read(size)
-        except (zipfile.BadZipFile, EOFError, zlib.error, ValueError):
+        except (zipfile.BadZipFile, EOFError, OSError, zlib.error, ValueError):
             raise BrokenError("malformed", f"{self._label} is damaged in the zip file") from None
 
 
@@ -934,6 +940,10 @@ class _Verification:
             self._findings.append(Finding("malformed", None, f"leaves.bin holds {self.known} leaves of {newest.size}"))
         if walked.differs is not None:
             self._findings.append(self._classified(walked.differs, _ByLeaf(self)))
+        elif source.size not in (None, newest.size):
+            self._findings.append(
+                Finding("malformed", None, f"bundle.json says {source.size} events, the checkpoint {newest.size}")
+            )
         elif walked.odd is not None:
             self._findings.append(walked.odd)
         elif source.end is not None and end != source.end:
@@ -976,7 +986,7 @@ class _Verification:
             self._findings.append(walked.odd)
             return
         if walked.differs is None and not reached and wrong == newest.size:
-            text = f"{newest.size} events were signed, and there are {end}"
+            text = f"{newest.size} events were signed, and there are {end}; a checkpoint vouches for the first {good} of them"
             self._findings.append(Finding("truncate", end, text, newest.size))
             return
         kind = "delete" if end < newest.size and not self._ask.part else "edit"

@@ -19,6 +19,7 @@ class Live:
 
     exact = False
     selected = False
+    size: int | None = None
 
     def __init__(self, store: Store, tenant: str, head: TreeHead, note: bytes, earlier: Mapping[int, bytes]) -> None:
         self.origin, self.tenant = origin(tenant), tenant
