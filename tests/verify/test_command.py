@@ -138,7 +138,7 @@ class TestUsage:
 
 
 class TestPolicies:
-    KEYS = {
+    KEYS: ClassVar = {
         name: note.vkey(name, ledger.private_key(bytes([at]) * 32).public, 4) for at, name in enumerate(["a", "b", "c", "d"], 20)
     }
 
