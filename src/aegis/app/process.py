@@ -103,7 +103,7 @@ class App:
         self._opa = opa
         collector = target(settings.telemetry.otlp_url, os.environ, gate.instance)
         seconds = settings.telemetry.metrics_seconds
-        self.exporter = Exporter(collector, gate.spans, metrics_seconds=seconds) if collector else None
+        self.telemetry = Exporter(collector, gate.spans, metrics_seconds=seconds) if collector else None
         self.witnesses = asking(settings.evidence.witnesses, settings.evidence.needed, gate.store)
         self.sealer = Sealer(
             gate.store,
@@ -155,8 +155,8 @@ class App:
             await self._opa.start()
         await self.gate.halts.refresh()
         self._export()
-        if self.exporter is not None:
-            self.exporter.start()
+        if self.telemetry is not None:
+            self.telemetry.start()
         self.following.start()
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
@@ -166,8 +166,8 @@ class App:
         """Finish every call that was permitted, record it, and let go of everything."""
         await self.following.stop()
         await self.gate.drain()
-        if self.exporter is not None:
-            await asyncio.to_thread(self.exporter.stop)
+        if self.telemetry is not None:
+            await asyncio.to_thread(self.telemetry.stop)
         with contextlib.suppress(AegisError):  # what cannot be sealed now is, or is refused, at the next start
             await self.sealer.seal()
         if self.witnesses is not None:

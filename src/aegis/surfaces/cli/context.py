@@ -34,11 +34,15 @@ def with_app(ctx: click.Context, work: Callable[[App], Awaitable[Result]]) -> Re
 
 async def _with_app(found: Settings, work: Callable[[App], Awaitable[Result]]) -> Result:
     app = await open_app(found)
+    if app.telemetry is not None:
+        app.telemetry.start()
     try:
         app.gate.clock.witness(await app.gate.store.latest())
         await app.follow_revocations()
         return await work(app)
     finally:
+        if app.telemetry is not None:
+            await asyncio.to_thread(app.telemetry.stop)
         if app.witnesses is not None:
             await app.witnesses.close()
         await app.gate.store.close()

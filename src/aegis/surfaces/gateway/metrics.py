@@ -79,8 +79,8 @@ class Metrics:
         app.following.add(
             Follower(name="gauges", every_seconds=GAUGES_SECONDS, work=partial(self.look, app), at_once=True, tells=False)
         )
-        if app.exporter is not None:
-            app.exporter.families = self.families
+        if app.telemetry is not None:
+            app.telemetry.families = self.families
 
     def decided(self, tenant: str, tool: str, outcome: str) -> None:
         """Count a decision, or an ending without one."""
@@ -100,9 +100,9 @@ class Metrics:
         """Read what only the store and the parts of the process know."""
         self._in_flight.set(app.gate.in_flight)
         self._clock.set(app.gate.clock.behind.total_seconds())
-        standing = app.rollout.status()
-        self._all_refused.set(sum(len(status.refused) for status in standing))
-        for status in standing:
+        policies = app.rollout.status()
+        self._all_refused.set(sum(len(status.refused) for status in policies))
+        for status in policies:
             self._policy.labels(status.tenant, "enforced").set(status.enforced)
             self._policy.labels(status.tenant, "shadow").set(status.shadow)
             self._refused.labels(status.tenant).set(len(status.refused))
@@ -215,7 +215,7 @@ class _SpanCounts:
 
     def collect(self) -> Iterator[Metric]:
         """One family for each of the metrics about telemetry itself."""
-        spans, exporter = self._app.gate.spans, self._app.exporter
+        spans, exporter = self._app.gate.spans, self._app.telemetry
         works, why = (names.BY_PROMETHEUS[each] for each in ("aegis_spans", "aegis_spans_dropped"))
         counts = CounterMetricFamily(works.prometheus, works.tells, labels=works.labels)
         for work in Work:
