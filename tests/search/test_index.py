@@ -62,6 +62,7 @@ async def test_a_posting_takes_the_place_of_the_one_before(store):
 async def test_postings_of_old_blocks_are_dropped_and_no_others(store, home):
     for tenant in (TENANT, "globex"):
         await store.put_postings(tenant, [posting(f"{n:05}", n % 7) for n in range(5000)])
+        await store.put_postings(tenant, [posting("", n, field="") for n in range(7)])
     await indexing.drop(store, TENANT, 3)
     left = {(tenant, block) for tenant, _, _, block, _ in rows(home)}
     assert left == {(TENANT, n) for n in range(3, 7)} | {("globex", n) for n in range(7)}

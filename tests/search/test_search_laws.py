@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.search.conftest import COUNT
@@ -121,6 +122,16 @@ def test_postings_that_were_made_before_some_events_went_still_lead_to_the_other
     assert all(leads_to(held.get((each.field, each.value)), each) for each in part.postings())
     short = {(each.field, each.value): each.places for each in less.postings()}
     assert not all(leads_to(short.get((each.field, each.value)), each) for each in whole.postings())
+
+
+@pytest.mark.parametrize("border", [BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK])
+@pytest.mark.parametrize("beside", [-150, -4, -1, 0, 1, 4, 150])
+def test_no_block_is_passed_over_that_reaches_into_the_time(journal, border, beside):
+    store, bodies = journal
+    at = START + STEP * (border + beside)
+    for wanted in (Filter(since=at, until=at + STEP * 200), Filter(since=at - STEP * 200, until=at)):
+        found = run(search(store, TENANT, wanted, limit=1000))
+        assert [each.seq for each in found.events] == plainly(bodies, wanted)
 
 
 def test_a_time_is_counted_in_at_the_beginning_and_out_at_the_end(journal):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from aegis.journal.postings import BLOCK, SUMMARY, Indexing, Posting, batches, leads_to, summary
-from aegis.journal.store import Finding, Store, TreeHead
+from aegis.journal.store import Finding, PostingKey, Store, TreeHead
 from aegis.runtime.searching import body_of
 
 EVERY_SECONDS = 0.5
@@ -19,6 +19,7 @@ BLOCKS_A_TURN = 4
 
 _SLICE = 32
 _LOOKED = 512
+_BEHIND_SUMMARIES: PostingKey = (*SUMMARY, 2**62)
 
 
 class _Seen(Struct):
@@ -54,7 +55,8 @@ class Indexer:
             seen = self._seen[tenant] = _Seen(await _unindexed(self._store, tenant, lowest, _complete(head)))
         seen.done = max(seen.done, lowest)
         if seen.dropped < lowest:
-            await drop(self._store, tenant, lowest)
+            if await _summarised(self._store, tenant, range(lowest)):
+                await drop(self._store, tenant, lowest)
             seen.dropped = lowest
         return seen.done < _complete(head)
 
@@ -97,9 +99,12 @@ async def check(store: Store, tenant: str) -> tuple[Finding, ...]:
 
 
 async def drop(store: Store, tenant: str, below: int) -> None:
-    """Remove the postings of all blocks below this one, a bounded number at a time."""
-    after: tuple[str, str, int] | None = ("", "", -1)
+    """Remove the postings of all blocks below this one, a few at a time; summaries last, so that what is left can be told."""
+    after: PostingKey | None = _BEHIND_SUMMARIES
     while after is not None:
+        after = await store.drop_postings(tenant, below, after)
+    after = (*SUMMARY, -1)
+    while after is not None and after < _BEHIND_SUMMARIES:
         after = await store.drop_postings(tenant, below, after)
 
 
