@@ -1,6 +1,8 @@
 """A gateway that exports while it serves: real calls, a real receiver, both stores."""
 
 import json
+import subprocess
+import sys
 import time
 
 import httpx
@@ -180,3 +182,31 @@ def test_with_by_command_no_gateway_exports(exporting, far):
     assert w.app.exports is None
     run(w)
     assert far.requests() == []
+
+
+def ran(command):
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+def test_a_person_moves_the_cursor_and_the_journal_tells_who_and_why(exporting, far, tmp_path):
+    w = exporting(tenants="acme")
+    run(w)
+    size = len(w.events())
+    deadline = time.monotonic() + 30
+    while len(told(far.records(), "acme")) < size and time.monotonic() < deadline:
+        time.sleep(0.05)
+    before = len(far.records())
+    (tmp_path / "aegis.toml").write_text(f'[store]\nurl = "{w.settings.store.url}"\n')
+    command = [sys.executable, "-m", "aegis", "--dir", str(tmp_path), "audit", "push", "--begin-at", "3", "--tenant", "acme"]
+    moved = ran([*command, "--as", "person:alice", "--reason", "lost a day"])
+    assert moved.returncode == 0, moved.stderr
+    assert "goes on at event 3" in moved.stdout
+    while len(far.records()) < before + size - 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [each["seq"] for each in far.records()[before:]] == list(range(3, size))
+    (event,) = (each for each in w.events(tenant="_system") if each["type"] == "export_moved")
+    assert (event["on_tenant"], event["from"], event["to"], event["by"]) == ("acme", size, 3, "person:alice")
+    for arguments in (["--as", "person:nobody", "--reason", "x"], ["--as", "person:alice"], ["--reason", "x"]):
+        assert ran([*command, *arguments]).returncode == 2
+    beyond = [*command[:-3], str(size + 50), *command[-2:], "--as", "person:alice", "--reason", "x"]
+    assert "the log holds" in ran(beyond).stderr

@@ -13,7 +13,7 @@ from aegis.adapters.push import HttpReceiver, check_url
 from aegis.errors import ConfigError
 from aegis.journal.unit import Put, Unit
 from aegis.model.event import SYSTEM_TENANT
-from aegis.runtime.exporting import KIND
+from aegis.runtime.export_cursors import KIND
 
 
 async def fill(store, tenant, count, first=0, **data):

@@ -32,11 +32,12 @@ from aegis.journal.store import Store, TreeHead
 from aegis.journal.unit import Committed, Put, Require, Row, Unit
 from aegis.model.event import SYSTEM_TENANT, Stored
 from aegis.runtime.clock import Clock
+from aegis.runtime.export_cursors import KIND, missing, resumed
 from aegis.runtime.record import text
 
 log = logging.getLogger("aegis.export")
 
-KIND, LEASE = "export", "exporter"
+LEASE = "exporter"
 EVERY_SECONDS = 1.0
 AT_ONCE = 4
 """So many tenants are sent at the same time; with the size of a batch, this bounds the memory."""
@@ -82,24 +83,6 @@ class Standing(Struct, kw_only=True):
     def lag(self) -> int:
         """How many events are recorded and not yet acknowledged."""
         return max(0, self.size - self.next)
-
-
-async def resumed(store: Store, cursor: Cursor, tenant: str) -> None:
-    """Check that an export of `tenant` can go on at `cursor`.
-
-    Raises:
-        ConfigError: As `journal.export.cursor.check` says.
-    """
-    before = await store.events(tenant, after=cursor.next - 2, limit=1) if cursor.next else ()
-    last = before[0] if before and before[0].seq == cursor.next - 1 else None
-    head = (await store.heads()).get(tenant)
-    size, first = (head.frontier.size, head.first) if head else (0, 0)
-    cursors.check(cursor, tenant, size=size, first=first, before=last)
-
-
-def missing(first: int, events: tuple[Stored, ...]) -> int | None:
-    """The first `seq` that is missing among events that should begin with `first` and have no gaps."""
-    return next((seq for seq, event in enumerate(events, first) if event.seq != seq), None)
 
 
 class Exporter:

@@ -96,6 +96,7 @@ _CHANGES: Mapping[str, tuple[int, str, int]] = {
     "tool_restored": (RESUME, "tool", INFORMATIONAL),
     "revoked": (DISABLE, "", MEDIUM),
     "halt": (SUSPEND, "", HIGH),
+    "export_moved": (UPDATE, "export", MEDIUM),
 }
 _QUARANTINE = {"tool_quarantined": (DENIED, 3), "tool_restored": (ALLOWED, 9), "revoked": (DENIED, 24)}
 _LOG: Mapping[str, tuple[int, int]] = {
@@ -103,6 +104,7 @@ _LOG: Mapping[str, tuple[int, int]] = {
     "checkpoint": (OTHER, INFORMATIONAL),
     "retention": (DELETE_LOG, LOW),
     "checkpoint_gap": (OTHER, MEDIUM),
+    "anchor_begun": (OTHER, HIGH),
 }
 
 

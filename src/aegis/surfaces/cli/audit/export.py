@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
-from aegis.app import instance_name, open_store
+from aegis.app import App, instance_name, open_store
 from aegis.app.exports import Exports
 from aegis.errors import CorruptStoreError, StoreError
 from aegis.journal.export.formats import FORMATS, record
 from aegis.journal.store import Store
+from aegis.model.event import SYSTEM_TENANT
 from aegis.runtime.clock import Clock
-from aegis.runtime.exporting import EVERY_SECONDS, Standing, missing, resumed
+from aegis.runtime.export_cursors import Move, missing, move, resumed
+from aegis.runtime.exporting import EVERY_SECONDS, Standing
 from aegis.settings import Settings
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.audit.sink import CursorFile, Sink
@@ -111,14 +113,24 @@ async def _first(store: Store, tenant: str) -> int:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End when everything there is has been acknowledged, or something stands in the way.")
+@click.option("--begin-at", type=click.IntRange(0), metavar="SEQ", help="Send nothing; only let the export go on at this event.")
+@click.option("--as", "person", metavar="PERSON", help="With --begin-at: who you are (person:NAME); your key must be here.")
+@click.option("--reason", help="With --begin-at: why; it is recorded.")
+@context.tenant_option
 @click.pass_context
-def push(ctx: click.Context, once: bool) -> None:
+def push(ctx: click.Context, once: bool, begin_at: int | None, person: str | None, reason: str | None, tenant: str | None) -> None:
     """Send events to the receiver of section `[export]`, until Ctrl-C or SIGTERM.
 
-    It does what a gateway does by itself unless `export.by` is `command`; of all of them together, one sends at a time.
+    It does what a gateway does by itself unless `export.by` is `command`; of all of them together, one sends at a time. With
+    --begin-at it sends nothing and moves the cursor of a tenant, to send events again or to leave some out: that is recorded.
     """
     from aegis.surfaces.gateway.logs import configure
 
+    if begin_at is not None:
+        _begin(ctx, context.the_tenant(ctx, tenant), begin_at, person, reason)
+        return
+    if tenant or person or reason:
+        raise click.UsageError("--tenant, --as and --reason go with --begin-at; whose events are sent says `export.tenants`")
     settings = context.settings(ctx)
     configure(settings.log)
     standing = asyncio.run(_push(settings, once=once))
@@ -132,6 +144,24 @@ def push(ctx: click.Context, once: bool) -> None:
         )
     if once and any(each.lag or each.halted for each in standing):
         ctx.exit(1)
+
+
+def _begin(ctx: click.Context, tenant: str, seq: int, person: str | None, reason: str | None) -> None:
+    if not person or not reason:
+        raise click.UsageError("--begin-at: say who you are (--as PERSON) and why (--reason TEXT)")
+
+    async def work(app: App) -> None:
+        # The gateway's own log has no people: whoever is known in a tenant of this gateway may.
+        homes = [each.name for each in app.gate.snapshot if person in each.directory.people] if tenant == SYSTEM_TENANT else []
+        statement = context.signed_by(app, homes[0] if homes else tenant, person)
+        asked = Move(tenant=tenant, to=seq, by=person, reason=reason, statement=statement)
+        await move(app.gate.store, app.gate.clock, asked)
+
+    context.with_app(ctx, work)
+    if context.as_json(ctx):
+        output.document("push", {"tenant": tenant, "next": seq})
+    else:
+        click.echo(f"the export of {tenant} goes on at event {seq}")
 
 
 async def _push(settings: Settings, *, once: bool) -> tuple[Standing, ...]:
