@@ -3,7 +3,7 @@
 #   make test          the whole suite, on SQLite and on a real PostgreSQL
 #   make check         format, lint, types, import contracts, links in the docs
 #   make bench         speed: a table and JSON (docs/benchmarks.md says how to read it)
-#   make campaign      1,000 random kills on each store, and a long comparison with OPA (about an hour)
+#   make campaign      1,300 kills on each store, and a long comparison with OPA (over an hour)
 #   make lock          resolve the dependencies anew
 #   make clean         remove what the targets above made
 
@@ -41,7 +41,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m bench
 
 campaign: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -s -m campaign -o addopts= --strict-markers --import-mode=importlib tests/faults tests/policy/test_rego_differential.py
+	@$(BIN)/python -m pytest -q -s -m campaign -o addopts= --strict-markers --import-mode=importlib tests/faults tests/evidence tests/policy/test_rego_differential.py
 
 lock: $(VENV)/.dev
 	@$(PIP) install uv

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.store.homes import Home, event
+from tests.store.homes import event
 
 from aegis.adapters.anchor import Anchor
 from aegis.crypto import jwk, note
@@ -19,14 +19,6 @@ from aegis.runtime.sealing import Sealer
 
 KEY = jwk.private_key(bytes(range(32)))
 AGE = timedelta(seconds=5)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def home(request, tmp_path):
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    place = Home(request.param, where)
-    yield place
-    await place.close()
 
 
 def sealer(store, tmp_path, *, clock=None, key=lambda *_: KEY):
