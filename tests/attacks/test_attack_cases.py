@@ -330,7 +330,7 @@ def test_case_16_a_flood_of_made_up_keys_leaves_good_traffic_unharmed(w):
     assert noise(w) == {"unknown_kid": 300}
 
 
-# 17-23: tools, what comes back, other tenants, and the log (21 is tests/provenance/test_case_21.py; 22, 24, 25 are about the log)
+# 17-23: tools, what comes back, other tenants, and the log (21 is tests/provenance/test_case_21.py, 22 tests/verify/test_live.py, 24 and 25 tests/evidence/test_rollback.py)
 
 
 def test_case_17_a_tool_changes_after_it_was_pinned(w):
