@@ -98,6 +98,8 @@ def test_every_event_of_a_call_carries_the_ids_of_its_span(quiet):
     assert {event["type"] for event in events} >= GOVERNED - {"late_outcome"}
     for event in events:
         assert (event["trace_id"], event["span_id"]) in known, event["type"]
+        if event["type"] in ("decision", "delegation", "outcome", "repeat", "approval"):
+            assert known[event["trace_id"], event["span_id"]].attributes["aegis.audit.event"] == event["id"]
         assert event.get("parent_span_id", "") == known[event["trace_id"], event["span_id"]].parent_id or event["type"] == "message"
 
 
