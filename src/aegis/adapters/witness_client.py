@@ -223,7 +223,7 @@ class _Member:
         if there < known:
             raise LogBehindError(
                 f"log `{of}` has {there} events here, but witness `{self.witness.verifier.name}` has cosigned {known}: the"
-                " database was put back to an older state, or cut",
+                " database was put back to an older state, or cut; docs/witness.md tells what to do",
                 known,
             )
 
@@ -231,9 +231,15 @@ class _Member:
         """What a refusal means, if it is not that the witness could not be asked."""
         name = self.witness.verifier.name
         if error.reason == "fork":
-            return CorruptStoreError(f"log `{of}`: witness `{name}` has cosigned another root of size {size}: it was rewritten")
+            return CorruptStoreError(
+                f"log `{of}`: witness `{name}` has cosigned another root of size {size}: it was written anew; docs/witness.md tells"
+                " what to do"
+            )
         if error.status == _UNPROVEN:
-            return CorruptStoreError(f"log `{of}`: witness `{name}` has cosigned a tree that this one does not begin with")
+            return CorruptStoreError(
+                f"log `{of}`: witness `{name}` has cosigned a tree that this one does not begin with: it was written anew;"
+                " docs/witness.md tells what to do"
+            )
         return error
 
     def _failed(self, error: WitnessError) -> None:

@@ -141,7 +141,7 @@ class App:
         """Take the instance's place, settle what an earlier process left, and begin to sweep."""
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
-        await self.sealer.check()
+        await self._check_evidence()
         await self.follow_revocations()  # before anything that a key signed is believed
         await self.key_changes.refresh()
         await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
@@ -161,6 +161,15 @@ class App:
         gc.collect()
         gc.freeze()  # the snapshot lives as long as the process: keep it out of every collection
         gc.set_threshold(100_000, 50, 100)
+
+    async def _check_evidence(self) -> None:
+        """Hold the store against the anchor and the witnesses; a process that must not start leaves no connections."""
+        try:
+            await self.sealer.check()
+        except AegisError:
+            if self.witnesses is not None:
+                await self.witnesses.close()
+            raise
 
     async def stop(self) -> None:
         """Finish every call that was permitted, record it, and let go of everything."""
