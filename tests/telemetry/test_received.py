@@ -63,6 +63,16 @@ def test_a_refused_call_has_its_decision_and_its_error(traced, collector):
     assert (said[names.DECISION], said[names.RULE]) == ("deny", ["pay.ceiling"])
 
 
+def test_a_repetition_is_no_error(traced, collector):
+    first = traced.call("pay.honours", {"amount": 5}, "k1").json()["request_id"]
+    again = traced.call("pay.honours", {"amount": 5}, "k1")
+    spans = trace_of(traced, collector, again, 2)
+    assert set(spans) == {"execute_tool pay.honours", "apply_guardrail aegis"}  # the tool was not asked again
+    said = attributes(spans["apply_guardrail aegis"].attributes)
+    assert (said[names.REPEAT_OF], said[names.REPEATED]) == (first, "replayed")
+    assert all(span.status.code == Status.STATUS_CODE_UNSET for span in spans.values())
+
+
 def test_a_wait_for_people_lasts_from_held_to_answered_and_names_nobody(traced, collector):
     held = traced.call("pay.honours", {"amount": 1500}, "k5", traceparent=CALLER)
     assert traced.approve(held.json()["approval_id"]).status_code == 200

@@ -156,7 +156,6 @@ def decision_span(
         tool=proposal.tool if contract is not None or proposal.tool.startswith(OWN) else UNKNOWN,
         agent=principal.agent_id,
         result=str(made.outcome),
-        error=repeated,
         links=link(approval.traceparent) if approval and made.approval_id == approval.approval_id else (),
     )
 

@@ -124,8 +124,8 @@ class Metrics:
 
     def _decision(self, span: Span) -> None:
         self._deciding.observe((span.end_us - span.start_us) / 1_000_000)
-        if span.attributes.get(names.REPEATED):
-            self._count(self._repeats, span.tenant, span.tool, span.error)
+        if told := span.attributes.get(names.REPEATED):
+            self._count(self._repeats, span.tenant, span.tool, str(told))
             return
         cost, to = span.attributes.get(names.COST), span.attributes.get(names.TO)
         if cost and isinstance(cost, int):
