@@ -215,6 +215,15 @@ main(sys.argv[1:])
     assert w.add(acme, 0)[0] == 200
 
 
+def test_who_sends_a_head_without_end_is_cut_off(w: Running, acme: Log) -> None:
+    with socket.create_connection(("127.0.0.1", w.port), timeout=10) as connection, contextlib.suppress(OSError):
+        connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\nhost: w\r\n")
+        for number in range(10_000):
+            connection.sendall(b"x-%d: " % number + b"a" * 1000 + b"\r\n")
+        raise AssertionError("ten megabytes of head were taken")
+    assert w.add(acme, 0)[0] == 200
+
+
 def test_forty_at_once_are_cosigned_in_one_order_that_never_goes_back(w: Running) -> None:
     acme = log(40)
 

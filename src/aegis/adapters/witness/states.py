@@ -10,6 +10,7 @@ is not believed without it.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from aegis.errors import CorruptStoreError, NoteError
 from aegis.journal import checkpoint, witness
 from aegis.journal.checkpoint import Checkpoint
 from aegis.journal.witness import Refusal, Request
+
+log = logging.getLogger("aegis.witness")
 
 STATE, CONFLICTS, NOTE, KNOWN = "state", "conflicts", "note.txt", ".known.txt"
 MAX_CONFLICTS = 100
@@ -107,6 +110,7 @@ def _keep(home: Home, kind: str, refused: Note, wanted: Checkpoint, known: Known
     if known is not None:
         wholefile.write(path.with_name(path.stem + KNOWN), known.note.data, wholefile.PRIVATE)
     wholefile.write(path, Note(refused.text, _signed(refused, wanted)).data, wholefile.PRIVATE)
+    log.error("refused size %d of %s although the log has signed it; kept as %s", wanted.size, wanted.origin, path.name)
 
 
 def _signed(note: Note, wanted: Checkpoint) -> tuple[Signature, ...]:

@@ -114,8 +114,6 @@ class Witness:
         if isinstance(found, Signature):
             log.debug("cosigned size %d of %s", wanted.size, wanted.origin)
             return Answer(200, found.line)
-        if found.evidence:
-            log.error("refused size %d of %s: %s; kept in %s", wanted.size, wanted.origin, found.evidence, states.CONFLICTS)
         return Answer(409, found.text, SIZE) if found.status == 409 else Answer(found.status, f"{found.text}\n")
 
     async def _cosigned(self, request: Request, wanted: Checkpoint) -> Signature | Refusal:

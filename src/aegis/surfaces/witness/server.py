@@ -18,13 +18,15 @@ from aegis.errors import ConfigError
 from aegis.surfaces.witness.asgi import Witness
 
 HEAD_SECONDS = 10.0
+MAX_HEAD = 32_768
 CONCURRENT = 256
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, and who sends the head of a request too slowly is cut off; it would wait for ever."""
+    """uvicorn's, and who sends the head of a request too slowly, or without end, is cut off; it would wait for ever."""
 
     _late: asyncio.TimerHandle | None = None
+    _head = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -33,6 +35,13 @@ class _Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._came()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._late is not None:  # the head is still not whole
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         self._wait()
@@ -49,6 +58,7 @@ class _Protocol(HttpToolsProtocol):
     def _came(self) -> None:
         if self._late is not None:
             self._late.cancel()
+        self._late, self._head = None, 0
 
 
 class _Server(uvicorn.Server):
