@@ -197,6 +197,7 @@ async def measured(kind: str, store: Store) -> list[dict[str, Any]]:
                 "found": found,
                 "p50_ms": round(statistics.median(times), 1),
                 "max_ms": round(times[-1], 1),
+                "cpu_ms": round(statistics.median(work), 1),
             }
         )
     return rows

@@ -107,7 +107,9 @@ def candidates(wanted: Filter, found: Mapping[Term, bytes]) -> int | None:
     places = EVERYWHERE
     for term in asked(wanted)[1:]:
         held = found.get(term)
-        places &= 0 if held is None else _afforded(wanted, held) if term == COSTS else unpacked(held)
+        if held is None or not places:
+            return 0
+        places = _afforded(wanted, held, places) if term == COSTS else places & unpacked(held)
     return places
 
 
@@ -128,10 +130,15 @@ def newest_first(places: int, block: int) -> Iterator[int]:
 
 def summary(content: bytes) -> Summary | None:
     """What a summary says; `None` when it is missing, or of another version."""
-    if len(content) != 1 + _ABOUT.size or content[:1] != _SUMMARY:
+    if version(content) != VERSION:
         return None
-    version, count, first, last = _ABOUT.unpack_from(content, 1)
-    return Summary(count=count, first=first, last=last) if version == VERSION else None
+    _, count, first, last = _ABOUT.unpack_from(content, 1)
+    return Summary(count=count, first=first, last=last)
+
+
+def version(content: bytes) -> int:
+    """By which version of the table of terms a block was indexed, from its summary; 0 when it was not."""
+    return content[1] if len(content) == 1 + _ABOUT.size and content[:1] == _SUMMARY else 0
 
 
 def leads_to(held: bytes | None, wanted: Posting) -> bool:
@@ -144,12 +151,8 @@ def leads_to(held: bytes | None, wanted: Posting) -> bool:
         return told is None or about is None or not about.count or (told.first <= about.first and about.last <= told.last)
     if term != COSTS:
         return unpacked(wanted.places) & ~unpacked(held) == 0
-    kept, due = _slices(held), _slices(wanted.places)
-    if kept is None or due is None:
-        return kept is None
-    width = max(len(kept), len(due))
-    pairs = zip(kept + [0] * (width - len(kept)), due + [0] * (width - len(due)), strict=True)
-    return all(one & due[0] == other for one, other in pairs)
+    kept, due, who = _width(held), _width(wanted.places), _slice(wanted.places, 0)
+    return not kept or all(_slice(held, each) & who == _slice(wanted.places, each) for each in range(max(kept, due)))
 
 
 def packed(places: int) -> bytes:
@@ -174,22 +177,25 @@ def unpacked(content: bytes) -> int:
     return min(places, EVERYWHERE)
 
 
-def _afforded(wanted: Filter, content: bytes) -> int:
-    if (slices := _slices(content)) is None:
-        return EVERYWHERE
-    told, *bits = slices
-    places = told
+def _afforded(wanted: Filter, content: bytes, places: int) -> int:
+    """Which of these events cost what is wanted."""
+    if not (width := _width(content)):
+        return places
+    places &= _slice(content, 0)
     if wanted.cost_from is not None:
-        places &= _compared(told, bits, wanted.cost_from, _at_least)
+        places = _compared(content, width - 1, places, wanted.cost_from, _at_least)
     if wanted.cost_to is not None:
-        places &= _compared(told, bits, wanted.cost_to, _at_most)
+        places = _compared(content, width - 1, places, wanted.cost_to, _at_most)
     return places
 
 
-def _slices(content: bytes) -> list[int] | None:
-    if content[:1] != _SLICES or len(content) % _BYTES != 1 or len(content) == 1:
-        return None
-    return [int.from_bytes(content[at : at + _BYTES], "little") for at in range(1, len(content), _BYTES)]
+def _width(content: bytes) -> int:
+    """How many slices there are: none when it cannot be understood."""
+    return len(content) // _BYTES if content[:1] == _SLICES and len(content) % _BYTES == 1 else 0
+
+
+def _slice(content: bytes, number: int) -> int:
+    return int.from_bytes(content[1 + number * _BYTES : 1 + (number + 1) * _BYTES], "little")
 
 
 def _at_least(bit: int, slice_: int) -> int:
@@ -200,11 +206,13 @@ def _at_most(bit: int, slice_: int) -> int:
     return ~slice_ if bit else 0
 
 
-def _compared(told: int, bits: list[int], bound: int, beyond: Callable[[int, int], int]) -> int:
+def _compared(content: bytes, width: int, places: int, bound: int, beyond: Callable[[int, int], int]) -> int:
     """From the highest bit down: those that are beyond the bound are in, those that are equal so far go on."""
-    inside, equal = 0, told
-    for place in reversed(range(max(len(bits), bound.bit_length()))):
-        slice_, bit = bits[place] if place < len(bits) else 0, bound >> place & 1
+    inside, equal = 0, places
+    for place in reversed(range(max(width, bound.bit_length()))):
+        if not equal:
+            break
+        slice_, bit = _slice(content, 1 + place) if place < width else 0, bound >> place & 1
         inside |= equal & beyond(bit, slice_)
         equal &= slice_ if bit else ~slice_
     return inside | equal

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from aegis.journal.postings import BLOCK, SUMMARY, Indexing, Posting, batches, leads_to, summary
+from aegis.journal.postings import BLOCK, SUMMARY, Indexing, Posting, batches, leads_to, version
 from aegis.journal.store import Finding, PostingKey, Store, TreeHead
+from aegis.journal.terms import VERSION
 from aegis.runtime.searching import body_of
 
 EVERY_SECONDS = 0.5
@@ -140,8 +141,9 @@ async def _unindexed(store: Store, tenant: str, low: int, high: int) -> int:
 
 
 async def _summarised(store: Store, tenant: str, blocks: range) -> set[int]:
+    """Which blocks are indexed, by this version or a later one: while gateways are upgraded, the older do not undo the work."""
     held = await store.postings(tenant, [SUMMARY], blocks)
-    return {block for block, found in held.items() if summary(found.get(SUMMARY, b"")) is not None}
+    return {block for block, found in held.items() if version(found.get(SUMMARY, b"")) >= VERSION}
 
 
 def _complete(head: TreeHead) -> int:
