@@ -569,6 +569,11 @@ def stands_for(body: bytes, place: int, leaf: bytes) -> bool:
 # -------- what is verified
 
 
+Row = Mapping[str, Any]
+"""What the columns of a store repeat of an event, by the names that these have in the event."""
+_NO_ROW: Row = {}
+
+
 class Source(Protocol):
     """What is verified: a bundle, or a live store. `bodies` may be asked for more than once and always gives the same."""
 
@@ -596,8 +601,8 @@ class Source(Protocol):
     def leaves(self) -> bytes:
         """The leaf hashes from 0 that the log claims, one after the other."""
 
-    def bodies(self) -> Iterator[tuple[int | None, bytes]]:
-        """The events in their order: the number of the row they are kept under (`None` where there is none), and their bytes."""
+    def bodies(self) -> Iterator[tuple[Row, bytes]]:
+        """The events in their order: what a row says beside the bytes (nothing where there is no row), and the bytes."""
 
 
 class Bundle:
@@ -672,7 +677,7 @@ class Bundle:
         with self._stream("leaves.bin") as stream:
             return stream.read(self._size * HASH + 1)
 
-    def bodies(self) -> Iterator[tuple[int | None, bytes]]:
+    def bodies(self) -> Iterator[tuple[Row, bytes]]:
         """The lines of events.jsonl."""
         with self._stream("events.jsonl") as stream:
             number = 0
@@ -682,7 +687,7 @@ class Bundle:
                     raise BrokenError("malformed", f"line {number} of events.jsonl is longer than any event")
                 if not line.endswith(b"\n"):
                     raise BrokenError("truncate", f"events.jsonl ends in the middle of its line {number}", self.first + number - 1)
-                yield None, line[:-1]
+                yield _NO_ROW, line[:-1]
 
     def _listed(self, folder: str) -> list[str]:
         if self._zip is None:
@@ -858,21 +863,21 @@ class _Verification:
     def _walked(self) -> _Walked:
         place = self.source.first
         differs, odd, tail, retained = None, None, bytearray(), 0
-        for number, body in self.source.bodies():
+        for row, body in self.source.bodies():
             leaf = leaf_hash(body)
             if place >= self.known:
                 tail += leaf
             elif differs is None and leaf != self.leaf(place):
                 differs = place
             if differs is None and odd is None:
-                odd, kept = self._form(body, place, number)
+                odd, kept = self._form(body, place, row)
                 retained = max(retained, kept)
             place += 1
             if self._ask.progress is not None and place % PROGRESS_EVERY == 0:
                 self._ask.progress(place)
         return _Walked(place - self.source.first, differs, odd, bytes(tail), retained)
 
-    def _form(self, body: bytes, place: int, number: int | None) -> tuple[Finding | None, int]:
+    def _form(self, body: bytes, place: int, row: Row) -> tuple[Finding | None, int]:
         """What is wrong with an event in itself; and up to which place it says that older ones were dropped by retention."""
         try:
             event = read_event(body)
@@ -882,8 +887,9 @@ class _Verification:
             return Finding("malformed", place, f"event {place} says that it is of another log or tenant"), 0
         if type(event.get("seq")) is not int or event["seq"] != place:
             return self._misnumbered(place), 0
-        if number is not None and number != place:
-            return Finding("edit", place, f"event {place} is kept in a row that is numbered {number}"), 0
+        for name, value in row.items():
+            if event.get(name) != value:
+                return Finding("edit", place, f"event {place} is whole, but `{name}` of the row that it is kept in is another"), 0
         dropped = event.get("first") if event.get("type") == "retention" else 0
         return None, dropped if type(dropped) is int else 0
 
@@ -905,7 +911,7 @@ class _Verification:
             return Finding("insert", place, f"event {place} is beyond the {newest.size} that the checkpoint covers")
         if place >= self.known or leaf_hash(body) != self.leaf(place):
             return Finding("edit", place, f"event {place} is not the one that the log signed")
-        return self._form(body, place, None)[0]
+        return self._form(body, place, _NO_ROW)[0]
 
     # The judgement.
 

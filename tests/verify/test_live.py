@@ -33,14 +33,15 @@ def bodies(place: Place) -> list[bytes]:
 def rewritten(place: Place, changed: list[bytes]) -> None:
     """Put these bodies in the place of the events, as an insider would: every column follows the body."""
     rows = place.home.sql("SELECT seq, id, type, time, request_id, digest FROM event WHERE tenant = 'acme' ORDER BY seq")
-    statements = ["DELETE FROM event WHERE tenant = 'acme'"]
+    statements, known = ["DELETE FROM event WHERE tenant = 'acme'"], set()
     for seq, body in enumerate(changed):
         _, _, kind, time, request, digest = rows[min(seq, len(rows) - 1)]
         moment = time if isinstance(time, int) else f"'{time}'"
-        said = json.loads(body)
+        name = json.loads(body)["id"]
+        name, known = f"{name}-again" if name in known else name, {*known, name}
         statements.append(
             "INSERT INTO event (tenant, seq, id, type, time, request_id, body, digest) VALUES "
-            f"('acme', {seq}, '{said['id']}-{seq}', '{kind}', {moment}, '{request}', {hexed(place, body)}, '{digest}')"
+            f"('acme', {seq}, '{name}', '{kind}', {moment}, '{request}', {hexed(place, body)}, '{digest}')"
         )
     place.home.sql(*statements, "SELECT 1")
 
@@ -57,7 +58,7 @@ def test_an_untouched_store_is_valid(sealed):
 @pytest.mark.parametrize("seq", [0, 255, 300, 555, 599])
 def test_an_edited_body_is_found_wherever_it_is(sealed, seq):
     body = bodies(sealed)[seq]
-    other = body.replace(b'"decision"', b'"outcomes"')
+    other = body.replace(b'"v":1', b'"v":2')
     assert other != body
     sealed.home.sql(f"UPDATE event SET body = {hexed(sealed, other)} WHERE tenant = 'acme' AND seq = {seq}", "SELECT 1")
     found = sealed.verify()
@@ -70,7 +71,7 @@ def test_an_edited_body_is_found_wherever_it_is(sealed, seq):
 
 @pytest.mark.parametrize("seq", [601])
 def test_an_edit_of_what_is_not_sealed_yet_contradicts_what_the_store_recorded(sealed, seq):
-    other = bodies(sealed)[seq].replace(b'"decision"', b'"outcomes"')
+    other = bodies(sealed)[seq].replace(b'"v":1', b'"v":2')
     sealed.home.sql(f"UPDATE event SET body = {hexed(sealed, other)} WHERE tenant = 'acme' AND seq = {seq}", "SELECT 1")
     assert sealed.verify()["acme"] == [("edit", 600)]
 
@@ -207,3 +208,54 @@ class TestProofs:
         assert main(["consistency", str(old), str(new), "--proof", str(proof), "--key", sealed.key()]) == 0
         assert main(["consistency", str(old), str(new), str(where), "--key", sealed.key()]) == 0
         assert main(["consistency", str(new), str(old), str(where), "--key", sealed.key()]) == 1
+
+
+def heads(place: Place):
+    return place.home.sql("SELECT tenant, next, frontier FROM head")
+
+
+def checkpoints(place: Place):
+    return place.home.sql("SELECT id, body FROM state WHERE kind = 'checkpoint'")
+
+
+def test_an_older_state_that_was_put_back_is_a_rollback_against_the_anchor(place):
+    place.fill(5, tenant="globex")
+    place.fill(300)
+    kept, notes = heads(place), checkpoints(place)
+    place.fill(40)
+    for tenant, end, frontier in kept:
+        place.home.sql(
+            f"DELETE FROM event WHERE tenant = '{tenant}' AND seq >= {end}",
+            f"UPDATE head SET next = {end}, frontier = {hexed(place, bytes(frontier))} WHERE tenant = '{tenant}'",
+            "SELECT 1",
+        )
+    for tenant, body in notes:
+        data = body if isinstance(body, bytes) else bytes(body)
+        place.home.sql(f"UPDATE state SET body = {hexed(place, data)} WHERE kind = 'checkpoint' AND id = '{tenant}'", "SELECT 1")
+    found = place.verify()
+    assert found["acme"] == [("rollback", 300)]
+    assert found["_system"][0][0] == "rollback"
+    assert found["globex"] == []
+
+
+@pytest.mark.parametrize("column", ["time", "type", "request_id", "id"])
+def test_a_column_by_which_an_event_is_found_cannot_be_changed_unnoticed(sealed, column):
+    moment = "0" if sealed.home.kind == "sqlite" else "'2001-01-01T00:00:00Z'"
+    value = moment if column == "time" else "'x'"
+    sealed.home.sql(f"UPDATE event SET {column} = {value} WHERE tenant = 'acme' AND seq = 300", "SELECT 1")
+    assert sealed.verify()["acme"] == [("edit", 300)]
+
+
+def test_a_body_that_is_not_json_and_a_frontier_that_is_none_are_findings_and_no_tracebacks(sealed):
+    sealed.home.sql(f"UPDATE event SET body = {hexed(sealed, b'nothing')} WHERE tenant = 'acme' AND seq = 300", "SELECT 1")
+    assert sealed.verify()["acme"] == [("edit", 300)]
+    sealed.home.sql(f"UPDATE head SET frontier = {hexed(sealed, b'xx')} WHERE tenant = 'globex'", "SELECT 1")
+    assert sealed.verify()["globex"] == [("edit", 5)]
+
+
+def test_events_let_go_of_by_retention_leave_a_valid_log(sealed):
+    """The event says so in the log itself; without it, events that are gone are missed."""
+    sealed.home.sql(
+        "DELETE FROM event WHERE tenant = 'acme' AND seq < 256", "UPDATE head SET first = 256 WHERE tenant = 'acme'", "SELECT 1"
+    )
+    assert sealed.verify()["acme"] == [("delete", 0)]

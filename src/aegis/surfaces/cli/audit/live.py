@@ -8,8 +8,8 @@ from aegis.errors import CorruptStoreError
 from aegis.journal import bundle as bundles
 from aegis.journal.store import Store, TreeHead
 from aegis.journal.tiles import Growing, split
-from aegis.model.event import origin
-from aegis_verify import Finding
+from aegis.model.event import Stored, instant, origin
+from aegis_verify import Finding, Row
 
 Result = TypeVar("Result")
 
@@ -51,13 +51,13 @@ class Live:
         self._leaves = bytes(found)
         return self._leaves
 
-    def bodies(self) -> Iterator[tuple[int | None, bytes]]:
-        """The events, with the numbers of their rows."""
+    def bodies(self) -> Iterator[tuple[Row, bytes]]:
+        """The events, with the columns by which they are found."""
         after = self.first - 1
         while after < self._end - 1 and (page := self._wait(self._store.events(self.tenant, after=after, limit=bundles.PAGE))):
             for event in page:
                 if event.seq < self._end:
-                    yield event.seq, event.body
+                    yield _row(event), event.body
             after = page[-1].seq
 
     def broken_tile(self) -> Finding | None:
@@ -87,3 +87,13 @@ async def _awaited(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 NOTHING = TreeHead(frontier=Growing().frontier)
+
+
+def _row(event: Stored) -> Row:
+    return {
+        "seq": event.seq,
+        "id": event.id,
+        "type": event.type,
+        "time": instant(event.time),
+        "request_id": event.request_id,
+    }
