@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry")
+BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "search", "evidence")
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
 

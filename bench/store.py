@@ -2,7 +2,8 @@
 
 A unit is what a decision commits: one event, two rows, one sealed payload of 300 bytes. `callers` wait each for their own unit
 before they send the next; `offered` units arrive at a fixed rate, whether or not earlier ones have been answered. A unit `with
-history` also remembers its call, and expects that a sum of its agent and a count of its run stay within their limits.
+history` also remembers its call, and expects that a sum of its agent and a count of its run stay within their limits. `sealed`: a sealer signs
+the logs meanwhile, as in a gateway, with its anchor on the same disk. `busy` are units that were refused because too many waited.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,22 @@ from typing import Any
 from msgspec.structs import replace
 
 from aegis.adapters import postgres, sqlite
+from aegis.adapters.anchor import Anchor
+from aegis.crypto.jwk import private_key
+from aegis.errors import StoreBusyError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Payload, Put, Require, Unit
 from aegis.model.event import Event
 from aegis.model.history import ALLOWED, Entry, Expect, Measure, Phase, Query, Reading, ReadingKind, Value
+from aegis.runtime.clock import Clock
+from aegis.runtime.sealing import EVERY_SECONDS, Sealer
 
 CALLERS = (1, 8, 64)
 TENANTS = (1, 100)
-OFFERED_PER_SECOND = 2_000
+OFFERED_PER_SECOND = (500, 2_000, 5_000)
+SEALED_PER_SECOND = 2_000
 AGENTS = 100
+KEY = private_key(bytes(range(32)))
 _ids = itertools.count(time.time_ns())
 
 
@@ -144,27 +152,59 @@ async def _run(seconds: float) -> list[dict[str, Any]]:
                     }
                     for callers in CALLERS
                 ]
-                load = f"{OFFERED_PER_SECOND}/s offered"
-                found.append({**about, "load": load, **await offered(store, OFFERED_PER_SECOND, tenants, seconds)})
+                found += [
+                    {**about, "load": f"{rate}/s offered", **await offered(store, rate, tenants, seconds)}
+                    for rate in OFFERED_PER_SECOND
+                ]
+                async with _sealing(store):
+                    load = f"{SEALED_PER_SECOND}/s offered, sealed"
+                    found.append({**about, "load": load, **await offered(store, SEALED_PER_SECOND, tenants, seconds)})
     return found
+
+
+@asynccontextmanager
+async def _sealing(store: Store) -> AsyncIterator[None]:
+    """A sealer that signs what there is, once a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        sealer = Sealer(store, Clock(), lambda *_: KEY, Anchor(Path(folder)), None, "bench", timedelta(seconds=5))
+
+        async def go_on() -> None:
+            while True:
+                await sealer.turn()
+                await asyncio.sleep(EVERY_SECONDS)
+
+        await sealer.seal()
+        task = asyncio.create_task(go_on())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 async def _measured(work: Callable[[], Any], waits: list[float]) -> dict[str, Any]:
     began, cpu = time.monotonic(), time.process_time()
     await work()
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    quantiles = statistics.quantiles(waits, n=100)
+    answered = [wait for wait in waits if wait >= 0]
+    quantiles = statistics.quantiles(answered, n=100)
     return {
-        "units_per_second": round(len(waits) / seconds),
+        "units_per_second": round(len(answered) / seconds),
         "p50_ms": round(quantiles[49] * 1000, 2),
         "p99_ms": round(quantiles[98] * 1000, 2),
-        "cpu_us_per_unit": round(cpu / len(waits) * 1e6),
+        "cpu_us_per_unit": round(cpu / len(answered) * 1e6),
+        "busy": len(waits) - len(answered),
     }
 
 
 async def _timed(store: Store, asked: Unit, waits: list[float], began: float | None = None) -> None:
     began = time.monotonic() if began is None else began
-    receipt = await store.commit(asked)
+    try:
+        receipt = await store.commit(asked)
+    except StoreBusyError:
+        waits.append(-1.0)
+        return
     waits.append(time.monotonic() - began)
     if not isinstance(receipt, Committed):
         raise TypeError(f"expected `Committed`, found `{type(receipt).__name__}`")
