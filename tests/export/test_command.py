@@ -162,11 +162,12 @@ def test_an_export_that_is_killed_again_and_again_misses_nothing(place, seed):
     target, cursor = place.root / "out.jsonl", place.root / "cursor"
     arguments = ("export", "--tenant", "acme", "-o", str(target), "--cursor", str(cursor), "--format", "jsonl")
     for turn in range(8):
+        before = target.stat().st_size if target.exists() else 0
         process = place.start(*arguments, "--follow")
         deadline = time.monotonic() + 20
-        while not target.exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(chance.uniform(0, 0.35))
+        while (not target.exists() or target.stat().st_size <= before) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.02) if turn % 2 else chance.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         place.fill("acme", 100, first=4000 + turn * 100)

@@ -94,6 +94,23 @@ async def test_two_that_both_believe_they_lead_leave_no_gap(home, far, exporter)
     assert firsts(far.records(), "acme") == list(range(200))
 
 
+async def test_who_comes_late_moves_no_cursor_back(home, far, exporter):
+    store = await home.open()
+    await fill(store, "acme", 20)
+    one, late = await exporter("one"), await exporter("late", most=3)
+    await late._look()
+    await one.turn()
+    await late._send(late.standing()[0], float("inf"))
+    (row,) = await store.find(SYSTEM_TENANT, KIND)
+    assert json.loads(row.body)["next"] == 20
+    assert [each["seq"] for each in far.records()] == [*range(20), *range(3)]  # duplicates, of one batch
+
+
+async def test_of_many_that_want_to_lead_one_does(home, far, exporter):
+    many = [await exporter(f"gw-{n}") for n in range(6)]
+    assert sum(await asyncio.gather(*(each._leads() for each in many))) == 1
+
+
 async def test_a_receiver_that_is_down_is_asked_again_later_and_less_and_less_often(home, far, exporter):
     await fill(await home.open(), "acme", 5)
     one = await exporter(first_pause=1000.0)
