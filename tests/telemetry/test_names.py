@@ -59,3 +59,9 @@ def test_every_metric_of_a_gateway_is_in_the_table_and_the_other_way_round(quiet
     shown = {name for name in told if not name.endswith("_created")}
     assert shown == {each.prometheus for each in names.METRICS}
     assert len({each.otlp for each in names.METRICS}) == len(names.METRICS)
+
+
+def test_every_metric_stands_in_the_docs_with_its_labels():
+    lines = (SOURCE.parents[1] / "docs" / "telemetry.md").read_text().splitlines()
+    for each in names.METRICS:
+        assert f"| `{each.prometheus}` | {', '.join(each.labels)} | `{each.otlp}` | {each.tells} |" in lines, each.prometheus
