@@ -13,7 +13,7 @@ from tests.witness.logs import Log, Running
 from aegis.adapters import keyfiles
 from aegis.adapters.anchor import Anchor
 from aegis.adapters.witness import states
-from aegis.adapters.witness_client import asking
+from aegis.adapters.witnesses import asking
 from aegis.app import open_store
 from aegis.crypto import jwk, merkle, note
 from aegis.journal import checkpoint

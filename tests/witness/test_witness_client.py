@@ -9,8 +9,9 @@ import pytest
 from tests.witness.conftest import Run
 from tests.witness.logs import ORIGIN, Log, Running, log
 
-from aegis.adapters import witness_client
-from aegis.adapters.witness_client import Witness, Witnesses
+from aegis.adapters import witnesses as every
+from aegis.adapters.witness_client import Witness
+from aegis.adapters.witnesses import Witnesses
 from aegis.crypto import note
 from aegis.crypto.jwk import private_key
 from aegis.crypto.note import COSIGNATURE, Note, Verifier
@@ -220,7 +221,7 @@ def test_one_that_answers_too_late_is_not_waited_for(acme: Log) -> None:
 def test_one_that_is_too_slow_for_all_logs_does_not_hold_up_the_round(acme: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr(witness_client, "ROUND_SECONDS", 0.3)
+    monkeypatch.setattr(every, "ROUND_SECONDS", 0.3)
     logs = [log(3, origin=f"aegis.t{n}/audit/1") for n in range(40)]
 
     async def asked(url: str) -> None:

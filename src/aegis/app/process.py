@@ -13,7 +13,7 @@ from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.otlp import Exporter, target
-from aegis.adapters.witness_client import asking
+from aegis.adapters.witnesses import asking
 from aegis.app.exports import Exports
 from aegis.app.tenants import pinned_prompt
 from aegis.crypto.jwk import PrivateKey

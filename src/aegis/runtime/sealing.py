@@ -49,7 +49,7 @@ class Anchor(Protocol):
 
 
 class Witnesses(Protocol):
-    """Those who cosign (`adapters.witness_client`); `needed` of them make a checkpoint good."""
+    """Those who cosign (`adapters.witnesses`); `needed` of them make a checkpoint good."""
 
     needed: int
 
