@@ -104,6 +104,7 @@ def test_old_events_are_archived_and_go_and_everything_else_holds(records, tmp_p
     with pytest.raises(ConfigError, match="no request"):
         shown(w, "explain", old["request_id"])
     assert shown(w, "audit", "tail", "-n", "5")
+    assert "retention" in shown(w, "audit", "search", "--type", "retention")
     w.stop()
     w.start()
     assert pay(w, "new").status_code == 200
