@@ -1,7 +1,7 @@
 """All witnesses of a gateway, asked at once for cosignatures over one checkpoint.
 
-One that does not answer is left alone for a while, so that sealing does not wait for it each second; what it has said of the size of
-a log is remembered, so that most requests bring the right proof at once.
+One that does not answer is left alone for a while, so that sealing does not wait for it each second; what it has said of the size
+of a log is remembered, so that most requests bring the right proof at once.
 
 A witness that knows more of a log than is here, or another root of it, is the alarm that it is there for: that is raised, and never
 counted as a witness that could not be asked.
