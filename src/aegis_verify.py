@@ -1260,7 +1260,8 @@ def told(report: Report) -> str:
 
 def _told_well(report: Report) -> list[str]:
     newest = report.newest
-    assert newest is not None
+    if newest is None:
+        return [f"VALID: nothing was recorded yet in {report.origin}"]
     last = report.first + report.events - 1
     events = f"{report.events} checked" + ("" if report.selected or not report.events else f", {report.first} to {last}")
     whole = not report.selected and report.first == 0 and report.events >= newest.size

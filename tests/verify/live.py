@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,20 @@ class Place:
                 await sealer.seal()
         await self.home.close()
         self.home._opened.clear()
+
+    def keep_writing(self, done: threading.Event) -> None:
+        """Append and seal until somebody says that it is enough."""
+        asyncio.run(self._keep_writing(done))
+
+    async def _keep_writing(self, done: threading.Event) -> None:
+        home = Home(self.home.kind, self.home.where)
+        store = await home.open()
+        sealer, count = self.sealer(store), 0
+        while not done.is_set():
+            await store.commit(Unit(tenant="acme", events=tuple(event("acme", f"more-{count + n}") for n in range(7))))
+            count += 7
+            await sealer.seal()
+        await home.close()
 
     def run(self, *words: str) -> tuple[int, str]:
         """Exit code and output of `aegis audit ...`."""

@@ -1,6 +1,8 @@
 """`aegis audit verify` on a store that somebody with the database has changed, on both databases."""
 
 import json
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from aegis_verify import Bundle, main
 from verify import ledger
 from verify.ledger import renumber
-from verify.live import Place
+from verify.live import Place, private
 
 GOOD = {"_system": [], "acme": [], "globex": []}
 
@@ -259,3 +261,36 @@ def test_events_let_go_of_by_retention_leave_a_valid_log(sealed):
         "DELETE FROM event WHERE tenant = 'acme' AND seq < 256", "UPDATE head SET first = 256 WHERE tenant = 'acme'", "SELECT 1"
     )
     assert sealed.verify()["acme"] == [("delete", 0)]
+
+
+def test_a_store_that_is_written_and_sealed_all_the_time_gives_no_false_alarm(place):
+    place.fill(300)
+    done = threading.Event()
+    writer = threading.Thread(target=place.keep_writing, args=(done,))
+    writer.start()
+    try:
+        seen = [place.verify() for _ in range(4)]
+    finally:
+        done.set()
+        writer.join()
+    assert [each["acme"] + each["_system"] for each in seen] == [[]] * 4
+
+
+def test_a_log_in_which_nothing_happened_yet_is_valid(place):
+    place.fill(3, tenant="globex")
+    assert place.verify("--tenant", "acme") == {"acme": []}
+    assert "nothing was recorded yet" in place.run("verify", "--tenant", "acme")[1]
+
+
+def test_a_policy_of_the_auditor_takes_the_place_of_the_keys_that_lie_here(sealed):
+    policy = sealed.root / "tlog-policy.txt"
+    policy.write_text(f"log {sealed.key()}\nquorum none\n")
+    assert sealed.verify("--policy", str(policy)) == {"acme": []}
+    policy.write_text(f"log {sealed.key('globex')}\nquorum none\n")
+    assert sealed.verify("--policy", str(policy), "--tenant", "acme") == {"acme": [("signature", None)]}
+
+
+def test_a_note_that_was_kept_elsewhere_is_compared(sealed):
+    kept = sealed.root / "kept.txt"
+    kept.write_bytes(ledger.signed([bytes(32)] * 10, key=private(sealed.root, "acme", datetime.now(UTC)), cosigned_at=None))
+    assert sealed.verify("--against", str(kept))["acme"][0][0] == "fork"

@@ -124,6 +124,8 @@ async def _logs(ledger: Ledger, ask: _Asking) -> list[str]:
 async def _live(ledger: Ledger, ask: _Asking, tenant: str) -> Report:
     """The verdict on one log of the store, as it stood when this began."""
     of = origin(tenant)
+    # In this order, so that whatever is written meanwhile is never missed: each reading covers at least the one before.
+    earlier = await ledger.earlier(tenant)
     sealed = await ledger.sealed(tenant)
     kept = ask.kept(of)
     note = sealed.note.encode() if sealed is not None else kept[0][1] if kept else None
@@ -132,7 +134,7 @@ async def _live(ledger: Ledger, ask: _Asking, tenant: str) -> Report:
         count = head.frontier.size if head else 0
         text = f"no checkpoint of the {count} events is kept: start the gateway if it never ran with this store"
         return Report(of, (Finding("signature", None, text),) if count else ())
-    source = Live(ledger.store, tenant, head or NOTHING, note, await ledger.earlier(tenant))
+    source = Live(ledger.store, tenant, head or NOTHING, note, earlier)
     return await asyncio.to_thread(_judged, source, ask.question(of))
 
 
