@@ -242,8 +242,7 @@ def test_an_older_state_that_was_put_back_is_a_rollback_against_the_anchor(place
 
 @pytest.mark.parametrize("column", ["time", "type", "request_id", "id"])
 def test_a_column_by_which_an_event_is_found_cannot_be_changed_unnoticed(sealed, column):
-    moment = "0" if sealed.home.kind == "sqlite" else "'2001-01-01T00:00:00Z'"
-    value = moment if column == "time" else "'x'"
+    value = "0" if column == "time" else "'x'"
     sealed.home.sql(f"UPDATE event SET {column} = {value} WHERE tenant = 'acme' AND seq = 300", "SELECT 1")
     assert sealed.verify()["acme"] == [("edit", 300)]
 
