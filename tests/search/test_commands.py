@@ -1,7 +1,10 @@
 """`aegis audit search`, `show` and `reindex`, over journals that a gateway wrote and over hostile ones."""
 
 import json
+import sqlite3
+import time
 import unicodedata
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -225,9 +228,6 @@ def filled(tmp_path):
 
 
 def test_an_index_that_hides_something_is_found_and_made_anew(filled):
-    import sqlite3
-    from contextlib import closing
-
     root = filled.root
     assert ran(root, "audit", "reindex", "--tenant", "acme") == (0, "indexed 2048 events\n")
     assert ran(root, "audit", "reindex", "--check", "--tenant", "acme") == (0, "the index hides nothing\n")
@@ -242,6 +242,19 @@ def test_an_index_that_hides_something_is_found_and_made_anew(filled):
     assert "posting decision, block 1" in said
     assert ran(root, "audit", "reindex", "--tenant", "acme")[0] == 0
     assert answer(root, "audit", "search", "--decision", "deny", "--tenant", "acme", "-n", "1000") == whole
+
+
+def test_a_gateway_that_serves_makes_the_index(filled):
+    filled.start()
+    deadline = time.monotonic() + 60
+    found = set()
+    while found != {0, 1}:
+        assert time.monotonic() < deadline, "nothing was indexed"
+        time.sleep(0.1)
+        with closing(sqlite3.connect(filled.root / "data" / "aegis.db")) as db:
+            found = {block for (block,) in db.execute("SELECT block FROM posting WHERE field = '' AND tenant = 'acme'")}
+    filled.stop()
+    assert ran(filled.root, "audit", "reindex", "--check", "--tenant", "acme") == (0, "the index hides nothing\n")
 
 
 def test_times_are_told_as_people_tell_them():
