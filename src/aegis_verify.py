@@ -46,6 +46,7 @@ MAX_NOTE_BYTES = 1 << 20
 MAX_EVENT_BYTES = 16 << 20
 CLOCK_SKEW_SECONDS = 300
 PROGRESS_EVERY = 20_000
+MOST_TOLD = 3
 VALID, INVALID, UNUSABLE = 0, 1, 2
 
 MEANINGS = {
@@ -1280,8 +1281,10 @@ def _told_badly(report: Report) -> list[str]:
     first, *others = report.findings
     where = "" if first.seq is None else f" at event {first.seq}"
     lines = [f"INVALID: {first.kind}{where}", "", *_field("what", first.text), *_field("means", MEANINGS[first.kind])]
-    for each in others:
+    for each in others[:MOST_TOLD]:
         lines += _field("also", f"{each.kind}: {each.text}")
+    if len(others) > MOST_TOLD:
+        lines += _field("also", f"{len(others) - MOST_TOLD} more; --json lists them")
     return lines + ([] if report.newest is None else _fields(report, report.newest))
 
 

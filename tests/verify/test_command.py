@@ -76,6 +76,13 @@ class TestVerdicts:
         assert text.startswith(f"INVALID: {kind}")
         assert MEANINGS[kind][:40] in " ".join(text.split())
 
+    def test_many_findings_are_counted_and_not_all_told(self, tmp_path, capsys):
+        older = replace(Log.of(events(20)), earlier=Log.of(events(40), sizes=range(21, 31)).earlier)
+        assert main([str(older.write(tmp_path / "older")), "--key", LOG]) == 1
+        text = told(capsys)
+        assert text.startswith("INVALID: rollback at event 20")
+        assert "6 more; --json lists them" in text
+
     def test_a_program_reads_the_same_as_json(self, home, capsys):
         assert main([str(home), "--key", LOG, "--json"]) == 0
         good = json.loads(capsys.readouterr().out)
