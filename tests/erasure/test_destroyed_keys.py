@@ -95,3 +95,9 @@ async def test_a_rewrapping_never_brings_a_destroyed_key_back(store, home):
         await store.data_key("acme", f"s{round_}", (key, b"old"))
         await asyncio.gather(other.rewrap("acme", key, b"old", b"new"), store.commit(erasing(f"gone{round_}", key)))
         assert await store.data_key_by_id("acme", key) is None
+
+
+@pytest.mark.parametrize("silent", [{"destroys": ("key_1",)}, {"drops": 256}])
+async def test_nothing_ends_without_an_event_that_tells_of_it(store, silent):
+    with pytest.raises(StoreError, match="it has an event"):
+        await store.commit(Unit(tenant="acme", **silent))

@@ -46,6 +46,8 @@ def weigh(unit: Unit) -> int:
         raise StoreError("two payloads of the unit have the same `event_id` and `name`")
     if unit.drops < 0 or unit.drops % TILE_WIDTH:
         raise StoreError(f"`drops` is {unit.drops}: expected a multiple of {TILE_WIDTH}, where a tile ends")
+    if (unit.destroys or unit.drops) and not unit.events:
+        raise StoreError("a unit that destroys keys or drops events tells of it: it has an event")
     for key_id in unit.destroys:
         check_text("destroys", key_id)
     for require in unit.requires:

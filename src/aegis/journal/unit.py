@@ -69,8 +69,8 @@ class Unit(Struct, frozen=True, kw_only=True):
     """One atomic change of one tenant.
 
     `expects` are demands on readings of the tenant's history, checked in the commit, where earlier units of the same group count;
-    `remember` adds entries to that history (an entry with the same id is replaced), `settle` moves them on. A unit without events
-    changes nothing, so each of these stands beside the event that tells of it.
+    `remember` adds entries to that history (an entry with the same id is replaced), `settle` moves them on. What is evidence stands
+    beside the event that tells of it; a unit that only writes rows keeps a cursor or a lease, which nobody has to prove.
 
     `destroys` are ids of data keys that end with this unit: they must stand until then, and what they sealed is erased. A payload
     whose key was destroyed before is refused: it could never be opened.
