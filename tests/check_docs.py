@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from aegis.model import conventions
+
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
@@ -12,12 +14,17 @@ SYMBOL = re.compile(r"`(aegis(?:\.[A-Za-z_][A-Za-z0-9_]*)+)`")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
+TELEMETRY = {*conventions.OURS, *(each.otlp for each in conventions.METRICS)}
+
+
 def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-") for h in HEADING.findall(CODE.sub("", text))}
 
 
 def symbol_exists(name: str) -> bool:
-    if name in ("aegis.toml", "aegis.tenants"):  # a file, and a setting of PostgreSQL: no symbols
+    if (
+        name in ("aegis.toml", "aegis.tenants") or name in TELEMETRY
+    ):  # a file, a setting of PostgreSQL, names of metrics: no symbols
         return True
     parts = name.split(".")[1:]
     here = ROOT / "src" / "aegis"
