@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 
 from aegis.model import conventions as names
-from aegis.runtime.spans import differences
+from aegis.runtime.spancheck import differences
 from telemetry.collector import attributes
 from telemetry.test_every_door import through_every_door
 

@@ -12,7 +12,7 @@ from aegis.adapters.otlp.kept import Kept, kept
 from aegis.app import App
 from aegis.errors import ConfigError, InputError
 from aegis.model import conventions as names
-from aegis.runtime.spans import differences
+from aegis.runtime.spancheck import differences
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.audit.shown import harmless
 from aegis.surfaces.cli.main import DONE, FAILED
