@@ -16,6 +16,13 @@ from aegis.model.event import Event
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 KINDS = ("sqlite", "postgres")
+BEFORE_EVIDENCE = (
+    "DROP TABLE tile",
+    "DROP TABLE posting",
+    "ALTER TABLE head DROP COLUMN frontier",
+    "ALTER TABLE head DROP COLUMN first",
+)
+"""What takes a store back behind the revision that brought the Merkle log."""
 
 
 def now() -> datetime:

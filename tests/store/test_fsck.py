@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.store.homes import START, event, put, sealed, unit
+from tests.store.homes import BEFORE_EVIDENCE, START, event, put, sealed, unit
 
 from aegis.adapters import fsck, migrate, schema
 from aegis.adapters.fsck import MAX_FINDINGS, check
@@ -165,10 +165,7 @@ async def test_a_store_of_the_first_revision_is_brought_up_with_its_data(store, 
     await store.close()
     home.sql(
         "DROP TABLE history",
-        "DROP TABLE tile",
-        "DROP TABLE posting",
-        "ALTER TABLE head DROP COLUMN frontier",
-        "ALTER TABLE head DROP COLUMN first",
+        *BEFORE_EVIDENCE,
         "UPDATE alembic_version SET version_num = 'r0001'",
     )
     store = await home.open()

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
-from tests.store.homes import START, Home, event, put, sealed
+from tests.store.homes import BEFORE_EVIDENCE, START, Home, event, put, sealed
 
 from aegis.adapters.postgres import tenancy
 from aegis.adapters.postgres.connection import connect_reader
@@ -208,6 +208,7 @@ async def test_a_database_without_guards_gets_them_and_keeps_its_rows(home):
         *(f"DROP POLICY named_tenants ON {table}" for table in TABLES),
         *(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY" for table in TABLES),
         *(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY" for table in TABLES),
+        *BEFORE_EVIDENCE,
         "UPDATE alembic_version SET version_num = 'r0002'",
     )
     store = await home.open()
