@@ -1,4 +1,4 @@
-"""`make bench`: every bench, as a table and as JSON beside it. `python -m bench gateway` runs one.
+"""`make bench`: every bench, as a table and as JSON beside it. `python -m bench gateway` runs one; some that take long run by name only.
 
 Medians and ratios are worth quoting; single latencies depend on the machine and on what else it does.
 """
@@ -14,7 +14,9 @@ from typing import Any
 
 import psutil
 
-BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "search", "evidence")
+BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry")
+LONG = ("search", "evidence")
+"""Run by name only: they make a million events first."""
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
 
