@@ -215,6 +215,19 @@ class TestSignatures:
         forged = replace(SEALED, note=signed([leaf_hash(b"")]).split(b"\n\n")[0] + b"\n\n" + SEALED.note.split(b"\n\n")[1])
         assert found(forged, tmp_path) == ("signature", None)
 
+    def test_a_forged_signature_is_not_believed_where_no_witness_signed_either(self, tmp_path):
+        true, other = signed(SEALED.leaves, cosigned_at=None), signed(SEALED.leaves[:5], cosigned_at=None)
+        forged = replace(SEALED, note=true.split(b"\n\n")[0] + b"\n\n" + other.split(b"\n\n")[1])
+        report = verdict(forged.write(tmp_path), trust=ledger.TRUST._replace(quorum="none"))
+        assert [each.kind for each in report.findings] == ["signature"]
+        assert "is wrong" in report.findings[0].text
+
+    def test_two_notes_beyond_the_bundle_prove_a_fork_by_themselves(self, tmp_path):
+        longer = events(60)
+        first, second = (Log.of(bodies).note for bodies in (longer, [*longer[:50], *numbered_anew(swapped)(longer)[:10]]))
+        report = verdict(SEALED.write(tmp_path), against=[("mine.txt", first), ("yours.txt", second)])
+        assert [each.kind for each in report.findings] == ["fork"]
+
     def test_a_checkpoint_without_the_witness_that_the_policy_wants_is_refused(self, tmp_path):
         assert found(replace(SEALED, note=signed(SEALED.leaves, cosigned_at=None)), tmp_path) == ("signature", None)
 
