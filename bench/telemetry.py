@@ -15,7 +15,8 @@ from aegis.model import conventions as names
 from aegis.model.decision import Decision, Outcome, PolicyRef
 from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
-from aegis.runtime.spans import Spans, call_span, decision_span
+from aegis.runtime.spanning import call_span, decision_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway.metrics import Metrics

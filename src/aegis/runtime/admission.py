@@ -33,7 +33,8 @@ from aegis.runtime.halts import Halts
 from aegis.runtime.known import APPROVAL, CALL, Known, Ref, claim_ref
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.repeats import Came, Repeats, outgoing
-from aegis.runtime.spans import Spans, decision_span
+from aegis.runtime.spanning import decision_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault

@@ -24,7 +24,8 @@ from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
 from aegis.runtime import ids, record
 from aegis.runtime.clock import Clock
-from aegis.runtime.spans import Spans, approval_span
+from aegis.runtime.spanning import approval_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Snapshot
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault

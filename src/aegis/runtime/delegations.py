@@ -38,7 +38,8 @@ from aegis.runtime.facts import FactSource, requests_of
 from aegis.runtime.halts import Halts
 from aegis.runtime.known import ALLOWANCE, CALL, Known
 from aegis.runtime.recovery import Recovery
-from aegis.runtime.spans import Spans, decision_span
+from aegis.runtime.spanning import decision_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault

@@ -22,7 +22,8 @@ from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.clock import Clock
 from aegis.runtime.ending import Ending, Seen, ending
 from aegis.runtime.recovery import Recovery
-from aegis.runtime.spans import Spans, upstream_span
+from aegis.runtime.spanning import upstream_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tool import Reading, Tool, upstream_key
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault

@@ -25,7 +25,8 @@ from aegis.runtime import record
 from aegis.runtime.clock import Clock
 from aegis.runtime.ending import Seen, ending
 from aegis.runtime.running import Running
-from aegis.runtime.spans import Spans, settle_span
+from aegis.runtime.spanning import settle_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.tool import Reading, Tool, upstream_key
 from aegis.runtime.trace import Trace

@@ -22,7 +22,8 @@ from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.clock import Clock
 from aegis.runtime.known import CALL, Known, claim_ref
 from aegis.runtime.recovery import Recovery
-from aegis.runtime.spans import Spans, decision_span
+from aegis.runtime.spanning import decision_span
+from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault

@@ -18,7 +18,7 @@ from aegis.errors import AegisError, IdentityError, InputError, StoreBusyError, 
 from aegis.model.contract import OWN
 from aegis.model.event import origin
 from aegis.runtime import ids
-from aegis.runtime.spans import call_span
+from aegis.runtime.spanning import call_span
 from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway import http, routes, tokens
 from aegis.surfaces.gateway.caller import Caller, authenticate, confirm

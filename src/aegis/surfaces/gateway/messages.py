@@ -19,7 +19,7 @@ from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.letters import Refusal
 from aegis.runtime.messages import Mismatch, Told, Wanted
 from aegis.runtime.record import text
-from aegis.runtime.spans import link
+from aegis.runtime.spanning import link
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway import envelope, http
