@@ -154,6 +154,11 @@ class TestBundles:
         assert main([str(where), "--key", sealed.key("globex")]) == 1
         assert sealed.verify("--bundle", str(where)) == {"acme": []}
 
+    def test_a_bundle_that_is_older_than_the_store_is_no_rollback(self, sealed):
+        sealed.run("bundle", str(sealed.root / "old"), "--tenant", "acme")
+        sealed.fill(20)
+        assert sealed.verify("--bundle", str(sealed.root / "old")) == {"acme": []}
+
     def test_a_bundle_of_the_operators_log_is_verified_too(self, sealed):
         where = sealed.root / "evidence"
         sealed.run("bundle", str(where), "--tenant", "_system")

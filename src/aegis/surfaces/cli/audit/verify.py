@@ -18,6 +18,7 @@ from aegis.surfaces.cli.audit.live import NOTHING, Live
 from aegis.surfaces.cli.main import DONE, FAILED
 from aegis_verify import BrokenError, Finding, Question, Report, Trust, UnusableError
 
+ANCHOR = "the anchor"
 _PREFIX, _SUFFIX = origin("\n").split("\n")
 
 
@@ -70,7 +71,7 @@ class _Asking:
     def __init__(self, ledger: Ledger, policy: Path | None, against: list[tuple[str, bytes]], max_age: float | None) -> None:
         self._ledger = ledger
         self._given = None if policy is None else verifier.read_policy(policy.read_text("utf-8"))
-        self._against = against + [("the anchor", note) for note in ledger.anchored().values()]
+        self._against = against + [(ANCHOR, note) for note in ledger.anchored().values()]
         self._max_age = max_age
 
     def trust(self, of: str) -> Trust:
@@ -100,12 +101,22 @@ class _Asking:
             found = verifier.Bundle(path)
         except BrokenError as error:
             return Report("", (error.finding,))
-        return verifier.verify(found, self.question(found.origin, part=part))
+        asked = self.question(found.origin, part=part)
+        # A bundle that is older than this place is no rollback: what was sealed since is not in it.
+        size = _size(found.checkpoint())
+        kept = [(label, note) for label, note in asked.against if label != ANCHOR or _size(note) <= size]
+        return verifier.verify(found, asked._replace(against=kept))
 
     def names(self) -> set[str]:
         """The logs that are known from outside the store."""
         firsts = [note.partition(b"\n")[0].decode("utf-8", "replace") for _, note in self._against]
         return {first for first in firsts if first.startswith(_PREFIX) and first.endswith(_SUFFIX)}
+
+
+def _size(note: bytes) -> int:
+    """How many events a note says that there are; 0 where it says nothing, which verification then tells."""
+    said = note.split(b"\n", 2)[1:2]
+    return int(said[0]) if said and said[0].isdigit() else 0
 
 
 async def _logs(ledger: Ledger, ask: _Asking) -> list[str]:
