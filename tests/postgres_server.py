@@ -1,6 +1,6 @@
 """A real PostgreSQL for tests and benchmarks: one server per process that asks, on a socket in a temporary directory.
 
-`fresh_database()` gives an empty database on it. The server ends with the process, even when that is killed. PostgreSQL refuses to run as root, so root
+`fresh_database()` gives an empty database on it, and `migrated_database()` a copy of one that stands at the newest revision. The server ends with the process, even when that is killed. PostgreSQL refuses to run as root, so root
 starts it as `nobody`, from a copy of the binaries where that user cannot reach the installed ones.
 """
 
@@ -15,11 +15,15 @@ import signal
 import subprocess
 import tempfile
 import time
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import psutil
 import psycopg
+from tests.made_once import migrate
+
+from aegis.adapters import postgres
 
 _START_SECONDS = 60.0
 _SETTINGS = {
@@ -37,6 +41,8 @@ cat > /dev/null
 pid=$(head -n 1 "$0/data/postmaster.pid" 2> /dev/null) && kill -QUIT "$pid" && while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done
 rm -rf "$0"
 """
+# In memory files are copied at once; on a disk that would sync each of them, twice.
+_STRATEGY = "FILE_COPY" if "PYTEST_DEBUG_TEMPROOT" in os.environ else "WAL_LOG"
 _numbers = itertools.count(1)
 
 
@@ -45,10 +51,12 @@ class Server:
 
     def __init__(self, **settings: str) -> None:
         self._settings = _SETTINGS | settings
-        self.home = Path(tempfile.mkdtemp(prefix="aegis-pg-"))
+        self.home = Path(tempfile.mkdtemp(prefix="aegis-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
         self._user = "nobody" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
+        self._migrated = ""
+        self._made: list[str] = []
         self._watch = subprocess.Popen(["sh", "-c", _WATCH, self.home], stdin=subprocess.PIPE, start_new_session=True, cwd="/")
         atexit.register(self.remove)
         if self._user:
@@ -64,10 +72,30 @@ class Server:
 
     def fresh_database(self) -> str:
         """The DSN of a new, empty database."""
+        self._made.append(self._database("template1"))
+        return self.dsn(self._made[-1])
+
+    def migrated_database(self) -> str:
+        """The DSN of a new database that a store has migrated already."""
+        if not self._migrated:
+            self._migrated = self._database("template1")
+            migrate(lambda: postgres.open_store(self.dsn(self._migrated), clock=lambda: datetime.now(UTC)))
+        self._made.append(self._database(self._migrated))
+        return self.dsn(self._made[-1])
+
+    def drop_databases(self) -> None:
+        """Forget the databases that were made so far, whoever still speaks to them."""
+        if self._process is not None:
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                for name in self._made:
+                    connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self._made.clear()
+
+    def _database(self, template: str) -> str:
         name = f"aegis_{os.getpid()}_{next(_numbers)}"
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        return self.dsn(name)
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY {_STRATEGY}')
+        return name
 
     def start(self) -> None:
         """Start the server, or start it again, and wait until it answers."""
@@ -147,3 +175,14 @@ def server() -> Server:
 def fresh_database() -> str:
     """The DSN of a new, empty database on the server of this process."""
     return server().fresh_database()
+
+
+def migrated_database() -> str:
+    """The DSN of a database on the server of this process that a store has migrated already."""
+    return server().migrated_database()
+
+
+def drop_databases() -> None:
+    """Forget the databases of this process's server, if it has one."""
+    if server.cache_info().currsize:
+        server().drop_databases()

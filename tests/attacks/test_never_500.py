@@ -40,9 +40,9 @@ def post(request, tmp_path_factory):
     """A gateway with messages on each store, in which every agent has a key."""
     url = "sqlite:data/aegis.db"
     if request.param == "postgres":
-        from tests.postgres_server import fresh_database
+        from tests.postgres_server import migrated_database
 
-        url = fresh_database()
+        url = migrated_database()
     w = Post(tmp_path_factory.mktemp("fuzz"), url)
     try:
         with_keys(w)

@@ -12,9 +12,9 @@ def w(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """A world on each store, in which every agent has a key of its own."""
     url = "sqlite:data/aegis.db"
     if request.param == "postgres":
-        from tests.postgres_server import fresh_database
+        from tests.postgres_server import migrated_database
 
-        url = fresh_database()
+        url = migrated_database()
     yield from opened(tmp_path, url)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.store.homes import Home
+from tests.store.homes import Home, ready
 
 from aegis.journal.store import Store
 from gateway.conftest import on_sqlite, store_url, w  # noqa: F401 - fixtures
@@ -12,8 +12,7 @@ from gateway.world import World
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def home(request, tmp_path) -> AsyncIterator[Home]:
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    place = Home(request.param, where)
+    place = ready(request.param, tmp_path)
     yield place
     await place.close()
 

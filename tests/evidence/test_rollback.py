@@ -106,9 +106,9 @@ class Place:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def place(request, tmp_path):
-    from tests.postgres_server import fresh_database
+    from tests.postgres_server import migrated_database
 
-    made = Place(tmp_path, "sqlite:data/aegis.db" if request.param == "sqlite" else fresh_database())
+    made = Place(tmp_path, "sqlite:data/aegis.db" if request.param == "sqlite" else migrated_database())
     yield made
     made.world.close()
     made.witness.stop()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
-from tests.store.homes import Home, event
+from tests.store.homes import event, ready
 from tests.witness.logs import Log, Running
 
 from aegis.adapters import keyfiles
@@ -30,8 +30,7 @@ TENANTS = ("acme", "globex")
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def home(request, tmp_path):
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    place = Home(request.param, where)
+    place = ready(request.param, tmp_path)
     yield place
     await place.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.export import receiver
-from tests.store.homes import Home
+from tests.store.homes import ready
 
 from aegis.adapters.push import HttpReceiver
 from aegis.runtime.clock import Clock
@@ -62,8 +62,7 @@ def far(tmp_path):
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def home(request, tmp_path):
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    place = Home(request.param, where)
+    place = ready(request.param, tmp_path)
     yield place
     await place.close()
 

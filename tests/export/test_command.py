@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.export.test_pushing import fill, firsts
-from tests.store.homes import Home
+from tests.store.homes import Home, ready
 
 
 class Place:
@@ -45,8 +45,7 @@ class Place:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def place(request, tmp_path):
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    return Place(tmp_path, Home(request.param, where))
+    return Place(tmp_path, ready(request.param, tmp_path))
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ def exporting(request, tmp_path, far):
     def start(**options):
         url = "sqlite:data/aegis.db"
         if request.param == "postgres":
-            from tests.postgres_server import fresh_database
+            from tests.postgres_server import migrated_database
 
-            url = fresh_database()
+            url = migrated_database()
         w = World(tmp_path, url)
         made.append(w)
         w.settings = replace(w.settings, export=ExportSettings(url=far.url, **options))

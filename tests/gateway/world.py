@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from tests.made_once import copy_keys, copy_store
 
 from aegis.adapters import keyfiles, monitorkey
 from aegis.app import App, open_app
@@ -23,7 +24,6 @@ from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.revocations import Revocations, RevokedToken
 from aegis.settings import GatewaySettings, Settings, StoreSettings
-from aegis.surfaces.cli.setup import make_keys
 from aegis.surfaces.gateway.asgi import Gateway
 from aegis.surfaces.gateway.server import config
 
@@ -140,6 +140,9 @@ class _QuietServer(ThreadingHTTPServer):
         """A caller that was killed resets its connections: nothing to tell."""
 
 
+_free_ports: list[int] = []
+
+
 class ToolServer:
     """A tool over real HTTP. `mood` says how it behaves on its next calls; `done` is what it really did, by key."""
 
@@ -152,17 +155,25 @@ class ToolServer:
         self.gate.set()
         self.arrived = threading.Event()
         self._lock = threading.Lock()
-        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
+        self._server = self._listening()
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
+
+    def _listening(self) -> _QuietServer:
+        """At the port of an earlier one that is gone, if there was one: the same contracts are the same text again, parsed already."""
+        while _free_ports:
+            with suppress(OSError):
+                return _QuietServer(("127.0.0.1", _free_ports.pop()), self._handler())
+        return _QuietServer(("127.0.0.1", 0), self._handler())
 
     def close(self) -> None:
         self.gate.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        _free_ports.append(self.port)
 
     def act(self, name: str, key: str) -> int:
         """Do the thing once for each key, as a tool that honours keys does; without a key, every time."""
@@ -268,8 +279,9 @@ class World:
             self._write(tenant)
         self.settings = Settings(root=root, gateway=GatewaySettings(port=0, drain_seconds=5), store=StoreSettings(url=store_url))
         self.keys = self.settings.keys
-        for tenant in TENANTS:
-            make_keys(self.keys, tenant, ("person:alice", "person:bob", "person:carol"))
+        copy_keys(self.keys, TENANTS, ("person:alice", "person:bob", "person:carol"))
+        if self.settings.sqlite_path is not None:
+            copy_store(self.settings.sqlite_path)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.app: App | None = None

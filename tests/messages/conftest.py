@@ -7,9 +7,9 @@ from messages.post import Post
 def store_url(request):
     if request.param == "sqlite":
         return "sqlite:data/aegis.db"
-    from tests.postgres_server import fresh_database
+    from tests.postgres_server import migrated_database
 
-    return fresh_database()
+    return migrated_database()
 
 
 @pytest.fixture

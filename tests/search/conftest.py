@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 import pytest
 from tests.search.journals import TENANT, commit, events, run
-from tests.store.homes import Home
+from tests.store.homes import Home, ready
 
 from aegis.journal.store import Store
 from aegis.runtime.indexing import Indexer
@@ -15,8 +15,7 @@ COUNT = 4 * 1024 + 300
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def home(request, tmp_path) -> AsyncIterator[Home]:
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    place = Home(request.param, where)
+    place = ready(request.param, tmp_path)
     yield place
     await place.close()
 
@@ -29,10 +28,7 @@ async def store(home) -> Store:
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def journal(request, tmp_path_factory) -> Iterator[tuple[Store, list[dict]]]:
     """A store whose journal is indexed, but for its third block and its tail; and all bodies."""
-    from tests.postgres_server import fresh_database
-
-    where = str(tmp_path_factory.mktemp("search") / "store.db") if request.param == "sqlite" else fresh_database()
-    home = Home(request.param, where)
+    home = ready(request.param, tmp_path_factory.mktemp("search"))
     store = run(home.open())
     run(_filled(store))
     home.sql(f"DELETE FROM posting WHERE block = 2 AND tenant = '{TENANT}'")

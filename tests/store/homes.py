@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from tests.made_once import copy_store
+from tests.postgres_server import migrated_database
 
 from aegis.adapters import postgres, sqlite
 from aegis.journal.store import Store
@@ -57,6 +59,14 @@ class Home:
         with psycopg.connect(self.where) as connection:
             cursors = [connection.execute(statement) for statement in statements]
             return cursors[-1].fetchall() if cursors[-1].description else []
+
+
+def ready(kind: str, folder: Path) -> Home:
+    """A home whose database stands at the newest revision already, and holds nothing."""
+    if kind == "sqlite":
+        copy_store(folder / "store.db")
+        return Home(kind, str(folder / "store.db"))
+    return Home(kind, migrated_database())
 
 
 def event(tenant: str, event_id: str, *, request_id: str = "req_1", minutes: float = 0, **data: Any) -> Event:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.store.homes import START, Home, absent, event, put
+from tests.store.homes import START, Home, absent, event, put, ready
 from tests.store.racing import ASKED, TENANT, reading, reserve
 
 from aegis.adapters import readings
@@ -164,8 +164,7 @@ def remembering(tenant: str, *remembered: Entry, **about: Any) -> Unit:
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def player(request, tmp_path):
     """A store and a runner for properties."""
-    where = str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
-    home = Home(request.param, where)
+    home = ready(request.param, tmp_path)
     with asyncio.Runner() as runner:
         yield runner, runner.run(home.open()), 100 if request.param == "sqlite" else 60
         runner.run(home.close())

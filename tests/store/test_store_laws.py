@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.store.homes import Home, event
+from tests.store.homes import event, ready
 
 from aegis.errors import CanonicalError
 from aegis.journal.unit import Committed, Conflict, Delete, Existing, Put, Require, Unit
@@ -88,8 +88,8 @@ def built(plan: dict[str, Any], example: int) -> Unit:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_a_group_is_as_if_each_unit_had_come_by_itself(kind, tmp_path, request):
-    home = Home(kind, str(tmp_path / "store.db") if kind == "sqlite" else request.getfixturevalue("postgres_dsn"))
+def test_a_group_is_as_if_each_unit_had_come_by_itself(kind, tmp_path):
+    home = ready(kind, tmp_path)
     with asyncio.Runner() as runner:
         store = runner.run(home.open())
 

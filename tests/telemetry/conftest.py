@@ -17,9 +17,9 @@ def collector():
 def store_url(request):
     if request.param == "sqlite":
         return "sqlite:data/aegis.db"
-    from tests.postgres_server import fresh_database
+    from tests.postgres_server import migrated_database
 
-    return fresh_database()
+    return migrated_database()
 
 
 def world(root, url, otlp_url=""):

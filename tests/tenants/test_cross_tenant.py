@@ -107,9 +107,9 @@ def test_every_route_has_its_rows():
 def two(request, tmp_path_factory):
     url = "sqlite:data/aegis.db"
     if request.param == "postgres":
-        from tests.postgres_server import fresh_database
+        from tests.postgres_server import migrated_database
 
-        url = fresh_database()
+        url = migrated_database()
     w = Two(tmp_path_factory.mktemp("two"), url)
     try:
         w.start()

@@ -113,9 +113,9 @@ def test_a_file_that_is_no_kek_is_refused_by_its_name(tmp_path, content):
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def store(request, tmp_path):
-    from tests.store.homes import Home
+    from tests.store.homes import ready
 
-    home = Home(request.param, str(tmp_path / "s.db") if request.param == "sqlite" else request.getfixturevalue("postgres_dsn"))
+    home = ready(request.param, tmp_path)
     yield await home.open()
     await home.close()
 

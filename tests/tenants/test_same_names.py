@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.store.homes import START, Home, event
+from tests.store.homes import START, Home, event, ready
 
 from aegis.adapters import keyfiles
 from aegis.adapters.kekfiles import KekFiles
@@ -141,11 +141,9 @@ def test_even_under_one_key_what_is_sealed_for_a_tenant_is_sealed_for_it_alone(t
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_what_is_remembered_of_equal_calls_is_counted_for_each_tenant(kind, tmp_path, request):
-    where = str(tmp_path / "store.db") if kind == "sqlite" else request.getfixturevalue("postgres_dsn")
-
+def test_what_is_remembered_of_equal_calls_is_counted_for_each_tenant(kind, tmp_path):
     async def run():
-        home = Home(kind, where)
+        home = ready(kind, tmp_path)
         store = await home.open()
         for tenant, number in (("acme", 0), ("globex", 0), ("acme", 1), ("acme", 2)):
             entry = Entry(id=f"req_{number}", tool="pay", at=START, phase=Phase.OPEN, agent="agent:a", fields={"amount": 5})

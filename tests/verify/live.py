@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from tests.made_once import copy_keys
 from tests.store.homes import Home, event
 
 from aegis.adapters import keyfiles
@@ -18,7 +19,6 @@ from aegis.journal.unit import Unit
 from aegis.runtime.clock import Clock
 from aegis.runtime.sealing import Sealer
 from aegis.surfaces.cli.main import cli
-from aegis.surfaces.cli.setup import make_keys
 
 TENANTS = ("acme", "globex")
 
@@ -32,7 +32,7 @@ class Place:
         (root / "aegis.toml").write_text(f'[store]\nurl = "{url}"\n')
         for tenant in TENANTS:
             (root / "tenants" / tenant).mkdir(parents=True)
-            make_keys(root / "keys", tenant, ())
+        copy_keys(root / "keys", TENANTS, ())
         self.ring = Keyring(root / "keys")
 
     def sealer(self, store: Store) -> Sealer:

@@ -8,18 +8,21 @@ schema of YAML 1.2 to the letter: `on`, `yes`, `12:30` and `1_000` are text.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import Scanner
 
 from aegis.crypto.ijson import MAX_INTEGER
 from aegis.errors import DocumentError
 
 MAX_SIZE_BYTES = 1_048_576
 MAX_DEPTH = 32
+_REMEMBERED_SIZE = 32_768
 Path = tuple[str | int, ...]
 
 # YAML 1.2.2, section 10.3.2
@@ -63,8 +66,7 @@ def parse(text: str, *, source: str) -> Document:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_SIZE_BYTES:
         raise DocumentError(f"{source}:1:1: larger than {MAX_SIZE_BYTES} bytes")
     with _told(text, source):
-        _refuse_tricks(text, source)
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = _composed_once(text) if len(text) <= _REMEMBERED_SIZE else _composed(text)
     if node is None:
         raise DocumentError(f"{source}:1:1: the document is empty")
     places: dict[Path, tuple[int, int]] = {}
@@ -76,6 +78,8 @@ def _told(text: str, source: str) -> Iterator[None]:
     """Put what the parser says into our words, with the place."""
     try:
         yield
+    except _TrickError as error:
+        raise _wrong(source, error.problem_mark, error.problem) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
@@ -94,19 +98,41 @@ def _advice(found: str) -> str:
     return next((f"; {advice}" for words, advice in _ADVICE if words in found), "")
 
 
-def _refuse_tricks(text: str, source: str) -> None:
-    """Refuse what the parser would resolve before we could see it, and depth before it costs anything."""
-    starts = depth = 0
-    for token in YAML(typ="safe", pure=True).scan(text):
+def _composed(text: str) -> Node | None:
+    loader = YAML(typ="safe", pure=True)
+    loader.Scanner = _WaryScanner
+    found: Node | None = loader.compose(text)
+    return found
+
+
+# Nobody changes a node, and the same text is read many times: at the start, at each look at a tenant's files, in every tenant that
+# began as a copy of another. A text that is refused is not remembered.
+_composed_once = lru_cache(maxsize=128)(_composed)
+
+
+class _TrickError(MarkedYAMLError):
+    """What the language does not have, though YAML does."""
+
+
+class _WaryScanner(Scanner):
+    """Refuses what the parser would resolve before we could see it, and depth before it costs anything."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader=loader)
+        self._starts = self._depth = 0
+
+    def get_token(self) -> Any:
+        """The next token, which the parser gets only here."""
+        token = super().get_token()
         kind = type(token).__name__
-        starts += kind == "DocumentStartToken"
-        depth += _NESTS.get(kind, 0)
-        what = "a second document" if starts > 1 else _REFUSED.get(kind)
+        self._starts += kind == "DocumentStartToken"
+        self._depth += _NESTS.get(kind, 0)
+        what = "a second document" if self._starts > 1 else _REFUSED.get(kind)
         if what:
-            quotes = _QUOTES.get(kind, "")
-            raise _wrong(source, token.start_mark, f"{what} is not accepted here{quotes}")
-        if depth > MAX_DEPTH:
-            raise _wrong(source, token.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+            raise _TrickError(problem=f"{what} is not accepted here{_QUOTES.get(kind, '')}", problem_mark=token.start_mark)
+        if self._depth > MAX_DEPTH:
+            raise _TrickError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=token.start_mark)
+        return token
 
 
 def _wrong(source: str, mark: Any, message: str) -> DocumentError:
