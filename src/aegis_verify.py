@@ -28,13 +28,14 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import sys
 import textwrap
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, Protocol
 
@@ -44,13 +45,18 @@ REPORT = "aegis.verify/v1"
 MAX_SIZE = 2**53 - 1
 MAX_NOTE_BYTES = 1 << 20
 MAX_EVENT_BYTES = 16 << 20
+MAX_SIGNATURES = 100
+MAX_NAMES = 256
+MAX_EARLIER_NOTES = 1024
+MAX_NUMBERS = 8
+MAX_SEARCHED_BYTES = 1 << 35
 CLOCK_SKEW_SECONDS = 300
 PROGRESS_EVERY = 20_000
 MOST_TOLD = 3
 VALID, INVALID, UNUSABLE = 0, 1, 2
 
 MEANINGS = {
-    "edit": "The event at this place is not the one that the log signed.",
+    "edit": "It was changed or replaced after the log had signed it.",
     "delete": "The log signed events here that are gone, while later ones are there.",
     "insert": "Something stands here that the log has not signed at this place.",
     "swap": "Events that the log signed stand in another order.",
@@ -387,6 +393,8 @@ class _Policy:
         return Trust(tuple(self._logs), self._witnesses, self._groups, self._quorum)
 
     def _fresh(self, name: str) -> str:
+        if len(self._witnesses) + len(self._groups) >= MAX_NAMES:
+            raise UnusableError(f"more than {MAX_NAMES} witnesses and groups")
         if name == "none" or name in self._witnesses or name in self._groups:
             raise UnusableError(f"the name `{name}` is taken")
         return name
@@ -432,8 +440,11 @@ def split_note(note: bytes, label: str) -> tuple[str, list[tuple[str, bytes]]]:
     head, gap, tail = whole.rpartition("\n\n")
     if len(note) > MAX_NOTE_BYTES or not gap or not tail.endswith("\n") or any(letter < " " and letter != "\n" for letter in whole):
         raise BrokenError("malformed", f"{label} is not a signed note")
+    lines = dict.fromkeys(tail[:-1].split("\n"))  # a line that stands there again says nothing new
+    if len(lines) > MAX_SIGNATURES:
+        raise BrokenError("malformed", f"{label} has more than {MAX_SIGNATURES} signatures")
     found = []
-    for line in tail[:-1].split("\n"):
+    for line in lines:
         dash, name, encoded = (*line.split(" "), "", "")[:3] if line.count(" ") == 2 else ("", "", "")
         data = _base64(encoded)
         if dash != "\u2014" or not name or "+" in name or any(letter.isspace() for letter in name) or data is None or len(data) < 5:
@@ -552,12 +563,15 @@ def seq_of(body: bytes) -> int | None:
     except (ValueError, RecursionError):
         return None
     place: object = found.get("seq") if isinstance(found, dict) else None
-    return place if isinstance(place, int) and not isinstance(place, bool) else None
+    return place if type(place) is int and abs(place) <= MAX_SIZE else None
 
 
 def renumbered(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """What stands before and after the number that may be the place; more than one pair when `seq` is a name inside, too."""
-    for found in re.finditer(rb'"seq":(?:0|[1-9][0-9]*)(?=[,}])', body):
+    """What stands before and after the number that may be the place; more than one pair when `seq` is a name inside, too.
+
+    Only some, so that an event full of such names does not keep the auditor busy for ever.
+    """
+    for found in islice(re.finditer(rb'"seq":(?:0|[1-9][0-9]*)(?=[,}])', body), MAX_NUMBERS):
         yield body[: found.start() + 6], body[found.end() :]
 
 
@@ -652,10 +666,11 @@ class Bundle:
             about = None
         if not isinstance(about, dict) or about.get("apiVersion") != FORMAT:
             raise BrokenError("malformed", f"bundle.json does not say `{FORMAT}`")
-        numbers = [about.get(name) for name in ("size", "first", "last")]
-        if any(type(number) is not int or not -1 <= number <= MAX_SIZE for number in numbers) or not all(
-            isinstance(about.get(name), str) for name in ("origin", "tenant")
-        ):
+        numbers = {name: about.get(name) for name in ("size", "first", "last")}
+        least = {"last": -1}  # of a log without events
+        if any(
+            type(number) is not int or not least.get(name, 0) <= number <= MAX_SIZE for name, number in numbers.items()
+        ) or not all(isinstance(about.get(name), str) for name in ("origin", "tenant")):
             raise BrokenError("malformed", "bundle.json: expected origin, tenant, and the numbers size, first and last")
         return about
 
@@ -670,6 +685,8 @@ class Bundle:
     def earlier(self) -> Iterator[tuple[str, bytes]]:
         """The notes below checkpoints/, by size."""
         names = [name for name in self._listed("checkpoints") if re.fullmatch("[0-9]{1,16}[.]txt", name)]
+        if len(names) > MAX_EARLIER_NOTES:
+            raise BrokenError("malformed", "there are more earlier checkpoints than any gateway writes")
         for name in sorted(names, key=lambda each: int(each[:-4])):
             yield f"checkpoints/{name}", self._small(f"checkpoints/{name}")
 
@@ -707,6 +724,8 @@ class Bundle:
     def _stream(self, name: str) -> IO[bytes]:
         try:
             if self._zip is None:
+                if (self._path / name).exists() and not (self._path / name).is_file():
+                    raise BrokenError("malformed", f"{name} is not a regular file")
                 return (self._path / name).open("rb")
             found = self._zip.getinfo(self._prefix + name)
             if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -823,13 +842,15 @@ class _Verification:
         inside = [self._opened(note, label) for label, note in source.earlier()]
         outside = [self._opened(note, label) for label, note in ask.against]
         _one_history([newest, *inside, *outside])
+        if source.size is not None and source.size > newest.size:  # so that no more is read than was signed
+            raise BrokenError("malformed", f"bundle.json says {source.size} events, the checkpoint {newest.size}")
         leaves = source.leaves()
         self._leaves, self.known = memoryview(leaves), len(leaves) // HASH
         if len(leaves) % HASH or self.known > newest.size:
             raise BrokenError("malformed", f"leaves.bin does not hold one leaf for each of the {newest.size} signed events")
         if source.first > self.known:
             raise BrokenError("malformed", "leaves of events that are not in the bundle are missing")
-        walked = self._selected(newest) if source.selected else self._walked()
+        walked = self._selected(newest) if source.selected else self._walked(newest.size)
         self._judge_tree(newest, inside, outside, walked)
         self._judge_witnesses(max((*outside, newest), key=lambda note: (note.size, len(note.cosigners))))
         end = source.first + walked.events
@@ -861,7 +882,7 @@ class _Verification:
         """The leaf that the log claims for this place."""
         return bytes(self._leaves[place * HASH : (place + 1) * HASH])
 
-    def _walked(self) -> _Walked:
+    def _walked(self, signed: int) -> _Walked:
         place = self.source.first
         differs, odd, tail, retained = None, None, bytearray(), 0
         for row, body in self.source.bodies():
@@ -872,7 +893,8 @@ class _Verification:
                 differs = place
             if differs is None and odd is None:
                 odd, kept = self._form(body, place, row)
-                retained = max(retained, kept)
+                # What nobody has signed yet excuses nothing: anybody can write that into a bundle.
+                retained = max(retained, kept if place < signed or not self.source.exact else 0)
             place += 1
             if self._ask.progress is not None and place % PROGRESS_EVERY == 0:
                 self._ask.progress(place)
@@ -962,7 +984,7 @@ class _Verification:
             text = f"there are only events {source.first} to {end - 1} of the {newest.size} that were signed"
             self._findings.append(_missing("truncate", end, text, selected=source.selected))
         elif not self._ask.part and source.first > walked.retained:
-            text = f"the events before {source.first} are not here, and none that is here says that retention dropped them"
+            text = f"the events before {source.first} are not here, and none that was signed says that retention dropped them"
             self._findings.append(_missing("delete", 0, text, selected=False))
 
     def _judge_notes(self, every: Sequence[Checkpoint], found: Mapping[int, bytes]) -> None:
@@ -1051,6 +1073,8 @@ class _ByLeaf:
     def place_of(self, body: bytes, place: int) -> int | None:
         """Which of the signed events this is: looked for after `place`, then before."""
         verification, leaf, parts = self._of, leaf_hash(body), list(renumbered(body))
+        if len(parts) * len(body) * verification.known > MAX_SEARCHED_BYTES:
+            parts = []  # it would take minutes; the place is named all the same
         for at in chain(range(place + 1, verification.known), range(place)):
             signed = verification.leaf(at)
             if signed == leaf or any(leaf_hash(b"%b%d%b" % (before, at, after)) == signed for before, after in parts):
@@ -1194,6 +1218,8 @@ def _grew(older: Checkpoint, newer: Checkpoint, proof: bytes | None, source: Sou
             return ()
         return (Finding("malformed", None, f"the proof does not lead from {older.size} events to {newer.size}"),)
     assert source is not None, "a proof or leaves"
+    if source.size != newer.size:
+        return (Finding("malformed", None, f"the bundle is of {source.size} events, the new note of {newer.size}"),)
     data = source.leaves()
     found = roots((data[at : at + HASH] for at in range(0, len(data) - HASH + 1, HASH)), [older.size, newer.size])
     if found.get(newer.size) != newer.root:
@@ -1263,8 +1289,7 @@ def _told_well(report: Report) -> list[str]:
     newest = report.newest
     if newest is None:
         return [f"VALID: nothing was recorded yet in {report.origin}"]
-    last = report.first + report.events - 1
-    events = f"{report.events} checked" + ("" if report.selected or not report.events else f", {report.first} to {last}")
+    events = f"{report.events} checked" + ("" if report.selected or not report.events else f", {_places(report)}")
     whole = not report.selected and report.first == 0 and report.events >= newest.size
     lines = ["VALID: nothing was changed, added or removed" + ("" if whole else ", as far as these events go"), ""]
     if report.events:
@@ -1275,6 +1300,11 @@ def _told_well(report: Report) -> list[str]:
     if report.unsealed:
         lines += _field("not sealed", f"{report.unsealed} newer events, which nobody has signed yet: checked in form only")
     return lines
+
+
+def _places(report: Report) -> str:
+    last = report.first + report.events - 1
+    return f"{report.first} to {last}" if report.events > 1 else f"number {last}"
 
 
 def _told_badly(report: Report) -> list[str]:
@@ -1289,9 +1319,8 @@ def _told_badly(report: Report) -> list[str]:
 
 
 def _fields(report: Report, newest: Checkpoint) -> list[str]:
-    lines = _field("log", newest.origin) + _field(
-        "checkpoint", f"{newest.size} events, root {base64.b64encode(newest.root).decode()}"
-    )
+    lines = _field("log", newest.origin) + _field("checkpoint", f"{newest.size} events")
+    lines += _field("root", base64.b64encode(newest.root).decode())
     for key in newest.signers:
         lines += _field("signed by", str(key))
     for key, moment in newest.cosigners.items():
@@ -1310,13 +1339,18 @@ def _moment(seconds: int) -> str:
 
 
 def _field(name: str, text: str) -> list[str]:
-    first, *rest = _wrapped(text, 62) or [""]
+    first, *rest = _wrapped(text, _columns() - 16) or [""]
     return [f"  {name:<13} {first}", *(" " * 16 + line for line in rest)]
 
 
-def _wrapped(text: str, width: int = 80) -> list[str]:
+def _columns() -> int:
+    """The width of the terminal, or of the variable COLUMNS, but no more than 80."""
+    return min(80, max(40, shutil.get_terminal_size((80, 24)).columns))
+
+
+def _wrapped(text: str, width: int = 0) -> list[str]:
     plain = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return textwrap.wrap(plain, width, break_on_hyphens=False)
+    return textwrap.wrap(plain, width or _columns(), break_on_hyphens=False)
 
 
 # -------- the command
@@ -1330,13 +1364,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report, as_json = commands[name](given)
     except UnusableError as error:
-        print(f"aegis-verify: {error}", file=sys.stderr)
-        return UNUSABLE
+        return _unusable(str(error))
     except OSError as error:
-        print(f"aegis-verify: cannot read `{error.filename}`: {error.strerror}", file=sys.stderr)
-        return UNUSABLE
+        return _unusable(f"cannot read `{error.filename}`: {error.strerror}")
+    except Exception as error:  # whatever it is: exit code 1 is a verdict, and there is none
+        return _unusable(f"this could not be verified ({type(error).__name__}): it is too large, or not what this program knows")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     print(json.dumps(document(report), indent=2) if as_json else told(report))
     return VALID if report.ok else INVALID
+
+
+def _unusable(text: str) -> int:
+    print("aegis-verify: " + "".join(letter if letter.isprintable() else "?" for letter in text), file=sys.stderr)
+    return UNUSABLE
 
 
 def _parser(name: str, purpose: str) -> argparse.ArgumentParser:
@@ -1419,13 +1460,20 @@ def trusted(keys: Sequence[str], witnesses: Sequence[str], policy: str | None) -
 
 
 def _trusted(asked: argparse.Namespace) -> Trust:
-    policy = None if asked.policy is None else Path(asked.policy).read_text("utf-8")
+    policy = None if asked.policy is None else _text(asked.policy)
     return trusted([_key_text(key) for key in asked.key], [_key_text(key) for key in asked.witness], policy)
 
 
 def _key_text(given: str) -> str:
     """The key itself, or what stands in the file of that name."""
-    return given if "+" in given or not Path(given).is_file() else Path(given).read_text("utf-8")
+    return given if "+" in given or not Path(given).is_file() else _text(given)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise UnusableError(f"`{path}` is not text") from None
 
 
 def _max_age(seconds: float | None, trust: Trust) -> float | None:
