@@ -248,3 +248,28 @@ def test_a_witness_that_lies_about_the_size_makes_noise_and_signs_nothing(lying:
         ask(Witness(lying((409, SIZE, b"999\n")), LIAR), log=acme)
     assert ask(Witness(lying((409, SIZE, b"5\n")), LIAR), log=acme) == []
     assert ORIGIN in noted(acme).text
+
+
+def test_a_log_that_a_witness_does_not_know_is_told_once_though_it_cosigns_others_all_the_time(
+    w: Running, acme: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = log(10, origin="aegis.globex/audit/1")
+
+    async def size_of(origin: str) -> int:
+        return 10
+
+    async def nothing(old: int) -> list[bytes]:
+        return []
+
+    async def asked() -> None:
+        witnesses = Witnesses([client(w)], 1, size_of)
+        try:
+            for _ in range(3):
+                assert await witnesses.cosign(noted(acme), 10, nothing)
+                assert not await witnesses.cosign(noted(other), 10, nothing)
+            assert "aegis.globex/audit/1" in witnesses.troubles()["w1.example"]
+        finally:
+            await witnesses.close()
+
+    asyncio.run(asked())
+    assert [each.levelname for each in caplog.records if each.name == "aegis.witnesses"] == ["ERROR"]

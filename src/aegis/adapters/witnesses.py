@@ -20,6 +20,8 @@ from aegis.model.event import origin
 
 log = logging.getLogger("aegis.witnesses")
 
+_ANY = ""
+"""In the place of an origin: a trouble with all logs."""
 ROUND_SECONDS = 4.0
 """For one log, waiting for its turn included: sealing goes on without the cosignatures that do not come in time."""
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 16.0
@@ -78,13 +80,18 @@ class _Member:
 
     def __init__(self, witness: Witness, size_of: Sizes, clock: Callable[[], float]) -> None:
         self.witness = witness
-        self.trouble = ""
+        self._troubles: dict[str, str] = {}
         self._size_of = size_of
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._clock = clock
         self._sizes: dict[str, int] = {}
         self._pause = 0.0
         self._until = float("-inf")
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not cosign some log now; empty when it cosigns all."""
+        return next(iter(self._troubles.values()), "")
 
     async def cosign(self, note: Note, size: int, prove: Prove) -> Signature | None:
         """Its cosignature, or `None` when it gives none now."""
@@ -95,14 +102,15 @@ class _Member:
                     return None
                 line = await self._asked(of, note, size, prove)
         except TimeoutError:
-            self._tell(f"witness `{self.witness.verifier.name}`: it is too slow for so many logs")
+            self._tell(_ANY, f"witness `{self.witness.verifier.name}`: it is too slow for so many logs")
             return None
         except WitnessError as error:
             if error.reason != "conflict":
-                self._failed(error)
+                self._failed(of, error)
             return None
         self._sizes[of] = size
-        self._tell("")
+        self._tell(_ANY, "")
+        self._tell(of, "")
         self._pause = 0.0
         return line
 
@@ -152,14 +160,20 @@ class _Member:
             )
         return error
 
-    def _failed(self, error: WitnessError) -> None:
-        self._tell(str(error))
-        if error.reason == "unreachable":
-            self._pause = min(max(self._pause * 2, PAUSE_SECONDS), LONGEST_PAUSE)
-            self._until = self._clock() + self._pause
+    def _failed(self, of: str, error: WitnessError) -> None:
+        if error.reason != "unreachable":
+            self._tell(of, f"{error}, for log `{of}`")
+            return
+        self._tell(_ANY, str(error))
+        self._pause = min(max(self._pause * 2, PAUSE_SECONDS), LONGEST_PAUSE)
+        self._until = self._clock() + self._pause
 
-    def _tell(self, trouble: str) -> None:
-        """Log a trouble once, and its end."""
-        if trouble != self.trouble:
-            log.log(logging.ERROR if trouble else logging.INFO, "%s", trouble or f"witness `{self.witness.verifier.name}` cosigns")
-        self.trouble = trouble
+    def _tell(self, of: str, trouble: str) -> None:
+        """Log a trouble with a log once, and its end: a witness may refuse one log and cosign another each second."""
+        name = self.witness.verifier.name
+        if trouble != self._troubles.get(of, ""):
+            end = f"witness `{name}` cosigns{' log `' + of + '`' if of else ''}"
+            log.log(logging.ERROR if trouble else logging.INFO, "%s", trouble or end)
+        self._troubles.pop(of, None)
+        if trouble:
+            self._troubles[of] = trouble
