@@ -7,7 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
+# How long something takes says nothing on a machine that does other things meanwhile.
+settings.register_profile("aegis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aegis")
 IN_MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4 << 30
 

@@ -1,6 +1,6 @@
 """`aegis check` tells of agents whose prompt keeps them from getting tokens."""
 
-from tests.cli.test_commands import aegis
+from cli.command import aegis
 
 
 def test_an_agent_whose_prompt_is_not_there_or_is_another_than_pinned_fails_the_check(tmp_path):

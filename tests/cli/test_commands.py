@@ -1,7 +1,6 @@
-"""The command as people and programs use it: in processes of their own, by exit codes and output."""
+"""The command as people and programs use it, by exit codes and output."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -9,23 +8,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from cli.command import ENV, aegis, process
 from gateway.world import ToolServer
-
-ENV = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
-
-
-def aegis(directory, *words, env=None, timeout=60):
-    return subprocess.run(
-        [sys.executable, "-m", "aegis", *(("--dir", str(directory)) if directory else ()), *words],
-        capture_output=True, text=True, timeout=timeout, check=False, env={**ENV, **(env or {})}, cwd=directory,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A directory as `aegis init` writes it, its example tool replaced by a real server that counts."""
     place = tmp_path_factory.mktemp("cli") / "home"
-    made = aegis(None, "init", str(place))
+    made = process(None, "init", str(place))
     assert made.returncode == 0, made.stderr
     return place
 
@@ -33,7 +24,7 @@ def home(tmp_path_factory):
 @contextmanager
 def serving(home):
     """`aegis up` on a free port, and the example's tool server."""
-    process = subprocess.Popen(
+    gateway = subprocess.Popen(
         [sys.executable, "-m", "aegis", "--dir", str(home), "up", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -41,14 +32,14 @@ def serving(home):
         env=ENV,
     )
     try:
-        line = process.stdout.readline()
+        line = gateway.stdout.readline()
         assert "aegis is up on http://" in line, line
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        threading.Thread(target=gateway.stdout.read, daemon=True).start()
         yield line.split("aegis is up on ")[1].split()[0]
     finally:
-        process.terminate()
-        assert process.wait(20) == 0
-        process.stdout.close()
+        gateway.terminate()
+        assert gateway.wait(20) == 0
+        gateway.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +59,8 @@ def up(home):
     tool.close()
 
 
-def call(home, url, *words):
-    return aegis(home, "call", "notes.add", "--as", "agent:assistant", "--url", url, *words)
+def call(home, url, *words, run=aegis):
+    return run(home, "call", "notes.add", "--as", "agent:assistant", "--url", url, *words)
 
 
 def test_help_and_usage_errors_import_no_product_module():
@@ -80,7 +71,7 @@ def test_help_and_usage_errors_import_no_product_module():
 
 
 def test_a_wrong_command_names_the_nearest_one():
-    told = aegis(None, "aproval")
+    told = process(None, "aproval")
     assert told.returncode == 2
     assert "did you mean `approvals`?" in told.stderr
 
@@ -158,7 +149,7 @@ def test_a_tenant_that_is_not_there_is_refused(home):
 
 
 def test_a_wrong_setting_names_file_key_and_reason(home):
-    told = aegis(home, "check", env={"AEGIS_GATEWAY_PORT": "ninety"})
+    told = process(home, "check", env={"AEGIS_GATEWAY_PORT": "ninety"})
     assert (told.returncode, "AEGIS_GATEWAY_PORT" in told.stderr, "integer" in told.stderr) == (2, True, True)
     path = home / "aegis.toml"
     good = path.read_text()
@@ -183,12 +174,12 @@ def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(ho
 
 def test_the_story_of_a_call(home, up):
     url, tool = up
-    done = call(home, url, "-a", "title=Milk", "-a", "text=buy some", "--key", "n1")
+    done = call(home, url, "-a", "title=Milk", "-a", "text=buy some", "--key", "n1", run=process)
     assert (done.returncode, '"id": 1' in done.stdout) == (0, True), done.stderr
-    denied = call(home, url, "-a", "title=Long", "-a", "text=" + "x" * 300, "--key", "n2")
+    denied = call(home, url, "-a", "title=Long", "-a", "text=" + "x" * 300, "--key", "n2", run=process)
     assert denied.returncode == 3
     assert "notes.short" in denied.stderr
-    held = aegis(
+    held = process(
         home,
         "--json",
         "call",
@@ -288,7 +279,7 @@ def test_up_refuses_to_start_without_a_key_and_says_which(home):
     keys = home / "keys" / "kek"
     keys.rename(home / "moved")
     try:
-        told = aegis(home, "up", "--port", "0")
+        told = process(home, "up", "--port", "0")
         assert told.returncode == 2
         assert "aegis keys new kek --tenant acme" in told.stderr
     finally:
@@ -296,7 +287,7 @@ def test_up_refuses_to_start_without_a_key_and_says_which(home):
 
 
 def test_the_demo_agrees_with_the_tools():
-    told = aegis(None, "--json", "demo", timeout=180)
+    told = process(None, "--json", "demo", timeout=180)
     assert told.returncode == 0, told.stdout + told.stderr
     story = json.loads(told.stdout)
     assert story["agreed"] is True

@@ -1,9 +1,9 @@
-"""`aegis keys new all` and `aegis keys list`, in processes of their own."""
+"""`aegis keys new all` and `aegis keys list`."""
 
 import json
 import shutil
 
-from tests.cli.test_commands import aegis
+from cli.command import aegis
 
 
 def made(home, *words):

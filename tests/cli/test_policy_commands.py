@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from cli.test_commands import aegis, serving
+from cli.command import aegis
+from cli.test_commands import serving
 
 CASES = [("Milk", "buy some"), ("Announcement one", "we moved"), ("Milk", "x" * 150), ("Milk", "y" * 300)]
 

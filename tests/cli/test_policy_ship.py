@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from cli.test_commands import aegis
+from cli.command import aegis
 from gateway.conftest import on_sqlite, store_url, w
 from opa.server import binary
 from registry.shipped import rules, status, text, within

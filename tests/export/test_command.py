@@ -14,6 +14,8 @@ import pytest
 from tests.export.test_pushing import fill, firsts
 from tests.store.homes import Home, ready
 
+from cli.command import aegis
+
 
 class Place:
     """A working directory with two tenants and a store of its own."""
@@ -30,9 +32,8 @@ class Place:
         return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, bytes, str]:
-        process = self.start(*arguments, **environment)
-        out, told = process.communicate(timeout=60)
-        return process.returncode, out, told.decode()
+        done = aegis(self.root, "audit", *arguments, env=environment)
+        return done.returncode, done.stdout.encode(), done.stderr
 
     def fill(self, tenant: str, count: int, first: int = 0) -> None:
         async def work() -> None:
