@@ -63,7 +63,7 @@ class Running:
     def __init__(self, state: Path, name: str, logs: list[str], *, script: str = "", port: int = 0) -> None:
         self.home = homes.load(state) if state.exists() else homes.create(state, name, logs)
         self.verifier = self.home.verifier
-        arguments = ["witness", "serve", "--state", str(state), "--port", str(port)]
+        arguments = ["witness", "serve", str(state), "--port", str(port)]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `stop`; not a pipe, because nobody reads it before
         self.process = subprocess.Popen(
             [sys.executable, "-c", script or SERVE, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True

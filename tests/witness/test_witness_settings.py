@@ -90,10 +90,10 @@ def test_a_witness_is_made_shown_and_told_of_more_logs(tmp_path: Path) -> None:
     states.cosign(homes.load(place), request, acme.checkpoint(), lambda: 1_700_000_000)
     shown = run("witness", "show", place)
     assert vkey in shown
-    assert "2023-11-14 22:13:20Z" in shown
+    assert "2023-11-14T22:13:20Z" in shown
     assert all(len(line) <= 80 for line in shown.splitlines() if vkey not in line)
     found = json.loads(run("--json", "witness", "show", place))
-    assert [(each["origin"], each["size"]) for each in found["logs"]] == [(acme.origin, 3), (globex.origin, "")]
+    assert [(each["origin"], each["size"]) for each in found["logs"]] == [(acme.origin, 3), (globex.origin, None)]
     states.cosign(
         homes.load(place), Request(3, (), note.parse(Log().grow(3, b"x").note())), Log().grow(3, b"x").checkpoint(), lambda: 0
     )

@@ -41,7 +41,8 @@ def bundle(ctx: click.Context, where: Path, first: int | None, last: int | None,
         return
     events = f"events of {request_id}" if request_id else f"events {made.first} to {made.last}"
     click.echo(f"{where}: {events} of tenant {name}, under a checkpoint over {made.size}")
-    click.echo(f"verify: aegis-verify {where} --key ...{'' if _whole(made) else ' --part'}  (the key: {where}/policy.txt)")
+    click.echo(f"verify: aegis-verify {where} --key VKEY{'' if _whole(made) else ' --part'}")
+    click.echo("keys:   `aegis witness keys`; hand them over on another way than the bundle")
 
 
 async def _wanted(ledger: Ledger, tenant: str, first: int | None, last: int | None, request_id: str) -> Bundle:

@@ -17,37 +17,39 @@ def evidence_act(stage: Stage, tale: Tale) -> None:
     """Hand the log to an auditor; then tamper with a copy, as somebody without the log's key and as somebody who has it."""
     tale.act("Evidence: one file and one key prove what was decided, and that nothing is gone")
     stage.stop_gateway()  # it seals what it has recorded
-    bundle, work = stage.directory / "bundle", stage.directory / "copies"
-    run(stage, tale, "audit", "bundle", str(bundle))
+    bundle = stage.directory / "bundle"
+    run(stage, tale, "audit", "bundle", bundle.name)
     tale.say("The auditor has that directory, one file of Python without dependencies, and")
     tale.say("the public keys of log and witness, which came another way:")
     told = _verify(stage, bundle)
     show(tale, "python aegis_verify.py bundle --policy auditor.txt", told, until="older ")
     tale.expect("the verifier accepts the bundle", told.returncode == 0)
 
-    edited = Path(shutil.copytree(bundle, work / "edited"))
+    edited = Path(shutil.copytree(bundle, stage.directory / "edited"))
     place = _turn_a_refusal(edited / "events.jsonl")
     tale.say(f"In a copy, event {place} now says `allow` instead of `deny`:")
     told = _verify(stage, edited)
     show(tale, "python aegis_verify.py edited --policy auditor.txt", told, until="log ")
     tale.expect(f"the verifier names event {place}", told.returncode == 1 and f"{place:,}" in told.stdout)
 
-    forged = Path(shutil.copytree(edited, work / "forged"))
+    forged = Path(shutil.copytree(edited, stage.directory / "forged"))
     _sign_anew(stage, forged)
     tale.say("An insider with the log's own key rebuilds that copy whole and signs it anew:")
     told = _verify(stage, forged)
     show(tale, "python aegis_verify.py forged --policy auditor.txt", told, until="log ")
     tale.expect("without the witness's cosignature it is refused", told.returncode == 1)
-    told = _verify(stage, forged, "--against", str(bundle / "checkpoint.txt"), "--key", stage.log_keys()[1])
+    shutil.copy(bundle / "checkpoint.txt", stage.directory / "kept.txt")
+    told = _verify(stage, forged, "--against", "kept.txt", "--key", stage.log_keys()[1])
     show(tale, "python aegis_verify.py forged --key LOG --against kept.txt", told, until="log ")
     tale.expect("a checkpoint that was kept proves the fork", told.returncode == 1 and "fork" in told.stdout)
 
 
 def _verify(stage: Stage, bundle: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Run the one-file verifier on its own: nothing of ours is on its path."""
-    whom = () if "--key" in more else ("--policy", str(stage.directory / "auditor.txt"))
+    whom = () if "--key" in more else ("--policy", "auditor.txt")
     return subprocess.run(  # noqa: S603 - our own interpreter with our own words
-        [sys.executable, "-I", str(aegis_verify.__file__), str(bundle), *whom, *more],
+        [sys.executable, "-I", str(aegis_verify.__file__), bundle.name, *whom, *more],
+        cwd=stage.directory,
         capture_output=True,
         text=True,
         timeout=120,

@@ -157,6 +157,7 @@ class Stage:
             text=True,
             timeout=60,
             check=False,
+            cwd=self.directory,
             env={**os.environ, "COLUMNS": "74"},  # it is shown indented
         )
 
@@ -241,7 +242,7 @@ class Stage:
         settings = _SETTINGS.format(port=self.port, witness=self.witness_port, witness_key=made.verifier.vkey)
         (self.home / "aegis.toml").write_text(settings, "utf-8")
         self._processes["witness"] = subprocess.Popen(  # noqa: S603 - our own interpreter with our own words
-            [sys.executable, "-m", "aegis", "witness", "serve", "--state", str(place), "--port", str(self.witness_port)],
+            [sys.executable, "-m", "aegis", "witness", "serve", str(place), "--port", str(self.witness_port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -22,7 +22,7 @@ def init(ctx: click.Context, directory: Path, name: str, logs: tuple[str, ...]) 
         return
     click.echo(f"made witness {name} in {directory}; it knows {len(logs)} {'key' if len(logs) == 1 else 'keys'} of logs\n")
     click.echo(f"its key, for auditors and for `witness_key` of the gateway:\n{made.verifier.vkey}\n")
-    click.echo(f"next: aegis witness serve --state {directory}")
+    click.echo(f"next: aegis witness serve {directory}")
 
 
 @click.command()

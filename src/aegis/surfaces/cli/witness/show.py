@@ -28,8 +28,8 @@ def show(ctx: click.Context, directory: Path) -> int:
         (
             name,
             len(keys),
-            known[name].checkpoint.size if name in known else "",
-            _when(known[name].time) if name in known else "never",
+            known[name].checkpoint.size if name in known else None,
+            _when(known[name].time) if name in known else None,
         )
         for name, keys in sorted(logs.items())
     ]
@@ -46,7 +46,8 @@ def show(ctx: click.Context, directory: Path) -> int:
         )
         return FAILED if forks else DONE
     click.echo(f"{found.name}\n{found.verifier.vkey}\n")
-    output.table(("log", "keys", "size", "cosigned"), rows, empty="it knows no log; `aegis witness add` makes it know one")
+    shown = [(name, keys, "" if size is None else size, at or "never") for name, keys, size, at in rows]
+    output.table(("log", "keys", "size", "cosigned"), shown, empty="it knows no log; `aegis witness add` makes it know one")
     for path in refused:
         click.echo(f"\n{path.relative_to(directory)}")
         output.wrapped(_FORK if path in forks else _UNPROVEN)
@@ -54,4 +55,4 @@ def show(ctx: click.Context, directory: Path) -> int:
 
 
 def _when(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
