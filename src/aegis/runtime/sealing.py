@@ -170,7 +170,7 @@ class Sealer:
             if work.sealed is not None:
                 work.note = notes.parse(work.sealed.note.encode())
             elif head.frontier.size:
-                await self._prepare(work)
+                await self._prepare(work, None)
             works += [work] if work.note is not None else []
         _, failed = await self._witnessed(works)
         if failed is not None:
@@ -222,9 +222,10 @@ class Sealer:
     async def _round(self, heads: Mapping[str, TreeHead]) -> None:
         works = await self._due(heads)
         ready, failed = list[Work](), None
+        anchored = await asyncio.to_thread(self._anchor.all) if works else {}
         for work in works:
             try:
-                await self._prepare(work)
+                await self._prepare(work, anchored.get(origin(work.tenant)))
                 ready.append(work)
             except AegisError as error:
                 log.error("sealing: %s", error, extra={"tenant": work.tenant})  # noqa: TRY400 - its words say what is wrong
@@ -262,18 +263,33 @@ class Sealer:
         stale = self._witnesses is not None and now - (known.cosigned_at or known.at) > FRESH
         return stale or known.size > head.frontier.size
 
-    async def _prepare(self, work: Work) -> None:
-        """Hash what is new, keep its tiles, and sign."""
+    async def _prepare(self, work: Work, anchored: bytes | None) -> None:
+        """Hash what is new, keep its tiles, hold it against the anchor, and sign."""
         size, former = work.size, work.sealed
         if former is not None and former.size > size:
             raise CorruptStoreError(f"log of `{work.tenant}` holds {size} events, but {former.size} were sealed: it was cut")
         if former is not None and former.size == size:
             work.note = notes.parse(former.note.encode())
             return
-        grown = await self._growth.grown(work.tenant, checkpoints.said(former.note) if former else None, work.head.frontier)
+        base = checkpoints.said(former.note) if former else None
+        outside = checkpoints.said(anchored.decode()) if anchored else None
+        if outside is None or outside.size > size:  # a log of another host; or another process was faster, which `keep` will tell
+            outside = base
+        grown = await self._growth.grown(work.tenant, base or outside, work.head.frontier)
+        await self._must_begin_with(work.tenant, base, outside)
         text = Checkpoint(origin(work.tenant), size, grown.root).text
         key = self._key(work.tenant, self._clock.now())
         work.note = Note(text, (notes.sign(text, origin(work.tenant), key),))
+
+    async def _must_begin_with(self, tenant: str, base: Checkpoint | None, outside: Checkpoint | None) -> None:
+        """Refuse a log that does not begin with what is kept outside: whoever has the database can change its checkpoint, too."""
+        if base is None or outside is None or base == outside:
+            return
+        if await proofs.root(self._store, tenant, outside.size) != outside.root:
+            raise CorruptStoreError(
+                f"log of `{tenant}`: the first {outside.size} events are not those that were sealed; nothing is signed:"
+                " `aegis audit verify` names the place"
+            )
 
     async def _witnessed(self, works: Sequence[Work]) -> tuple[list[Work], AegisError | None]:
         """Add the cosignatures that can be had now; one that is missing is told by `standing`, and asked for again.
