@@ -16,6 +16,9 @@ Result = TypeVar("Result")
 IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 """Settings of commands whose argument is a key or its id: base64url, which may begin with `-`, and even with `-h`."""
 
+JOURNAL = "#journal"
+"""After the audience of the gateways: what is signed for it only proves to readers of the journal who did something."""
+
 
 def settings(ctx: click.Context) -> Settings:
     """The settings of the working directory."""
@@ -70,17 +73,21 @@ def the_tenant(ctx: click.Context, given: str | None, *, there: bool = True) -> 
 
 
 def signed_by(app: App, tenant: str, person: str) -> str:
-    """Proof that the person of the directory is at work here: a token signed with their own key, checked as anybody would."""
+    """Proof that the person of the directory is at work here, signed with their own key and checked as anybody would.
+
+    It goes into the journal, which others read, and from there to receivers of events and to auditors: so it is made out to the
+    journal, and no gateway takes it for the person.
+    """
     from aegis.adapters import keyfiles
     from aegis.identity.token import build_person, mint
 
     now = app.gate.clock.now()
     key = keyfiles.load_private(app.settings.keys, "human", tenant, person, now=now)
-    proof = mint(build_person(tenant=tenant, person=person, audience=app.settings.gateway.audience, now=now), key)
-    known = app.gate.tenant(tenant).directory.people.get(app.verifier.person(proof, now=now).person)
+    shown = mint(build_person(tenant=tenant, person=person, audience=app.settings.gateway.audience, now=now), key)
+    known = app.gate.tenant(tenant).directory.people.get(app.verifier.person(shown, now=now).person)
     if known is None or not known.enabled:
         raise ConfigError(f"`{person}` is not a person of tenant `{tenant}`: see tenants/{tenant}/directory.yaml")
-    return proof
+    return mint(build_person(tenant=tenant, person=person, audience=app.settings.gateway.audience + JOURNAL, now=now), key)
 
 
 def tenant_option(command: Callable[..., Any]) -> Callable[..., Any]:
