@@ -70,18 +70,25 @@ def test_an_export_holds_one_tenant_and_no_other(place):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--since", "3"), range(3, 12)),
-        (("--until", "4"), range(5)),
-        (("--since", "3", "--until", "3"), range(3, 4)),
-        (("--since", "2", "--limit", "5"), range(2, 7)),
-        (("--since", "12"), range(0)),
-        (("--since", "5", "--until", "2"), range(0)),
+        (("--from", "3"), range(3, 12)),
+        (("--to", "4"), range(5)),
+        (("--from", "3", "--to", "3"), range(3, 4)),
+        (("--from", "2", "--limit", "5"), range(2, 7)),
+        (("--from", "12"), range(0)),
+        (("--from", "5", "--to", "2"), range(0)),
     ],
 )
 def test_a_part_of_the_log(simple, arguments, expected):
     simple.fill("acme", 12)
     code, out, _ = simple.run("export", "--tenant", "acme", *arguments)
     assert (code, seqs(out)) == (0, list(expected))
+
+
+def test_a_place_that_the_log_does_not_reach_is_no_sign_of_a_log_that_was_cut_off(place):
+    place.fill("acme", 12)
+    told = refused(place, "--from", "13")
+    assert "--from: the log of `acme` holds 12 events" in told
+    assert "cut off" not in told
 
 
 def test_a_later_run_goes_on_where_the_cursor_says(place):
@@ -116,7 +123,7 @@ def test_a_cursor_of_another_log_or_of_one_that_was_rewritten_is_refused(place):
     cursor.write_text("{}")
     assert "not a cursor" in refused(place, "--cursor", str(cursor))
     cursor.write_text(json.dumps(good))
-    assert "--since" in refused(place, "--cursor", str(cursor), "--since", "3")
+    assert "--from" in refused(place, "--cursor", str(cursor), "--from", "3")
 
 
 def test_a_file_that_is_there_is_never_lost(simple):

@@ -10,7 +10,7 @@ import click
 
 from aegis.app import App, instance_name, open_store
 from aegis.app.exports import Exports
-from aegis.errors import CorruptStoreError, StoreError
+from aegis.errors import ConfigError, CorruptStoreError, StoreError
 from aegis.journal.export.formats import FORMATS, record
 from aegis.journal.store import Store
 from aegis.model.event import SYSTEM_TENANT
@@ -28,8 +28,8 @@ POLL_SECONDS = 0.5
 
 @click.command()
 @click.option("--format", "form", type=click.Choice(FORMATS), default="jsonl", show_default=True, help="What a record looks like.")
-@click.option("--since", type=click.IntRange(0), metavar="SEQ", help="Begin with this event instead of the first.")
-@click.option("--until", type=click.IntRange(0), metavar="SEQ", help="End with this event.")
+@click.option("--from", "first", type=click.IntRange(0), metavar="SEQ", help="Begin with this event instead of the first.")
+@click.option("--to", "last", type=click.IntRange(0), metavar="SEQ", help="End with this event.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many events.")
 @click.option(
     "--cursor", type=click.Path(path_type=Path, dir_okay=False), help="Go on where this file says, and keep it up to date."
@@ -43,8 +43,8 @@ POLL_SECONDS = 0.5
 def export(
     ctx: click.Context,
     form: str,
-    since: int | None,
-    until: int | None,
+    first: int | None,
+    last: int | None,
     limit: int | None,
     cursor: Path | None,
     follow: bool,
@@ -58,10 +58,10 @@ def export(
     """
     name = context.the_tenant(ctx, tenant)
     remembered = CursorFile(cursor, name)
-    if cursor is not None and since is not None and remembered.exists:
-        raise click.UsageError(f"--since and --cursor: {cursor} says already where to go on; leave --since out, or name a new file")
+    if cursor is not None and first is not None and remembered.exists:
+        raise click.UsageError(f"--from and --cursor: {cursor} says already where to go on; leave --from out, or name a new file")
     with Sink(target, resume=cursor is not None) as sink:
-        work = _export(context.settings(ctx), name, form, remembered, since, until, limit, follow, sink)
+        work = _export(context.settings(ctx), name, form, remembered, first, last, limit, follow, sink)
         written = asyncio.run(work)
     if target is not None:
         click.echo(f"{written} events of {name} written to {target}", err=True)
@@ -72,8 +72,8 @@ async def _export(
     tenant: str,
     form: str,
     remembered: CursorFile,
-    since: int | None,
-    until: int | None,
+    first: int | None,
+    last: int | None,
     limit: int | None,
     follow: bool,
     sink: Sink,
@@ -81,11 +81,11 @@ async def _export(
     """Write what is asked for; the cursor moves after what was written is on stable storage."""
     store = await open_store(settings, Clock())
     try:
-        at = remembered.read() or remembered.begin(since if since is not None else await _first(store, tenant))
+        at = remembered.read() or remembered.begin(await _first(store, tenant, first))
         await resumed(store, at, tenant)
         written = 0
         while True:
-            most = min(PAGE, limit - written if limit is not None else PAGE, until + 1 - at.next if until is not None else PAGE)
+            most = min(PAGE, limit - written if limit is not None else PAGE, last + 1 - at.next if last is not None else PAGE)
             if most <= 0:
                 return written
             events = await store.events(tenant, after=at.next - 1, limit=most)
@@ -105,10 +105,19 @@ async def _export(
         await store.close()
 
 
-async def _first(store: Store, tenant: str) -> int:
-    """The first event that is kept."""
+async def _first(store: Store, tenant: str, wanted: int | None) -> int:
+    """Where to begin: the first event that is kept, unless another is wanted. It may be the next one that will be written.
+
+    Raises:
+        ConfigError: The log does not reach as far.
+    """
     head = (await store.heads()).get(tenant)
-    return head.first if head else 0
+    if wanted is None:
+        return head.first if head else 0
+    size = head.frontier.size if head else 0
+    if wanted > size:
+        raise ConfigError(f"--from: the log of `{tenant}` holds {size} events, the next one will be {size}; found {wanted}")
+    return wanted
 
 
 @click.command()
