@@ -17,7 +17,7 @@ from aegis.adapters.witnesses import asking
 from aegis.app import open_store
 from aegis.crypto import jwk, merkle, note
 from aegis.journal import checkpoint
-from aegis.journal.unit import Unit
+from aegis.journal.unit import Put, Unit
 from aegis.model.event import SYSTEM_TENANT, origin
 from aegis.runtime.clock import Clock
 from aegis.runtime.sealing import Sealer
@@ -116,3 +116,21 @@ def test_a_thief_of_the_logs_key_who_goes_on_elsewhere_is_told_by_the_gateway_th
     assert "witness `w.example` has cosigned" in json.dumps(ready.json() if ready.text.startswith("{") else ready.text)
     kept = note.parse(Anchor(w.settings.anchor).note(origin("acme")))
     assert checkpoint.parse(kept.text).size < len(forged.leaves)
+
+
+async def test_a_time_to_come_in_the_row_of_a_checkpoint_does_not_stand_for_a_witness(home, tmp_path, witness):
+    store = await home.open()
+    asked = asking([(witness.url, witness.verifier)], 1, store)
+    sealer = Sealer(store, Clock(), lambda *_: KEY, Anchor(tmp_path / "anchor"), asked, "gw", timedelta(seconds=5))
+    try:
+        await store.commit(Unit(tenant="acme", events=(event("acme", "one"),)))
+        await sealer.seal()
+        row = (await store.rows(SYSTEM_TENANT, [("checkpoint", "acme")]))["checkpoint", "acme"]
+        said = {**json.loads(row.body), "at": "2099-01-01T00:00:00Z", "cosigned_at": "2099-01-01T00:00:00Z"}
+        await store.commit(Unit(tenant=SYSTEM_TENANT, writes=(Put(kind="checkpoint", id="acme", body=json.dumps(said).encode()),)))
+        await store.commit(Unit(tenant="acme", events=(event("acme", "two"),)))
+        witness.stop()
+        await sealer.seal()
+        assert any("`acme`: not cosigned" in each for each in sealer.alarms())
+    finally:
+        await asked.close()

@@ -298,3 +298,10 @@ def test_a_note_that_was_kept_elsewhere_is_compared(sealed):
     kept = sealed.root / "kept.txt"
     kept.write_bytes(ledger.signed([bytes(32)] * 10, key=private(sealed.root, "acme", datetime.now(UTC)), cosigned_at=None))
     assert sealed.verify("--against", str(kept))["acme"][0][0] == "fork"
+
+
+@pytest.mark.parametrize("where", ["event SET body", "event SET time", "tile SET hashes", "head SET frontier"])
+def test_a_value_of_another_type_in_a_database_that_takes_any_is_a_finding_and_no_traceback(sealed, where):
+    if sealed.home.kind == "sqlite":  # PostgreSQL refuses it
+        sealed.home.sql(f"UPDATE {where} = 'text' WHERE tenant = 'acme'", "SELECT 1")
+        assert sealed.verify()["acme"]

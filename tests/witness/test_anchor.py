@@ -1,5 +1,6 @@
 """The anchor: newest notes outside the database, durable, never back, healed when torn and refused when damaged."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -214,3 +215,13 @@ def anchored_key():
     from aegis.crypto.jwk import private_key
 
     return private_key(b"\x22" * 32)
+
+
+def test_a_whole_line_that_holds_something_else_is_no_round(place: Path) -> None:
+    Anchor(place).keep({ORIGIN: log(5).note()})
+    body = b'["x"]'
+    with path_of(place).open("ab") as file:
+        file.write(hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n")
+    assert Anchor(place).note(ORIGIN) == log(5).note()
+    Anchor(place).keep({ORIGIN: log(6).note()})
+    assert Anchor(place).note(ORIGIN) == log(6).note()

@@ -193,4 +193,7 @@ def _round(line: bytes) -> dict[str, bytes] | None:
     digest, body = line[:_DIGEST], line[_DIGEST + 1 :]
     if hashlib.sha256(body).hexdigest().encode() != digest:
         return None
-    return {origin: text.encode() for origin, text in msgspec.json.decode(body, type=dict[str, str]).items()}
+    try:
+        return {origin: text.encode() for origin, text in msgspec.json.decode(body, type=dict[str, str]).items()}
+    except msgspec.DecodeError:
+        return None

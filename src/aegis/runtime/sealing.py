@@ -201,7 +201,7 @@ class Sealer:
 
     def _stands(self, name: str, now: datetime) -> Standing:
         sealed, since = self._known.get(name), self._waiting.get(name, now)
-        cosigned = since if sealed is None else sealed.cosigned_at or sealed.at
+        cosigned = since if sealed is None else _cosigned(sealed, now)
         return Standing(
             tenant=name,
             size=sealed.size if sealed else 0,
@@ -260,7 +260,7 @@ class Sealer:
         known = self._known.get(name)
         if known is None or known.size < head.frontier.size:
             return True
-        stale = self._witnesses is not None and now - (known.cosigned_at or known.at) > FRESH
+        stale = self._witnesses is not None and now - _cosigned(known, now) > FRESH
         return stale or known.size > head.frontier.size
 
     async def _prepare(self, work: Work, anchored: bytes | None) -> None:
@@ -339,3 +339,9 @@ class Sealer:
             if done:
                 self._waiting.pop(work.tenant, None)
                 self._known[work.tenant] = known[work.tenant]
+
+
+def _cosigned(sealed: Sealed, now: datetime) -> datetime:
+    """When a witness answered; a time to come, which a clock was set to or somebody wrote into the row, is as good as never."""
+    found = sealed.cosigned_at or sealed.at
+    return found if found <= now + FRESH else datetime.min.replace(tzinfo=found.tzinfo)

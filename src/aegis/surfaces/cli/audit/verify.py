@@ -10,7 +10,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 import aegis_verify as verifier
-from aegis.errors import ConfigError
+from aegis.errors import ConfigError, CorruptStoreError
 from aegis.model.event import SYSTEM_TENANT, origin
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.audit.ledger import Ledger, with_ledger
@@ -134,7 +134,14 @@ async def _logs(ledger: Ledger, ask: _Asking) -> list[str]:
 
 async def _live(ledger: Ledger, ask: _Asking, tenant: str) -> Report:
     """The verdict on one log of the store, as it stood when this began."""
-    of = origin(tenant)
+    try:
+        return await _verdict(ledger, ask, tenant, origin(tenant))
+    except (CorruptStoreError, TypeError, ValueError, AttributeError) as error:  # whoever has the database can put anything there
+        text = f"a row of this log is not what a gateway writes ({type(error).__name__}); `aegis fsck` looks at each"
+        return Report(origin(tenant), (Finding("malformed", None, text),))
+
+
+async def _verdict(ledger: Ledger, ask: _Asking, tenant: str, of: str) -> Report:
     # In this order, so that whatever is written meanwhile is never missed: each reading covers at least the one before.
     earlier = await ledger.earlier(tenant)
     sealed = await ledger.sealed(tenant)
