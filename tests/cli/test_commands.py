@@ -287,7 +287,7 @@ def test_up_refuses_to_start_without_a_key_and_says_which(home):
 
 
 def test_the_demo_agrees_with_the_tools():
-    told = process(None, "--json", "demo", timeout=180)
+    told = process(None, "--json", "demo", timeout=400)
     assert told.returncode == 0, told.stdout + told.stderr
     story = json.loads(told.stdout)
     assert story["agreed"] is True

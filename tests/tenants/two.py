@@ -76,7 +76,7 @@ class Two(Post):
         decided = self.post("/v1/decide", {"tool": "pay.honours", "arguments": {"amount": 1}}, idempotency_key="open-key").json()
         handed = Bot(self, "agent:desk").get().delegated("agent:planner", scopes=["pay.*"])
         assert self.send().status_code == 202
-        taken = self.take()
+        taken = self.take(seconds=900)  # longer than a slow machine needs for all rows
         card = self.get(f"/v1/approvals/{held['approval_id']}", self.person_token()).json()
         return Ids(
             request=done["request_id"],
