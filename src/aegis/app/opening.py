@@ -13,11 +13,11 @@ from aegis.adapters.opa import OpaEngine
 from aegis.adapters.opa_bundles import BundledOpa
 from aegis.adapters.shelf import Shelf
 from aegis.app.process import App
+from aegis.app.stores import open_store
 from aegis.app.tenants import ToolHands, load_tenants
 from aegis.errors import ConfigError
 from aegis.identity.keyset import KeySet
 from aegis.identity.verify import Verifier
-from aegis.journal.store import Store
 from aegis.model.event import SYSTEM_TENANT
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
@@ -29,18 +29,6 @@ from aegis.runtime.tenant import Snapshot, Tenant
 from aegis.runtime.toolbox import Toolbox
 from aegis.runtime.vault import Vault
 from aegis.settings import Settings
-
-
-async def open_store(settings: Settings, clock: Clock, *, check: bool = True) -> Store:
-    """The store of the settings, migrated and checked; `check=False` opens even one that contradicts itself, for `fsck`."""
-    path = settings.sqlite_path
-    if path is not None:
-        from aegis.adapters import sqlite  # noqa: PLC0415 - a process imports only the store that it uses
-
-        return await sqlite.open_store(path, clock=clock.now, check=check)
-    from aegis.adapters import postgres  # noqa: PLC0415 - its driver is an extra
-
-    return await postgres.open_store(settings.store.url, clock=clock.now, check=check)
 
 
 async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:

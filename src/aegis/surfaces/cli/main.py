@@ -18,7 +18,7 @@ DONE, FAILED, USAGE, DENIED, WAITS, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5,
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("setup:init", "start", "make a working directory: settings, a tenant, keys, an example"),
     "up": ("serve:up", "start", "run the gateway here, until Ctrl-C"),
-    "demo": ("demo:demo", "start", "see the whole thing at work, with real tool servers"),
+    "demo": ("demo.command:demo", "start", "see the whole thing at work, with real tool servers"),
     "check": ("check:check", "start", "check settings, keys, contracts and policies, and run the policy's tests"),
     "keys": ("keys:keys", "set up", "make, list, rotate and retire keys"),
     "token": ("token:token", "set up", "issue a token for an agent"),

@@ -1,5 +1,4 @@
-"""`aegis demo`: the main job, told as it happens, against real tool servers and real agent processes."""
+"""`aegis demo`: the main job, told as it happens, against real tool servers and real agent processes.
 
-from aegis.surfaces.cli.demo.command import demo
-
-__all__ = ["demo"]
+Nothing is imported here: agents and tools are processes that begin in this package, and need only their own module.
+"""
