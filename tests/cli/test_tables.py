@@ -2,6 +2,8 @@
 
 import re
 
+import click
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +51,23 @@ def test_an_event_is_one_line_in_a_file_and_hangs_below_on_a_narrow_terminal(mon
     monkeypatch.setenv("COLUMNS", "80")
     lines = story.one_line(EVENT).splitlines()
     assert [EVENT["agent_id"] in lines[0], EVENT["token_jti"] in lines[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"type": "repeat", "of": "req_01a1ff6c80927def810dcb61a86fccb0", "result": "replayed", "tool": {"name": "notes.add"}},
+        {"type": "approval", "answer": "approve", "approver": "person:alice-of-the-desk", "tool": {"name": "notes.add"}},
+        {"type": "decision", "decision": "deny", "tool": {"name": "notes.add"}, "rules": ["default-deny", "a" * 30]},
+    ],
+)
+def test_no_event_is_wider_than_the_terminal(monkeypatch, more):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = click.unstyle(story.one_line({**EVENT, **more})).splitlines()
+    assert max(map(len, lines)) <= 80, lines
+    assert EVENT["agent_id"] in " ".join(lines)
+    assert EVENT["request_id"] in " ".join(lines)
+    assert more.get("of", "") in " ".join(lines)
 
 
 def test_one_change_is_a_change_and_a_revocation_says_of_what():

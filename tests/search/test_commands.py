@@ -62,6 +62,22 @@ def told(tmp_path_factory):
         made.close()  # fmt: skip
 
 
+def test_a_trace_is_found_however_its_letters_are_written(told):
+    w, names = told
+    decision = next(e for e in w.events(names["denied"]) if e["type"] == "decision")
+    found = answer(w.root, "audit", "search", "--tenant", "acme", "--trace", decision["trace_id"].upper(), "--since", "1h")
+    assert decision["seq"] in [event["seq"] for event in found["events"]]
+    assert {event["trace_id"] for event in found["events"]} == {decision["trace_id"]}
+
+
+def test_a_name_without_its_kind_and_a_word_that_no_event_has_are_told(told):
+    w, _ = told
+    found = CliRunner().invoke(cli, ["--dir", str(w.root), "audit", "search", "--tenant", "acme", "--agent", "payer"])
+    assert "did you mean `--agent agent:payer`?" in found.stderr
+    found = CliRunner().invoke(cli, ["--dir", str(w.root), "audit", "search", "--tenant", "acme", "--decision", "blocked"])
+    assert "'approval_needed'" in found.stderr
+
+
 def test_the_story_of_a_request_tells_what_was_handed_down_decided_approved_and_done(told):
     w, names = told
     code, said = ran(w.root, "audit", "show", names["handed"], "--tenant", "acme")

@@ -56,11 +56,13 @@ class Filter(Struct, frozen=True, kw_only=True):
     """Which events are wanted: those to which everything that is said here applies.
 
     `terms` are fields with their whole values. `since` counts in, `until` does not. A bound on the cost (both count in) is met only
-    by an event that tells a cost.
+    by an event that tells a cost. No index knows traces, as hardly two requests share one: all events of the time that is asked for
+    are read.
     """
 
     terms: tuple[Term, ...] = ()
     request: str = ""
+    trace: str = ""
     since: datetime | None = None
     until: datetime | None = None
     cost_from: int | None = None
@@ -70,6 +72,7 @@ class Filter(Struct, frozen=True, kw_only=True):
         """Whether an event is wanted."""
         return (
             (not self.request or body.get("request_id") == self.request)
+            and (not self.trace or body.get("trace_id") == self.trace)
             and (self.since is None or body["time"] >= instant(self.since))
             and (self.until is None or body["time"] < instant(self.until))
             and all(any(found == value for found in values(body, field)) for field, value in self.terms)

@@ -12,6 +12,7 @@ from aegis.errors import ConfigError
 from aegis.policy.ir import SHADOW_REVISION
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.audit.archived import archive_option, look_into
+from aegis.surfaces.cli.audit.shown import harmless
 from aegis.surfaces.cli.story import decided, one_line, sentence
 
 
@@ -47,7 +48,9 @@ def explain(ctx: click.Context, request_id: str, archive: Path | None, tenant: s
     if context.as_json(ctx):
         output.document("explain", story)
         return
-    click.echo(story["sentence"] + "\n")
+    story = harmless(story)
+    output.wrapped(story["sentence"], indent=0)
+    click.echo()
     for event in story["events"]:
         click.echo(one_line(event))
     decision = decided(story["events"])

@@ -1,6 +1,6 @@
 """Events as a person reads them: one line for a list, a paragraph for a request."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,15 +10,38 @@ from aegis.surfaces.cli import output
 
 def one_line(body: Mapping[str, Any]) -> str:
     """An event in one line: place, time, what, who, which tool, why. On a terminal that is too narrow the end hangs below."""
-    told = _WHAT.get(body["type"], _by)(body)
-    head = f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<19} {output.word(told, 18)} {body.get('agent_id', ''):<16}"
-    tail, asked = _tail(body), body.get("request_id", "")
-    end = "  ".join(part for part in (tail, asked and click.style(asked, dim=True)) if part)
-    fits = _HEAD + len(tail) + 2 + len(asked) <= output.columns(unknown=_HEAD + 10_000)
-    return (f"{head} {end}" if fits else f"{head.rstrip()}\n{'':8}{end}") if end else head.rstrip()
+    told, who = _WHAT.get(body["type"], _by)(body), body.get("agent_id", "")
+    head = f"{body['seq']:>6}  {body['time'][11:23]}  {body['type']:<19} {output.word(told, 18)}"
+    width, room = _HEAD + max(18, len(told)), output.columns(unknown=10_000)
+    parts = [part for part in (_tail(body), body.get("request_id", "")) if part]
+    end = f" {_joined(parts, body)}" if parts else ""
+    for agent in (f" {who:<16}", f" {who}" if who else ""):
+        if width + len(agent) + len(click.unstyle(end)) <= room:
+            return f"{head}{agent}{end}".rstrip()
+    if width + 1 + len(who) <= room:
+        head = f"{head} {who}"
+    else:
+        parts = [who, *parts]
+    return "\n".join([head.rstrip(), *(f"{'':8}{_joined(each, body)}" for each in _rows(parts, room - 8))])
 
 
-_HEAD = 78
+def _rows(parts: Sequence[str], room: int) -> Iterator[list[str]]:
+    """As many parts in a line as there is room for; one at least."""
+    row: list[str] = []
+    for part in parts:
+        if row and len("  ".join((*row, part))) > room:
+            yield row
+            row = []
+        row.append(part)
+    if row:
+        yield row
+
+
+def _joined(parts: Sequence[str], body: Mapping[str, Any]) -> str:
+    return "  ".join(click.style(part, dim=True) if part == body.get("request_id") else part for part in parts)
+
+
+_HEAD = 43
 
 
 def _by(body: Mapping[str, Any]) -> str:
@@ -42,7 +65,7 @@ _WHAT: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "keys_changed": _changes,
     "delegation": lambda body: "deny" if body.get("decision") == "deny" else f"to {body.get('to', '')}",
     "token_issued": lambda body: str(body.get("grant", "")).replace("_", " "),
-    "repeat": lambda body: f"repeat of {body.get('of', '')}: {body.get('result', '')}",
+    "repeat": lambda body: str(body.get("result", "")),
     **dict.fromkeys(("refusal", "dead_letter", "directory_refused"), lambda body: str(body.get("reason", ""))),
 }
 _REASON_LAST = ("outcome", "policy_refused", "tool_quarantined", "tool_approved", "revoked", "halt", "contracts_refused")
@@ -56,7 +79,8 @@ def _tail(body: Mapping[str, Any]) -> str:
     whom = " ".join(str(body[name]) for name in about if body.get(name))
     rules = ", ".join(body.get("rules", ())) or (body.get("rule", "") if body["type"] == "false_positive" else "")
     reason = body.get("reason", "") if body["type"] in _REASON_LAST else ""
-    parts = (body.get("on_tenant", ""), whom, what, rules and f"[{rules}]", reason and f"({reason})")
+    of = f"of {body['of']}" if body["type"] == "repeat" and body.get("of") else ""
+    parts = (body.get("on_tenant", ""), whom, what, of, rules and f"[{rules}]", reason and f"({reason})")
     return " ".join(part for part in parts if part)
 
 

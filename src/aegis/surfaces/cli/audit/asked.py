@@ -20,6 +20,7 @@ def filter_of(given: Mapping[str, str | int | None], now: datetime) -> Filter:
     return Filter(
         terms=tuple((field, _text(field, str(given[field]))) for field in FIELDS if given.get(field) is not None),
         request=_text("request", str(given["request"])) if given.get("request") is not None else "",
+        trace=_text("trace", str(given["trace"])).lower() if given.get("trace") is not None else "",
         since=moment(given["since"], now, "since"),
         until=moment(given["until"], now, "until"),
         cost_from=_number(given["cost_from"]),

@@ -42,7 +42,7 @@ def bundle(ctx: click.Context, where: Path, first: int | None, last: int | None,
     events = f"events of {request_id}" if request_id else f"events {made.first} to {made.last}"
     click.echo(f"{where}: {events} of tenant {name}, under a checkpoint over {made.size}")
     click.echo(f"verify: aegis-verify {where} --key VKEY{'' if _whole(made) else ' --part'}")
-    click.echo("keys:   `aegis witness keys`; hand them over on another way than the bundle")
+    click.echo("keys:   `aegis witness keys` prints them; send them on another way")
 
 
 async def _wanted(ledger: Ledger, tenant: str, first: int | None, last: int | None, request_id: str) -> Bundle:

@@ -1,5 +1,6 @@
 """`aegis audit search`: find events."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -34,16 +35,25 @@ _HELP = {
 }
 
 
+_KINDS = {"person": "user", "approver": "person"}
+_WORDS = {
+    "decision": ("allow", "sanitize", "approval_needed", "deny"),
+    "outcome": ("done", "failed", "unknown", "reopened", "interrupted"),
+}
+
+
 def _fields(command: Any) -> Any:
     for field in reversed(tuple(FIELDS)):
         metavar, text = _HELP[field]
-        command = click.option(f"--{field}", metavar=metavar, help=text)(command)
+        kind = click.Choice(_WORDS[field]) if field in _WORDS else None
+        command = click.option(f"--{field}", metavar=metavar, help=text, type=kind)(command)
     return command
 
 
 @click.command("search")
 @_fields
 @click.option("--request", metavar="ID", help="Of this request.")
+@click.option("--trace", metavar="ID", help="Of this trace. No index knows it: give --since too.")
 @click.option("--since", metavar="TIME", help="From this time on: 2h, 3d, 2026-11-21, 2026-11-21T08:45.")
 @click.option("--until", metavar="TIME", help="Before this time.")
 @click.option("--cost-at-least", "cost_from", type=click.IntRange(0), metavar="MICROS", help="That cost so much or more.")
@@ -56,6 +66,7 @@ def _fields(command: Any) -> Any:
 def find(ctx: click.Context, /, limit: int, cursor: int | None, plain: bool, tenant: str | None, **given: Any) -> None:
     """Find events, newest first: those to which all that is said applies.
 
+    `aegis audit show REQUEST_ID` tells what happened around one of them, `aegis explain REQUEST_ID` why it was decided so.
     Costs are in millionths of the tenant's unit of money.
     """
     name = context.the_tenant(ctx, tenant)
@@ -69,6 +80,15 @@ def find(ctx: click.Context, /, limit: int, cursor: int | None, plain: bool, ten
         output.document("search", {"tenant": name, "events": [each.body for each in page.events], "cursor": page.cursor})
         return
     _print(page)
+    if not page.events:
+        _hint(given)
+
+
+def _hint(given: Mapping[str, Any]) -> None:
+    """Agents and people have a kind before their name: whoever left it out would believe that there is nothing."""
+    for option in ("agent", "through", "to", "person", "approver"):
+        if given[option] and ":" not in given[option]:
+            click.echo(f"names are whole: did you mean `--{option} {_KINDS.get(option, 'agent')}:{given[option]}`?", err=True)
 
 
 def _print(page: Page) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from aegis.app import App
 from aegis.surfaces.cli import context, output
+from aegis.surfaces.cli.audit.shown import harmless
 from aegis.surfaces.cli.story import one_line
 
 POLL_SECONDS = 0.3
@@ -26,7 +27,7 @@ def tail(ctx: click.Context, last: int, follow: bool, kind: str | None, tenant: 
     def show(body: dict[str, Any]) -> None:
         if kind and body["type"] != kind:
             return
-        output.line(body) if context.as_json(ctx) else click.echo(one_line(body))
+        output.line(body) if context.as_json(ctx) else click.echo(one_line(harmless(body)))
 
     async def work(app: App) -> None:
         store = app.gate.store
