@@ -86,6 +86,7 @@ class Sealer:
         self._waiting: dict[str, datetime] = {}
         self._last: datetime | None = None
         self._soon = False
+        self._failed: AegisError | None = None
         self._alarmed = False
 
     def soon(self) -> None:
@@ -95,12 +96,18 @@ class Sealer:
     async def turn(self) -> None:
         """Seal what is due; called several times a second."""
         now = self._clock.now()
-        if self._soon or self._last is None or now - self._last >= PACE:
-            self._soon, self._last = False, now
-            try:
-                await self.seal()
-            finally:
-                self._tell()
+        if not self._soon and self._last is not None and timedelta(0) <= now - self._last < PACE:
+            if self._failed is not None:
+                raise self._failed  # nothing was tried, so nothing got better
+            return
+        self._soon, self._last, self._failed = False, now, None
+        try:
+            await self.seal()
+        except AegisError as error:
+            self._failed = error
+            raise
+        finally:
+            self._tell()
 
     async def seal(self) -> None:
         """Seal every log that has grown, the operator's own last.
