@@ -46,6 +46,21 @@ def test_check_tells_of_a_tenant_whose_tokens_nobody_here_can_sign(tmp_path):
     assert (told.returncode, "a gateway here issues no tokens" in told.stdout.replace("\n", " ")) == (0, True), told.stdout
 
 
+def test_a_directory_of_an_older_version_is_told_of_all_log_keys_at_once(tmp_path):
+    home = tmp_path / "home"
+    assert aegis(None, "init", str(home)).returncode == 0
+    public = home / "keys" / "public.json"
+    held = json.loads(public.read_text("utf-8"))
+    held["keys"] = [key for key in held["keys"] if key["class"] != "log"]
+    public.write_text(json.dumps(held), "utf-8")
+    shutil.rmtree(home / "keys" / "log")
+    told = " ".join(aegis(home, "check").stdout.split())
+    for tenant in ("acme", "_system"):
+        assert f"`aegis keys new log --tenant {tenant}`" in told
+        assert aegis(home, "keys", "new", "log", "--tenant", tenant).returncode == 0
+    assert aegis(home, "check").returncode == 0
+
+
 def test_a_key_that_was_revoked_is_listed_so_though_the_file_still_lists_it(tmp_path):
     home = tmp_path / "home"
     assert aegis(None, "init", str(home)).returncode == 0

@@ -94,7 +94,7 @@ def check_keys(settings: Settings, keys: KeySet, tenants: Mapping[str, Tenant]) 
         if not keys.has("sts", tenant):
             raise ConfigError(f"{settings.keys}: tenant `{tenant}` has no `sts` key; run `aegis keys new sts --tenant {tenant}`")
         keyfiles.load_private(settings.keys, "override", tenant, "")
-    for tenant in (*tenants, SYSTEM_TENANT):
-        if not keys.has("log", tenant):
-            whose = "the operator's log" if tenant == SYSTEM_TENANT else f"tenant `{tenant}`"
-            raise ConfigError(f"{settings.keys}: {whose} has no `log` key; run `aegis keys new log --tenant {tenant}`")
+    if missing := [tenant for tenant in (*tenants, SYSTEM_TENANT) if not keys.has("log", tenant)]:
+        whose = ", ".join("the operator's log" if tenant == SYSTEM_TENANT else f"tenant `{tenant}`" for tenant in missing)
+        orders = ", ".join(f"`aegis keys new log --tenant {tenant}`" for tenant in missing)
+        raise ConfigError(f"{settings.keys}: no `log` key, which signs checkpoints, for {whose}; run {orders}")

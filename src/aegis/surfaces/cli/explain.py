@@ -1,5 +1,6 @@
 """`aegis explain`: why a request was decided as it was."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ def explain(ctx: click.Context, request_id: str, archive: Path | None, tenant: s
         output.document("explain", story)
         return
     story = harmless(story)
-    output.wrapped(story["sentence"], indent=0)
-    click.echo()
+    width = output.columns(unknown=10_000)  # a file and a pipe get it in one line
+    click.echo("\n".join(textwrap.wrap(story["sentence"], width, break_long_words=False, break_on_hyphens=False)) + "\n")
     for event in story["events"]:
         click.echo(one_line(event))
     decision = decided(story["events"])

@@ -150,7 +150,7 @@ async def _verdict(ledger: Ledger, ask: _Asking, tenant: str, of: str) -> Report
     head = (await ledger.store.heads()).get(tenant)
     if note is None:
         count = head.frontier.size if head else 0
-        text = f"no checkpoint of the {count} events is kept: start the gateway if it never ran with this store"
+        text = f"no checkpoint of the {count} events is kept: a gateway makes one when it starts, over older events too"
         return Report(of, (Finding("signature", None, text),) if count else ())
     source = Live(ledger.store, tenant, head or NOTHING, note, earlier)
     return await asyncio.to_thread(_judged, source, ask.question(of))
