@@ -3,7 +3,6 @@
 from typing import Any
 
 import click
-import msgspec
 
 from aegis.app import App
 from aegis.errors import ConfigError, IdentityError
@@ -152,4 +151,4 @@ def _print_card(card: Any) -> None:
     if card.arguments is None:
         click.echo("arguments were erased or cannot be opened here")
     else:
-        click.echo(msgspec.json.format(msgspec.json.encode(card.arguments), indent=2).decode())
+        output.indented(card.arguments)

@@ -107,7 +107,7 @@ def call(
         return
     again = "   (the recorded result of an earlier identical call)" if done.repeated else ""
     output.fields([("decision", output.word(done.decision) + again), ("request", done.request_id), ("approval", done.approval_id)])
-    click.echo(msgspec.json.format(msgspec.json.encode(done.result), indent=2).decode())
+    output.indented(done.result)
 
 
 @click.command()
@@ -132,4 +132,4 @@ def decide(
         output.document("decide", said)
         return
     output.fields([("decision", output.word(said.decision)), ("request", said.request_id), ("approval", said.approval_id)])
-    click.echo(msgspec.json.format(msgspec.json.encode(said.arguments), indent=2).decode())
+    output.indented(said.arguments)

@@ -158,4 +158,4 @@ def _told(found: Waiting | Dead) -> list[tuple[str, Any]]:
 
 
 def _formatted(content: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+    return output.harmless(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())

@@ -40,7 +40,7 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, ke
     from rich.table import Table
     from rich.text import Text
 
-    found = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    found = [[("" if cell is None else harmless(str(cell))) for cell in row] for row in rows]
     if not found:
         click.echo(empty)
         return
@@ -78,6 +78,18 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
+
+
+def harmless(text: str) -> str:
+    """`text` for a terminal: what agents and tools wrote moves no cursor and turns no line around; lines stay lines."""
+    from aegis.surfaces.cli.audit import shown
+
+    return "\n".join(map(shown.harmless, text.split("\n")))
+
+
+def indented(value: Any) -> None:
+    """A value that came from outside, as JSON that a person reads and a program could."""
+    click.echo(harmless(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
 def columns(unknown: int = 120) -> int:
