@@ -76,6 +76,11 @@ def test_a_wrong_command_names_the_nearest_one():
     assert "did you mean `approvals`?" in told.stderr
 
 
+def test_an_option_of_every_command_that_stands_behind_one_is_told_its_place():
+    told = aegis(None, "audit", "search", "--json")
+    assert (told.returncode, "--json stands before the command: aegis --json ..." in told.stderr) == (2, True)
+
+
 def test_every_command_has_help_that_says_what_it_does():
     from aegis.surfaces.cli.main import COMMANDS
 

@@ -70,6 +70,8 @@ def main(args: list[str] | None = None) -> None:
         code = INTERRUPTED
     except click.ClickException as error:
         error.show(sys.stderr)
+        if isinstance(error, click.NoSuchOption) and error.option_name in ("--json", "--dir"):
+            click.echo(f"{error.option_name} stands before the command: aegis {error.option_name} ...", err=True)
         code = USAGE
     except KeyboardInterrupt:
         code = INTERRUPTED

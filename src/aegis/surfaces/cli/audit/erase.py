@@ -72,7 +72,9 @@ def _agreed(found: Sealed) -> bool:
 def _tell(found: Sealed) -> None:
     click.echo(f"{_counted(found.payloads)} under key {found.key_id}")
     if found.unfinished:
-        click.echo(f"{len(found.unfinished)} calls are not finished and lose their arguments: {_some(found.unfinished)}")
+        one = len(found.unfinished) == 1
+        calls = "1 call is not finished and loses its" if one else f"{len(found.unfinished)} calls are not finished and lose their"
+        click.echo(f"{calls} arguments: {_some(found.unfinished)}")
 
 
 def _some(names: tuple[str, ...]) -> str:

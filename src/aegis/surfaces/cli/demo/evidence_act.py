@@ -15,7 +15,7 @@ from aegis.surfaces.cli.demo.tale import Tale
 
 def evidence_act(stage: Stage, tale: Tale) -> None:
     """Hand the log to an auditor; then tamper with a copy, as somebody without the log's key and as somebody who has it."""
-    tale.act("Evidence: one file and one key prove what was decided, and that nothing is gone")
+    tale.act("Evidence: one file and two keys prove what was decided, and that nothing is gone")
     stage.stop_gateway()  # it seals what it has recorded
     bundle = stage.directory / "bundle"
     run(stage, tale, "audit", "bundle", bundle.name)
