@@ -649,7 +649,9 @@ class Bundle:
     def _open_zip(self) -> None:
         try:
             self._zip = zipfile.ZipFile(self._path)
-        except (zipfile.BadZipFile, OSError):
+        except PermissionError:
+            raise
+        except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
             raise BrokenError("malformed", "the bundle is neither a directory nor a readable zip file") from None
         names = self._zip.namelist()
         if len(set(names)) != len(names):
@@ -733,7 +735,9 @@ class Bundle:
             return _Readable(self._zip.open(found), name)
         except (KeyError, FileNotFoundError, IsADirectoryError):
             raise BrokenError("malformed", f"the bundle has no {name}") from None
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError):
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError):
+            if self._zip is None:
+                raise
             raise BrokenError("malformed", f"{name} cannot be read from the zip file") from None
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +131,26 @@ def test_a_number_of_a_place_beyond_any_log_is_none(tmp_path):
     log, bodies = Log.of(events(5)), events(5)
     bodies[2] = b'{"seq":' + b"9" * 30 + b"}"
     assert verdict(replace(log, bodies=bodies).write(tmp_path / "b")).findings[0].kind == "edit"
+
+
+@pytest.mark.parametrize(("at", "value"), [(-6, b"\xff\xff\xff\x7f"), (-10, b"\xff\xff\xff\x7f")])
+def test_a_zip_whose_directory_points_nowhere_is_malformed(tmp_path, at, value):
+    home, where = Log.of(events(5)).write(tmp_path / "b"), tmp_path / "b.zip"
+    with zipfile.ZipFile(where, "w") as file:
+        for path in home.rglob("*.*"):
+            file.write(path, path.relative_to(home))
+    data = bytearray(where.read_bytes())
+    data[at : at + len(value)] = value
+    where.write_bytes(data)
+    code, told, errors = run(where, "--key", LOG)
+    assert (code, told.split("\n")[0]) == (1, "INVALID: malformed"), errors
+
+
+def test_a_zip_of_a_newer_format_is_malformed(tmp_path):
+    home, where = Log.of(events(5)).write(tmp_path / "b"), tmp_path / "b.zip"
+    with zipfile.ZipFile(where, "w") as file:
+        file.write(home / "bundle.json", "bundle.json")
+    data = bytearray(where.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99
+    where.write_bytes(data)
+    assert run(where, "--key", LOG)[0] == 1
