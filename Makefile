@@ -23,8 +23,9 @@ WORKERS ?= 2
 demo: $(VENV)/.runtime
 	@$(BIN)/aegis demo $(if $(SERVE),--serve)
 
+# In the order of the files: by default those with the fewest tests come last, which are the longest.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check src tests bench

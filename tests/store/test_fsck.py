@@ -177,9 +177,9 @@ async def test_a_store_of_the_first_revision_is_brought_up_with_its_data(store, 
     assert home.sql("SELECT id FROM history") == [("h1",)]
 
 
-async def test_a_store_that_stands_before_the_first_revision_is_brought_up(home):
-    home.sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-    store = await home.open()
+async def test_a_store_that_stands_before_the_first_revision_is_brought_up(unmade):
+    unmade.sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    store = await unmade.open()
     await fill(store)
     assert await store.fsck() == ()
     assert fsck.MAX_FINDINGS
