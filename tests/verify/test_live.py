@@ -305,3 +305,11 @@ def test_a_value_of_another_type_in_a_database_that_takes_any_is_a_finding_and_n
     if sealed.home.kind == "sqlite":  # PostgreSQL refuses it
         sealed.home.sql(f"UPDATE {where} = 'text' WHERE tenant = 'acme'", "SELECT 1")
         assert sealed.verify()["acme"]
+
+
+def test_no_bundle_is_made_while_nobody_has_signed_what_retention_let_go_of(sealed):
+    from aegis.errors import ConfigError
+
+    sealed.home.sql("UPDATE event SET type = 'retention' WHERE tenant = 'acme' AND seq = 601", "SELECT 1")
+    with pytest.raises(ConfigError, match="within a second"):
+        sealed.run("bundle", str(sealed.root / "evidence"), "--tenant", "acme")
