@@ -132,6 +132,17 @@ class Sealer:
         Raises:
             CorruptStoreError: The store is older than the anchor or a witness says, or another one.
         """
+        heads, without = await self.compare()
+        if self._witnesses is not None:
+            await self._check_witnesses(heads)
+        await self._begin(without)
+
+    async def compare(self) -> tuple[dict[str, TreeHead], set[str]]:
+        """Hold the store against the anchor, and change nothing: the heads, and the logs of which the anchor knows nothing.
+
+        Raises:
+            CorruptStoreError: As `check`.
+        """
         anchored = await asyncio.to_thread(self._anchor.all)  # first: other processes go on sealing
         heads = {origin(name): (name, head) for name, head in (await self._store.heads()).items()}
         for of, data in anchored.items():
@@ -146,9 +157,7 @@ class Sealer:
                 raise CorruptStoreError(
                     f"log `{of}`: the first {said.size} events are not those that were sealed; `aegis audit verify` names the place"
                 )
-        if self._witnesses is not None:
-            await self._check_witnesses(dict(heads.values()))
-        await self._begin({name for of, (name, _) in heads.items() if of not in anchored})
+        return dict(heads.values()), {name for of, (name, _) in heads.items() if of not in anchored}
 
     async def _begin(self, without: set[str]) -> None:
         """Record that logs which were sealed before have no note in this anchor: a new host, or an anchor that was taken away."""
@@ -157,7 +166,7 @@ class Sealer:
             return
         now = self._clock.now()
         begun = [{"on_tenant": name, "size": found.size} for name, (found, _) in sealed.items()]
-        log.warning("the anchor knows nothing of %d logs that were sealed before: a new host, or it was moved away", len(begun))
+        log.warning("the anchor lacks %d logs that were sealed before: a new host, a new place, or it was moved away", len(begun))
         event = Event(
             id=f"anchor_begun:{ids.uuid7(now)}",
             type="anchor_begun",

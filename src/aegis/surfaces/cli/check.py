@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aegis.app import App
-from aegis.errors import AegisError
+from aegis.errors import AegisError, CorruptStoreError
 from aegis.identity.issuers import loose
 from aegis.runtime.credentials import named_by
 from aegis.runtime.rollout import Source, Status
@@ -67,6 +67,7 @@ def check(ctx: click.Context) -> int:
     results += [row for found in tenants.values() for row in _prompts(settings.tenants, settings.keys, found)]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     results += _sealed(ctx, tenants)
+    results += _log(ctx)
     bad = [row for row in results if row[1] != "ok"]
     if context.as_json(ctx):
         output.document(
@@ -183,6 +184,25 @@ def _sealed(ctx: click.Context, tenants: Mapping[str, Tenant]) -> list[tuple[str
     else:
         return []
     return [("tool credential", "failed", f"tenant `{name}`: sealed credential `{each}`: {why}") for name, each, why in found]
+
+
+def _log(ctx: click.Context) -> list[tuple[str, str, str]]:
+    """Whether the journal is the one that was sealed, as far as the anchor can tell; a gateway asks the witnesses too."""
+    path = context.settings(ctx).sqlite_path
+    if path is not None and not path.exists():
+        return []
+
+    async def work(app: App) -> int:
+        heads, without = await app.sealer.compare()
+        return len(heads) - len(without)
+
+    try:
+        count = context.with_app(ctx, work)
+    except CorruptStoreError as error:
+        return [("journal", "failed", str(error))]
+    except AegisError:
+        return []  # told above
+    return [("journal", "ok", f"agrees with the anchor: {count} log{'' if count == 1 else 's'}")]
 
 
 def _source(status: Status) -> str:
