@@ -17,11 +17,13 @@ ROOM_BYTES = 4 << 30
 
 
 def pytest_configure() -> None:
-    """Put temporary files in memory where that has room, and read certificate authorities once.
+    """Put temporary files in memory where that has room, read certificate authorities once, and compile modules once.
 
-    Everything here is written durably, so on a disk a test mostly waits for it; what survives the end of a process is the same in both
-    places. A client of httpx reads every certificate authority when it is made, which takes longer than the request, and no test speaks TLS.
+    Everything here is written durably, so on a disk a test mostly waits for it; what survives the end of a process is the same in
+    both places. A client of httpx reads every certificate authority when it is made, which takes longer than the request, and no
+    test speaks TLS. A process that may not write down what it compiled compiles for a second, each time.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ and _roomy(IN_MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
     httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)
