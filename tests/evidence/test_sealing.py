@@ -187,12 +187,15 @@ async def test_a_turn_seals_once_a_second_and_at_once_when_somebody_answered(hom
 
 
 async def test_events_that_nobody_signs_are_an_alarm_and_the_gap_is_recorded_when_it_ends(home, tmp_path):
-    def no_key(tenant, now):
-        raise ConfigError("no key")
+    keys = []
+
+    def key(tenant, now):
+        if not keys:
+            raise ConfigError("no key")
+        return keys[0]
 
     store, clock = await home.open(), Moving()
-    keys = [no_key]
-    sealing = sealer(store, tmp_path, clock=clock, key=lambda tenant, now: keys[-1](tenant, now))
+    sealing = sealer(store, tmp_path, clock=clock, key=key)
     await fill(store, "acme", 3)
     with pytest.raises(ConfigError):
         await sealing.turn()
@@ -200,7 +203,7 @@ async def test_events_that_nobody_signs_are_an_alarm_and_the_gap_is_recorded_whe
     assert any("acme" in alarm for alarm in sealing.alarms())
     with pytest.raises(ConfigError):
         await sealing.turn()
-    keys.append(lambda *_: KEY)
+    keys.append(KEY)
     await sealing.seal()
     assert sealing.alarms() == []
     bodies = [msgspec.json.decode(each.body) for each in await store.events(SYSTEM_TENANT)]
