@@ -1013,7 +1013,8 @@ class _Verification:
             named = self._classified(walked.differs, _ByLeaf(self))
             # Leaves that nobody signed are still believed where they know an event at another place: no chance makes such a hash.
             if walked.differs < good or named.kind != "edit":
-                self._findings.append(named)
+                doubt = f"; of those from {good} on, others may have been changed too" if walked.differs > good else ""
+                self._findings.append(named._replace(text=named.text + doubt))
                 return
         if walked.odd is not None and (walked.odd.seq or 0) < wrong:
             self._findings.append(walked.odd)
