@@ -1,25 +1,10 @@
 """Stores and worlds on both databases."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from tests.store.homes import Home, ready
 
-from aegis.journal.store import Store
 from gateway.conftest import on_sqlite, store_url, w  # noqa: F401 - fixtures
 from gateway.world import World
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def home(request, tmp_path) -> AsyncIterator[Home]:
-    place = ready(request.param, tmp_path)
-    yield place
-    await place.close()
-
-
-@pytest.fixture
-async def store(home) -> Store:
-    return await home.open()
+from store.conftest import home, store  # noqa: F401 - fixtures
 
 
 @pytest.fixture
