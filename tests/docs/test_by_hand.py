@@ -49,4 +49,5 @@ def test_who_follows_the_page_hands_a_task_down_that_cannot_be_exceeded(by_hand:
     assert told.count('"decision":"allow"') == 1, "one note was handed down, and one note was written"
     assert "authority.calls" in told
     assert "chain.parent_not_live" in told
-    assert "handed notes.add (once, within limits on title) to agent:helper for task shopping; it has ended." in " ".join(told.split())
+    unwrapped = " ".join(told.split())
+    assert "handed notes.add (once, within limits on title) to agent:helper for task shopping; it has ended." in unwrapped
