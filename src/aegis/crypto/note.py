@@ -82,8 +82,9 @@ class Note(Struct, frozen=True):
         return (self.text + "\n" + "".join(signature.line for signature in self.signatures)).encode()
 
     def having(self, lines: Iterable[Signature]) -> "Note":
-        """The same note with these lines too; one that stands there already is not repeated."""
-        return Note(self.text, tuple(dict.fromkeys([*self.signatures, *lines])))
+        """The same note with these lines, each in the place of an older one of the same key."""
+        found = {(line.name, line.id): line for line in (*self.signatures, *lines)}
+        return Note(self.text, tuple(found.values()))
 
 
 class Signer(Struct, frozen=True):

@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from aegis.crypto import note as notes
-from aegis.crypto.note import Note, Signature
+from aegis.crypto.note import Note
 from aegis.errors import CorruptStoreError, NoteError
 from aegis.journal import checkpoint
 from aegis.journal.checkpoint import Checkpoint
@@ -93,13 +92,6 @@ def recorded(
         requires=tuple(Require(kind=KIND, id=work.tenant, version=work.version) for work in works),
     )
     return unit, known
-
-
-def cosigned(note: Note, given: Sequence[Signature]) -> Note:
-    """The note with these cosignatures in the place of older ones of the same keys."""
-    fresh = {(line.name, line.id) for line in given}
-    kept = tuple(line for line in note.signatures if (line.name, line.id) not in fresh)
-    return replace(note, signatures=(*kept, *given))
 
 
 def decoded(row: Row) -> Sealed:

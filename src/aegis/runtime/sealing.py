@@ -88,6 +88,7 @@ class Sealer:
         self._soon = False
         self._failed: AegisError | None = None
         self._alarmed = False
+        self._failing: dict[str, str] = {}
 
     def soon(self) -> None:
         """Seal at the next turn, without waiting for the second to pass: somebody answered for something."""
@@ -244,8 +245,7 @@ class Sealer:
                 await self._prepare(work, anchored.get(origin(work.tenant)))
                 ready.append(work)
             except AegisError as error:
-                log.error("sealing: %s", error, extra={"tenant": work.tenant})  # noqa: TRY400 - its words say what is wrong
-                failed = failed or error
+                failed = failed or self._refused(work, error)
         if ready:
             asked, refused = await self._witnessed(ready)
             failed = failed or refused
@@ -321,18 +321,25 @@ class Sealer:
             given = await witnesses.cosign(
                 work.signed, size, lambda old: asyncio.ensure_future(proofs.consistency(self._store, work.tenant, old, size))
             )
-            work.note = checkpoints.cosigned(work.signed, given)
+            work.note = work.signed.having(given)
             work.cosigned = len(given) >= witnesses.needed
 
         for work, said in zip(works, await asyncio.gather(*map(one, works), return_exceptions=True), strict=True):
             if isinstance(said, CorruptStoreError):
-                log.error("sealing: %s", said, extra={"tenant": work.tenant})
-                failed = failed or said
+                failed = failed or self._refused(work, said)
                 continue
             kept.append(work)
             if isinstance(said, BaseException):
                 log.error("a witness could not be asked: %s", said)
         return kept, failed
+
+    def _refused(self, work: Work, error: AegisError) -> AegisError:
+        """Log that a log cannot be sealed, once for as long as it fails in the same way: rounds come each second."""
+        kind = type(error).__name__
+        if self._failing.get(work.tenant) != kind:
+            self._failing[work.tenant] = kind
+            log.error("sealing: %s", error, extra={"tenant": work.tenant})
+        return error
 
     async def _anchored(self, newest: Mapping[str, bytes]) -> None:
         try:
@@ -352,6 +359,7 @@ class Sealer:
         done = isinstance(await self._store.commit(unit), Committed)
         for work in works:
             self._known.pop(work.tenant, None)
+            self._failing.pop(work.tenant, None)
             if done:
                 self._waiting.pop(work.tenant, None)
                 self._known[work.tenant] = known[work.tenant]
