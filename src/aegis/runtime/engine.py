@@ -1,8 +1,9 @@
 """The port of dispatch: tasks are queued, spread over processes, limited, and handed to whoever serves their queue.
 
-A task names what is to be looked at and holds nothing else: which run of which tenant, which node, under which dispatch number. What is
-to be done, and whether it still is, says the journal. So an engine may lose a task (the sweep hands it in again), may deliver it twice
-(the second finds the command answered, or the effect's key taken), and may deliver it late (the number is no longer outstanding).
+A task names what is to be looked at and holds nothing else: which run of which tenant, which node, under which dispatch number.
+What is to be done, and whether it still is, says the journal. So an engine may lose a task (the sweep hands it in again), may deliver
+it twice (the second finds the command answered, or the effect's key taken), and may deliver it late (the number is outstanding no
+more).
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,7 @@
 """A workflow as a value: steps, what they need, what they do, and what undoes them.
 
-`workflow.reading` makes it from a document, `workflow.checks` finds what is wrong with it, `workflow.transition` runs it. Nothing here
-is code: values are literals and references (`workflow.references`), conditions are those of the policy language.
+`workflow.reading` makes it from a document, `workflow.checks` finds what is wrong with it, `workflow.transition` runs it. Nothing
+here is code: values are literals and references, conditions are those of the policy language.
 
 A step is expanded into *nodes* while it runs: one, or one for each element of `for_each` (`score[2]`), or one for each turn of a
 `repeat` (`refine~1`). A node's id is part of the idempotency key of its effect, so it never holds an attempt or a dispatch.
@@ -143,7 +143,7 @@ class Action(Struct, frozen=True, kw_only=True):
 
 
 class Collect(Struct, frozen=True, kw_only=True):
-    """What becomes of the outputs of a `for_each`: the list, or, under `name`, the one whose number at `path` is greatest or least."""
+    """What becomes of the outputs of a `for_each`: the list, or, under `name`, that with the greatest or least `path`."""
 
     name: str = ""
     pick: Literal["list", "max_by", "min_by"] = "list"

@@ -327,8 +327,8 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run between two events. `nodes` by node id; a `for_each` step has an entry of its own beside those of its elements.
 
-    `counts` says how many elements a `for_each` step has, `turns` in which turn a `repeat` stands. `signals` are those that came and
-    that no node has taken yet: name to (key, payload), oldest first; `keys` are those of every signal that came.
+    `counts` says how many elements a `for_each` step has, `turns` in which turn a `repeat` stands. `signals` (name, key, payload) are
+    those that came and that no node has taken yet, oldest first; `keys` are those of every signal that came.
     """
 
     run: str
