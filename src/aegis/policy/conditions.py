@@ -26,7 +26,7 @@ def _member(key: str, node: Node, scope: Scope) -> Condition:
     if key in COMBINATORS:
         parts = tuple(condition(item, scope) for item in node.items())
         return AllOf(parts) if key == "all" else AnyOf(parts)
-    if key == HISTORY:
+    if key == HISTORY and scope.resolver is None:
         if scope.element is not None:
             raise node.fail("history is about the call, not about an element of it: write it outside the quantifier")
         return history(node, scope)

@@ -70,10 +70,10 @@ def compile_rule(when: Condition | None, effect: Outcome, policy: Policy, tenant
 
 
 def compile_condition(
-    when: Condition, policy: Policy, tenant_data: Mapping[str, Any], *, unknown: bool, absent_is_false: bool
+    when: Condition, policy: Policy, tenant_data: Mapping[str, Any], *, unknown: bool, absent_is_false: bool, plain: bool = False
 ) -> Compiled:
-    """The condition as a test that answers `unknown` for an unknown result."""
-    context = Context(policy=policy, tenant_data=tenant_data, absent_is_false=absent_is_false)
+    """The condition as a test that answers `unknown` for an unknown result; of a `plain` mapping instead of a call if so."""
+    context = Context(policy=policy, tenant_data=tenant_data, absent_is_false=absent_is_false, element=plain)
     return _compile(when, context, unknown, want=True)
 
 

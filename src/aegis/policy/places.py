@@ -5,6 +5,7 @@ confidence.*` stand for every call, `args.*` and `parsed.*` follow the contract 
 integers with their unit in the name.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from msgspec import Struct, field
@@ -48,7 +49,8 @@ class Scope(Struct, frozen=True, kw_only=True):
 
     `tools` is empty for a rule about every tool. `loosens` says whether a leaf that holds makes the call more permitted: such a
     leaf must not be satisfied by part of a text. `element` is the array whose elements are looked at, if any. `terms` collects the
-    readings of history that the conditions need, of any of `known_tools`, over at most `cap`.
+    readings of history that the conditions need, of any of `known_tools`, over at most `cap`. `resolver` is for conditions about
+    something other than a call: it says which places there are, and nothing of the past is read.
     """
 
     tools: tuple[ToolLine, ...]
@@ -60,6 +62,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     known_tools: dict[str, ToolLine] = {}
     terms: dict[str, Term] = field(default_factory=dict)
     cap: timedelta = CAP
+    resolver: Callable[[str, tuple[str, ...], Node], Path] | None = None
 
 
 def resolve(text: str, scope: Scope, node: Node) -> Path:
@@ -69,6 +72,8 @@ def resolve(text: str, scope: Scope, node: Node) -> Path:
         raise node.fail(f"`{text}` is not a path; expected names joined by single dots")
     if scope.element is not None:
         return _element(text, parts, scope.element, node)
+    if scope.resolver is not None:
+        return scope.resolver(text, parts, node)
     if text in FIXED:
         return Path(text, parts, FIXED[text])
     if parts[0] not in ("args", "parsed"):
