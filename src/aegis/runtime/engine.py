@@ -1,45 +1,17 @@
 """The port of dispatch: tasks are queued, spread over processes, limited, and handed to whoever serves their queue.
 
 A task names what is to be looked at and holds nothing else: which run of which tenant, which node, under which dispatch number.
-What is to be done, and whether it still is, says the journal. So an engine may lose a task (the sweep hands it in again), may deliver
-it twice (the second finds the command answered, or the effect's key taken), and may deliver it late (the number is outstanding no
-more).
+What is to be done, and whether it still is, says the journal. So an engine may lose a task (the sweep hands it in again), may
+deliver it twice (the second finds the command answered, or the effect's key taken), and may deliver it late (the number is
+outstanding no more).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from aegis.workflow.dispatch import Lane, Task
 
-
-class Task(Struct, frozen=True, kw_only=True):
-    """One command of one run. `queue` is its owner's; `priority` 0 is the most urgent; `delay_seconds` from now."""
-
-    tenant: str
-    run: str
-    node: str
-    dispatch: int
-    queue: str = "default"
-    priority: int = 0
-    delay_seconds: float = 0.0
-
-    @property
-    def id(self) -> str:
-        """Its name: handed in twice, it is queued once."""
-        return f"{self.tenant}/{self.run}:{self.node}:{self.dispatch}"
-
-
-class Lane(Struct, frozen=True, kw_only=True):
-    """A queue as the engine must know it: how many of one tenant run at once over all processes, and how many start in a period.
-
-    0 is no limit.
-    """
-
-    name: str
-    concurrency: int = 0
-    rate: int = 0
-    period_seconds: float = 0.0
-
+__all__ = ["Engine", "Lane", "Serve", "Task"]
 
 Serve = Callable[[Task], Awaitable[None]]
 """Does what the task says. It never raises: what went wrong is in the journal or is found by the sweep."""

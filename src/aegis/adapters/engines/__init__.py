@@ -1,0 +1,1 @@
+"""Engines: what carries tasks to whoever serves their queue (the port is `runtime.engine`)."""

@@ -1,0 +1,59 @@
+"""Engines to hold against the port: one suite for all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from aegis.adapters.engines.local import LocalEngine
+from aegis.runtime.engine import Engine, Lane, Serve, Task
+
+WAIT_SECONDS = 30.0
+
+
+class Bench:
+    """An engine under test, and what it served, in the order in which that began."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self.make = make
+        self.engine = make()
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.running = 0
+        self.most = 0
+        self.hold: asyncio.Event | None = None
+
+    async def serve(self, task: Task) -> None:
+        self.begun.append(task.node)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        if self.hold is not None:
+            await self.hold.wait()
+        self.running -= 1
+        self.ended.append(task.node)
+
+    async def start(self, *lanes: Lane, serve: Serve | None = None) -> None:
+        await self.engine.start(lanes or (Lane(name="default"),), serve or self.serve)
+
+    async def until(self, holds: Callable[[], bool | Awaitable[bool]]) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not await _truth(holds()):
+                await asyncio.sleep(0.005)
+
+
+async def _truth(value: bool | Awaitable[bool]) -> bool:
+    return value if isinstance(value, bool) else await value
+
+
+def task(node: str, **about: object) -> Task:
+    return Task(**({"tenant": "acme", "run": "run_1", "node": node, "dispatch": 1} | about))
+
+
+@pytest.fixture(params=["local"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    found = Bench(LocalEngine)
+    yield found
+    if found.hold is not None:
+        found.hold.set()
+    await found.engine.stop()
