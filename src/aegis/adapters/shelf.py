@@ -4,6 +4,7 @@ A look costs a `stat` for each file, and only what changed is read again.
 
 TENANT/tools/**/*.yaml             contracts of tools
 TENANT/messages/**/*.yaml          contracts of messages
+TENANT/queues/**/*.yaml            contracts of queues
 FILE.dsse.json                     the signed statement beside one
 """
 
@@ -22,8 +23,10 @@ from aegis.model.contract import Contract, contract
 from aegis.model.document import Document
 from aegis.model.message import PREFIX, message_contract
 from aegis.model.provenance import Folder, Manifest, Trust
+from aegis.model.queue import PREFIX as QUEUE
+from aegis.model.queue import queue_contract
 
-TOOLS, MESSAGES = "tools", "messages"
+TOOLS, MESSAGES, QUEUES = "tools", "messages", "queues"
 _Stamp = tuple[int, int, int, int]
 
 
@@ -41,7 +44,7 @@ class Shelf:
         home = f"{self._tenants}/{tenant}"
         keys = self._keys()
         trusted = tuple(entry.kid for entry in self._publishers(keys, tenant) if keys.usable(entry, now))
-        lying = (entry for folder in (TOOLS, MESSAGES) for entry in _files(f"{home}/{folder}"))
+        lying = (entry for folder in (TOOLS, MESSAGES, QUEUES) for entry in _files(f"{home}/{folder}"))
         return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(lying))
 
     def stated(self, tenant: str) -> tuple[Stated, ...]:
@@ -55,7 +58,10 @@ class Shelf:
         for each in tools:
             if each.contract.name.startswith(PREFIX):
                 raise ConfigError(f"{each.contract.source}: names below `{PREFIX}` are those of messages")
-        return (*tools, *catalogue.stated(home / MESSAGES, tenant, self._message))
+            if each.contract.name.startswith(QUEUE):
+                raise ConfigError(f"{each.contract.source}: names below `{QUEUE}` are those of queues")
+        queues = catalogue.stated(home / QUEUES, tenant, self._queue)
+        return (*tools, *catalogue.stated(home / MESSAGES, tenant, self._message), *queues)
 
     def folder(self, tenant: str, now: datetime) -> Folder:
         """What lies there now.
@@ -81,6 +87,9 @@ class Shelf:
 
     def _message(self, path: Path) -> Stated:
         return self._once(path, message_contract)
+
+    def _queue(self, path: Path) -> Stated:
+        return self._once(path, queue_contract)
 
     def _once(self, path: Path, states: Callable[[Document], Contract]) -> Stated:
         stamp = _stamp(str(path))

@@ -20,6 +20,7 @@ from aegis.model.contract_guard import ContractGuard
 from aegis.model.decision import Guard, PolicyRef
 from aegis.model.message_guard import SenderGuard
 from aegis.model.provenance import UNAPPROVED, Objection, ProvenanceGuard
+from aegis.model.queue import QueueGuard
 from aegis.policy.guards import HaltedGuard
 from aegis.policy.readings import ReadingsGuard, RefusalGuard
 from aegis.runtime.judge import Engine
@@ -74,6 +75,7 @@ def guards_of(contracts: Catalogue, standing: Mapping[str, Objection | None] | N
         ProvenanceGuard(standing),
         ContractGuard(contracts.newest, contracts.by_digest),
         SenderGuard(contracts.by_digest),
+        QueueGuard(contracts.by_digest),
         RefusalGuard(),
     )
 

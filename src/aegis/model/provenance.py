@@ -24,6 +24,8 @@ from aegis.model.message import API_VERSION as MESSAGE
 from aegis.model.message import message_contract
 from aegis.model.node import Node
 from aegis.model.proposal import Proposal
+from aegis.model.queue import API_VERSION as QUEUE
+from aegis.model.queue import queue_contract
 
 API_VERSION = "aegis.trust/v1"
 MAX_SIGNATURES = 8
@@ -167,14 +169,15 @@ def unsigned(wanted: int, found: int, why: str = "") -> Objection:
 
 
 def contract_of(text: str, *, source: str) -> Contract:
-    """The contract of a tool or of a message that a document states.
+    """The contract of a tool, of a message or of a queue that a document states.
 
     Raises:
-        DocumentError: It states neither, at its place.
+        DocumentError: It states none of them, at its place.
     """
     document = parse(text, source=source)
     said = document.value.get("apiVersion") if isinstance(document.value, Mapping) else None
-    return message_contract(document) if said == MESSAGE else contract(document)
+    reads = {MESSAGE: message_contract, QUEUE: queue_contract}.get(str(said), contract)
+    return reads(document)
 
 
 def parse_trust(document: Document) -> Trust:

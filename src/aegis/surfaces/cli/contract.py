@@ -39,12 +39,8 @@ def check(ctx: click.Context, old: Path, new: Path) -> int:
 
 
 def _load(path: Path) -> "Contract":
-    """The contract in a file, whichever of the two it is."""
+    """The contract in a file, whatever it is of."""
     from aegis.adapters.catalogue import read
-    from aegis.model.contract import contract as of_tool
-    from aegis.model.document import parse
-    from aegis.model.message import API_VERSION, message_contract
+    from aegis.model.provenance import contract_of
 
-    document = parse(read(path), source=str(path))
-    stated = document.value.get("apiVersion") if isinstance(document.value, dict) else None
-    return message_contract(document) if stated == API_VERSION else of_tool(document)
+    return contract_of(read(path), source=str(path))
