@@ -44,11 +44,15 @@ class AgentEntry(Struct, frozen=True, kw_only=True):
 
 
 class PersonEntry(Struct, frozen=True, kw_only=True):
-    """A person, who may approve where a rule names one of the roles."""
+    """A person, who may approve where a rule names one of the roles.
+
+    `automatic`: no human, but a guardrail, a program with a key of its own that answers approvals.
+    """
 
     id: str
     roles: tuple[str, ...]
     enabled: bool = True
+    automatic: bool = False
 
 
 class RoleEntry(Struct, frozen=True, kw_only=True):
@@ -114,11 +118,12 @@ def _agent(name: str, node: Node) -> AgentEntry:
 def _person(name: str, node: Node) -> PersonEntry:
     if not PERSON.fullmatch(name):
         raise node.fail("expected an id such as `person:alice`")
-    parts = node.fields(("roles", "enabled"), ("roles",))
+    parts = node.fields(("roles", "enabled", "automatic"), ("roles",))
     return PersonEntry(
         id=name,
         roles=_texts(parts["roles"], _ROLE, "a role such as `oncall`"),
         enabled=parts["enabled"].flag() if "enabled" in parts else True,
+        automatic=parts["automatic"].flag() if "automatic" in parts else False,
     )
 
 

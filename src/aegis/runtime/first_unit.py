@@ -8,7 +8,7 @@ still come out so.
 import msgspec
 from msgspec import Struct
 
-from aegis.journal.unit import Payload, Put, Require, Row, Unit
+from aegis.journal.unit import Delete, Payload, Put, Require, Row, Unit
 from aegis.model.approval import Approval, Refused, use
 from aegis.model.call import Call, Claim, ClaimState
 from aegis.model.decision import Decision, Outcome
@@ -16,7 +16,7 @@ from aegis.model.event import Event
 from aegis.model.history import Entry, Phase
 from aegis.model.proposal import Proposal
 from aegis.runtime import allowances, record
-from aegis.runtime.approvals import put_approval
+from aegis.runtime.approval_rows import rows
 from aegis.runtime.facts import Gathered, RunLabels, entry_id, refusal_id, requests_of
 from aegis.runtime.known import APPROVAL, CALL, CLAIM, RUN, Known, claim_ref
 from aegis.runtime.tenant import Tenant
@@ -52,16 +52,17 @@ def first_unit(made: Decided) -> tuple[Unit, Claim | None] | None:
     requires = [Require(kind=CALL, id=proposal.request_id, version=known.version((CALL, proposal.request_id)))]
     writes = [_put(CALL, proposal.request_id, made.call, state=made.call.state, lookup=made.call.agent_id)]
     events = [made.event]
+    approvals: list[Put | Delete] = []
     claim = None
     if made.held is not None and made.held is not made.approval:
         ref = (APPROVAL, proposal.request_hash)
         requires.append(Require(kind=APPROVAL, id=ref[1], version=known.version(ref)))
-        writes.append(put_approval(made.held))
+        approvals += rows(made.held, made.approval)
     if made.decision.permits:
         requires += [
             Require(kind=kind, id=name, version=known.version((kind, name))) for kind, name in requests_of(proposal.principal)
         ]
-        if not _approve(made, requires, writes, events):
+        if not _approve(made, requires, approvals, events):
             return None
         charged = allowances.charge(known, proposal, made.cost_micros, requires, writes)
         claim = _claim(made, charged, requires, writes)
@@ -71,14 +72,14 @@ def first_unit(made: Decided) -> tuple[Unit, Claim | None] | None:
         events=tuple(events),
         payloads=(made.sealed,) if made.sealed else (),
         requires=tuple(requires),
-        writes=tuple(writes),
+        writes=(*writes, *approvals),
         expects=made.gathered.expects if made.decision.outcome is not Outcome.DENY else (),
         remember=_entries(made),
     )
     return unit, claim
 
 
-def _approve(made: Decided, requires: list[Require], writes: list[Put], events: list[Event]) -> bool:
+def _approve(made: Decided, requires: list[Require], approvals: list[Put | Delete], events: list[Event]) -> bool:
     """Use the approval that permits; false when it has ended meanwhile."""
     proposal, approval = made.proposal, made.approval
     ref = (APPROVAL, proposal.request_hash)
@@ -89,7 +90,7 @@ def _approve(made: Decided, requires: list[Require], writes: list[Put], events: 
     used = use(approval, proposal.request_hash, proposal.request_id, made.event.time)
     if isinstance(used, Refused):
         return False
-    writes.append(put_approval(used))
+    approvals += rows(used, approval)
     event_id = f"override_used:{used.approval_id}"
     traced: dict[str, str] = {name: made.event.data[name] for name in TOLD if name in made.event.data}
     events.append(record.approval_used(used, event_id=event_id, now=made.event.time, request_id=proposal.request_id, traced=traced))

@@ -257,6 +257,8 @@ def approval_answer(
             "statement": said.statement,
             "agent_id": approval.agent_id,
             "tool": {"name": approval.tool},
+            **({"automatic": True} if said.automatic else {}),
+            **({"run": approval.run} if approval.run else {}),
             **traced,
         },
     )

@@ -175,7 +175,7 @@ async def _holders(store: Store, tenant: str, now: datetime) -> AsyncIterator[Ho
         async for row in _rows(store, tenant, APPROVAL, str(usable)):
             approval = standing(msgspec.json.decode(row.body, type=Approval), now)
             asked = await store.events(tenant, request_id=approval.request_id, limit=1)
-            if approval.state is not ApprovalState.EXPIRED and asked:
+            if approval.live and asked:
                 yield Holder(what=f"an approval that is {approval.state}", id=approval.approval_id, seq=asked[0].seq)
     async for row in _rows(store, tenant, MESSAGE):
         waiting = msgspec.json.decode(row.body, type=Waiting)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from aegis.journal.store import Store
 from aegis.model.approval import ApprovalState
-from aegis.runtime.approvals import KIND as APPROVAL
+from aegis.runtime.approval_rows import KIND as APPROVAL
 from aegis.runtime.letters import DEAD
 from aegis.runtime.mailbox import LEASED, MESSAGE, READY
 
