@@ -207,3 +207,15 @@ class GatewayError(AegisError):
         self.problem = problem or {}
         self.retryable = bool(self.problem.get("retryable", False))
         self.reason = str(self.problem.get("code", ""))
+
+
+class IllegalTransitionError(AegisError):
+    """This event cannot happen to a run that stands so: drop it; the run has not changed. The message names both."""
+
+    code = "illegal-transition"
+
+
+class StaleAnswerError(IllegalTransitionError):
+    """The event is about a dispatch that is outstanding no more: somebody else answered, or took over. Drop it."""
+
+    code = "stale-answer"

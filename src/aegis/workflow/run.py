@@ -304,7 +304,9 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One node of a run. `dispatch` is the number under which its last command was issued; 0 before the first.
 
     `done` is its place in the order of completion, from 1; compensations run from the greatest down. `why` says why it failed, was
-    skipped, or waits. `until` is what a `Sleep` waits for. `count` is how many elements a `for_each` has, once that is known.
+    skipped, or waits. `until` is what a `Sleep` waits for. `arguments` are those of its last `Act`, resolved, or (`edited`) those that
+    a person put in their place; `undo_arguments` the same of its last `Undo`. An entry of a `for_each` step that is `issued` with
+    dispatch 0 has its elements under way. `spent` is what its attempts used so far.
     """
 
     state: NodeState = NodeState.PENDING
@@ -320,15 +322,26 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: datetime | None = None
     approval_id: str = ""
     reserved: Amount | None = None
+    spent: Amount = Amount()
     undo_attempt: int = 0
     undo_paused: bool = False
+    undo_arguments: Any = None
+    undo_edited: bool = False
+
+
+class Share(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all nodes of one step, one with a budget of its own, have used and hold reserved."""
+
+    spent: Amount = Amount()
+    reserved: Amount = Amount()
 
 
 class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run between two events. `nodes` by node id; a `for_each` step has an entry of its own beside those of its elements.
 
-    `counts` says how many elements a `for_each` step has, `turns` in which turn a `repeat` stands. `signals` (name, key, payload) are
-    those that came and that no node has taken yet, oldest first; `keys` are those of every signal that came.
+    `counts` says how many elements a `for_each` step has, `turns` in which turn a `repeat` stands. `signals` (name,
+    key, payload) are those that came and that no node has taken yet, oldest first; `keys` are those of every signal that came, as
+    `NAME/KEY`. `failure` is `NODE: KIND` of what made the run unwind, or `timed_out`.
     """
 
     run: str
@@ -345,6 +358,7 @@ class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
     halted: bool = False
     spent: Amount = Amount()
     reserved: Amount = Amount()
+    shares: Mapping[str, Share] = {}
     warned: bool = False
     signals: tuple[tuple[str, str, Any], ...] = ()
     keys: tuple[str, ...] = ()
