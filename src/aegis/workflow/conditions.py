@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from aegis.errors import DocumentError
 from aegis.model.node import Node, nearest
 from aegis.policy.conditions import condition, leaves
 from aegis.policy.ir import Condition, Kind, Path, Policy
@@ -25,6 +26,12 @@ from aegis.policy.places import Scope
 ROOTS = ("input", "steps", "run", "item")
 RUN = ("id",)
 OUTCOME, OUTPUT = "outcome", "output"
+
+
+class UnknownStepError(DocumentError):
+    """A document names a step that it does not have."""
+
+
 Test = Callable[[dict[str, Any]], bool]
 _ORDER = frozenset({"gt", "gte", "lt", "lte", "between", "outside"})
 _NOTHING = Policy(
@@ -92,7 +99,7 @@ def _of_step(text: str, parts: tuple[str, ...], at: Node, names: Names) -> Kind:
         raise at.fail(f"`{text}` stops short; expected `steps.ID.outcome` or `steps.ID.output.NAME`")
     known = names.steps.get(parts[1])
     if known is None:
-        raise at.fail(f"`{text}` names unknown step `{parts[1]}`{nearest(parts[1], names.steps)}")
+        raise missing(at, f"`{text}` names unknown step", parts[1], names.steps)
     return_of(text, parts, at, known)
     if parts[2] == OUTCOME:
         return Kind.STRING
@@ -106,6 +113,11 @@ def return_of(text: str, parts: tuple[str, ...], at: Node, collected: Collection
         raise at.fail(f"`{text}`: a step has {', '.join(f'`{each}`' for each in expected)}{nearest(parts[2], expected)}")
     if parts[2] == OUTCOME and len(parts) > 3:
         raise at.fail(f"`{text}`: an outcome is one word and has no members")
+
+
+def missing(at: Node, text: str, name: str, known: Collection[str]) -> UnknownStepError:
+    """The error to raise about a step that is not there."""
+    return UnknownStepError(str(at.fail(f"{text} `{name}`{nearest(name, known)}")))
 
 
 def _number_or_any(at: Node) -> Kind:

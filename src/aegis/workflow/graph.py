@@ -154,7 +154,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """One step. `needs` holds every step that must have ended before, also those that it only refers to; it is sorted.
 
     `undo` is its compensation; `irrevocable` says why there is none. `estimate` is what one node is reserved before it starts.
-    `sensitive` steps need no contract; `place` is `file:line:column`.
+    `place` is `file:line:column`. `accepts` and `output` name the contracts of what an agent is given and of what the step gives.
+    `max_elements` bounds a `for_each`; 0 for the bound of all, `MAX_ELEMENTS`.
     """
 
     id: str
@@ -183,6 +184,8 @@ class Step(Struct, frozen=True, kw_only=True):
     default: Any = None
     run_as: str = ""
     place: str = ""
+    accepts: str = ""
+    max_elements: int = 0
 
 
 class Workflow(Struct, frozen=True, kw_only=True):
