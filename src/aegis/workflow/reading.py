@@ -23,7 +23,7 @@ from aegis.policy.duration import duration
 from aegis.workflow.conditions import Names, UnknownStepError
 from aegis.workflow.graph import MAX_STEPS, Budget, Step, Template, Workflow
 from aegis.workflow.order import cycle, order
-from aegis.workflow.step_syntax import AGENT, Around, collected, data_name, needed, step
+from aegis.workflow.step_syntax import Around, agent_id, collected, data_name, needed, step
 from aegis.workflow.values_syntax import Place, budget, template
 
 API_VERSION = "aegis.workflow/v1"
@@ -165,9 +165,7 @@ def _version(node: Node) -> str:
 
 def _run_as(meta: Mapping[str, Node], steps: tuple[Step, ...], at: Node) -> str:
     if "run_as" in meta:
-        if not AGENT.fullmatch(meta["run_as"].text()):
-            raise meta["run_as"].fail("expected an agent of the directory")
-        return meta["run_as"].text()
+        return agent_id(meta["run_as"])
     acting = [made.id for made in steps if made.act]
     if acting:
         raise at.fail(f"`run_as` is missing here: step `{acting[0]}` acts, and somebody of the directory must answer for it")

@@ -37,7 +37,7 @@ from aegis.workflow.values_syntax import Place, amount, budget, pause, reference
 
 KINDS: tuple[StepKind, ...] = get_args(StepKind)
 ID = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-AGENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+AGENT = re.compile(r"(?:agent:)?[a-z0-9][a-z0-9._-]{0,62}")
 DATA = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*@(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})\.(?:0|[1-9][0-9]{0,5}))?")
 _VERSION = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})\.(?:0|[1-9][0-9]{0,5}))?")
 _PICK = re.compile(r"(max_by|min_by)\(([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*)\)")
@@ -57,6 +57,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "approval": ("role", "needs", "when"),
     "wait": ("role", "needs", "when"),
 }
+_EXAMPLES = {"tool": "payments.transfer@1", "workflow": "onboarding@1", "emit": "order.placed@1"}
 _LATER = {
     "fallback": "not part of this version; say `on_failure: skip` with a `default`",
     "evaluate": "not part of this version; a validator step and a `repeat` judge and refine",
@@ -117,7 +118,7 @@ def step(name: str, node: Node, around: Around) -> Step:
         output=data_name(fields["output"]) if "output" in fields else "",
         accepts=data_name(fields["accepts"]) if "accepts" in fields else "",
         model=_model(fields["model"]) if "model" in fields else {},
-        run_as=_match(fields["run_as"], AGENT, "an agent of the directory") if "run_as" in fields else "",
+        run_as=agent_id(fields["run_as"]) if "run_as" in fields else "",
     )  # fmt: skip
     _fits(made, fields, node)
     return made
@@ -131,6 +132,11 @@ def needed(made: Step) -> frozenset[str]:
     if made.wait:
         values.append(made.wait.until if isinstance(made.wait.until, Ref) else None)
     return steps(values) | read_steps(made.when) | ((read_steps(made.repeat.until) if made.repeat else frozenset()) - {made.id})
+
+
+def agent_id(node: Node) -> str:
+    """An agent as the directory names it: `scorer` is short for `agent:scorer`."""
+    return "agent:" + _match(node, AGENT, "an agent of the directory such as `scorer`").removeprefix("agent:")
 
 
 def data_name(node: Node) -> str:
@@ -182,10 +188,11 @@ def _act(kind: StepKind, fields: dict[str, Node], place: Place) -> Action:
 
 def _called(node: Node, kind: str) -> tuple[str, str]:
     """A name, and the version after the `@`, if one is given."""
+    if kind == "agent":
+        return agent_id(node), ""
     name, at, version = node.text().partition("@")
-    pattern, example = (AGENT, "scorer") if kind == "agent" else (NAME, "payments.transfer@1")
-    if not pattern.fullmatch(name) or (at and (kind == "agent" or not _VERSION.fullmatch(version))):
-        raise node.fail(f"expected the name of {'an' if kind == 'agent' else 'a'} {kind} such as `{example}`")
+    if not NAME.fullmatch(name) or (at and not _VERSION.fullmatch(version)):
+        raise node.fail(f"expected a name such as `{_EXAMPLES[kind]}`, with or without the version")
     return name, version
 
 
