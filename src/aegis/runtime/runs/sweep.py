@@ -1,0 +1,162 @@
+"""Finds again what a crash left: commands of dead processes, waits that are over, wakes that nobody delivered, halts that ended.
+
+Every process sweeps the tenants whose runs it has moved, and all tenants now and then and whenever another process has died. Two
+sweeps at once are harmless: what the second tells a run is stale by then.
+"""
+
+from time import monotonic
+
+import msgspec
+from msgspec import Struct
+
+from aegis.journal.unit import Delete, Require, Row, Unit
+from aegis.model.event import instant
+from aegis.runtime.engine import Task
+from aegis.runtime.runs.acting import HALTED, Acting
+from aegis.runtime.runs.executors import BEAT_SECONDS, Executors
+from aegis.runtime.runs.flow import DUE, FLOW, TASK, WAKE, Due, Out, put_task, read_task
+from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.runtime.runs.waking import Waking
+from aegis.runtime.tenant import Snapshot
+from aegis.workflow.run import FINAL, Redispatched, RunState
+
+EVERY_SECONDS = 0.1
+WHOLE_SECONDS = 30.0
+LOST_SECONDS = 5.0
+PAGE = 200
+_OPEN = tuple(str(state) for state in RunState if state not in FINAL)
+
+
+class Turn(Struct, kw_only=True):
+    """What one turn did."""
+
+    woken: int = 0
+    redispatched: int = 0
+
+
+class Sweep:
+    """The sweep of one process."""
+
+    def __init__(self, runs: Orchestrator, acting: Acting, executors: Executors, waking: Waking, snapshot: Snapshot) -> None:
+        self._runs = runs
+        self._acting = acting
+        self._executors = executors
+        self._waking = waking
+        self._snapshot = snapshot
+        self._beat_at = float("-inf")
+        self._whole_at = float("-inf")
+        self._unclaimed: dict[tuple[str, str], float] = {}
+
+    async def turn(self) -> Turn:
+        """Look once."""
+        now, done = monotonic(), Turn()
+        if now - self._beat_at >= BEAT_SECONDS:
+            await self._executors.beat()
+            self._beat_at = now
+            for instance in await self._executors.dead():
+                await self._take_over(instance, done)
+        if now - self._whole_at >= WHOLE_SECONDS:
+            await self._look_everywhere()
+            self._whole_at = now
+        for tenant in sorted(self._runs.active):
+            done.woken += await self._due(tenant)
+            done.woken += await self._wakes(tenant)
+            await self._rested(tenant)
+            done.redispatched += await self._lost(tenant, now)
+        return done
+
+    async def _look_everywhere(self) -> None:
+        """The tenants that have runs which did not end, and commands of processes that nobody knows."""
+        living = await self._executors.known()
+        for tenant in self._snapshot:
+            for state in _OPEN:
+                if await self._runs.store.find(tenant.name, FLOW, state=state, limit=1):
+                    self._runs.active.add(tenant.name)
+                    break
+            else:
+                self._runs.active.discard(tenant.name)
+                continue
+            after = ""
+            while rows := await self._runs.store.find(tenant.name, TASK, after=after, limit=PAGE):
+                after = rows[-1].id
+                for row in rows:
+                    if row.lookup not in ("", HALTED) and row.lookup not in living:
+                        await self._again(tenant.name, read_task(row), "its process is gone")
+
+    async def _take_over(self, instance: str, done: Turn) -> None:
+        """Everything that a dead process held goes out again."""
+        for tenant in self._snapshot:
+            after = ""
+            while rows := await self._runs.store.find(tenant.name, TASK, lookup=instance, after=after, limit=PAGE):
+                after = rows[-1].id
+                self._runs.active.add(tenant.name)
+                for row in rows:
+                    done.redispatched += await self._again(tenant.name, read_task(row), "its process is gone")
+        await self._executors.bury(instance)
+        self._whole_at = float("-inf")
+        self._unclaimed.clear()
+
+    async def _again(self, tenant: str, out: Out, why: str) -> bool:
+        event = Redispatched(at=self._runs.clock.now(), node=out.node, dispatch=out.dispatch, why=why)
+        moved = await self._runs.advance(tenant, out.run, event)
+        if moved is None:
+            from aegis.runtime.runs.flow import drop_task  # noqa: PLC0415
+
+            await self._runs.store.commit(Unit(tenant=tenant, writes=(drop_task(out.run, out.node, out.dispatch),)))
+        return moved is not None
+
+    async def _due(self, tenant: str) -> int:
+        """Waits that are over, oldest first."""
+        until, woken = instant(self._runs.clock.now()), 0
+        while rows := await self._runs.store.find(tenant, DUE, limit=PAGE):
+            due = [row for row in rows if row.id.partition("\x1f")[0] <= until]
+            for row in due:
+                await self._waking.due(tenant, msgspec.json.decode(row.body, type=Due))
+                await self._forget(tenant, row)
+                woken += 1
+            if len(due) < PAGE:
+                break
+        return woken
+
+    async def _wakes(self, tenant: str) -> int:
+        rows = await self._runs.store.find(tenant, WAKE, limit=PAGE)
+        for row in rows:
+            await self._waking.wake(tenant, row.id)
+            await self._forget(tenant, row)
+        return len(rows)
+
+    async def _rested(self, tenant: str) -> None:
+        """Commands that rest because something is halted: taken up again when nothing is."""
+        for row in await self._runs.store.find(tenant, TASK, lookup=HALTED, limit=PAGE):
+            out = read_task(row)
+            if await self._waking.may_go_on(tenant, out):
+                await self._claim(tenant, row, out)
+
+    async def _lost(self, tenant: str, now: float) -> int:
+        """Commands that lie in the engine and that nobody has claimed for long: handed in again, which it knows by their ids."""
+        rows = await self._runs.store.find(tenant, TASK, lookup="", limit=PAGE)
+        known = {(tenant, row.id) for row in rows}
+        for place in [place for place in self._unclaimed if place[0] == tenant and place not in known]:
+            del self._unclaimed[place]
+        late = [row for row in rows if now - self._unclaimed.setdefault((tenant, row.id), now) > LOST_SECONDS]
+        if late:
+            await self._runs.engine.dispatch([_task(tenant, read_task(row)) for row in late])
+            for row in late:
+                self._unclaimed[tenant, row.id] = now
+        return 0
+
+    async def _claim(self, tenant: str, row: Row, out: Out) -> None:
+        mine = msgspec.structs.replace(out, holder=self._runs.instance)
+        require = Require(kind=TASK, id=row.id, version=row.version)
+        from aegis.journal.unit import Committed  # noqa: PLC0415
+
+        receipt = await self._runs.store.commit(Unit(tenant=tenant, requires=(require,), writes=(put_task(mine),)))
+        if isinstance(receipt, Committed):
+            self._runs.spawn(self._runs.perform(tenant, out.run, out.node, out.dispatch))
+
+    async def _forget(self, tenant: str, row: Row) -> None:
+        await self._runs.store.commit(Unit(tenant=tenant, writes=(Delete(kind=row.kind, id=row.id),)))
+
+
+def _task(tenant: str, out: Out) -> Task:
+    return Task(tenant=tenant, run=out.run, node=out.node, dispatch=out.dispatch, queue=out.queue, priority=out.priority)

@@ -1,0 +1,114 @@
+"""What a run is told when something that it waits for has happened: a time has come, a person has answered, another run has ended."""
+
+from aegis.errors import IdentityError
+from aegis.model.approval import Approval
+from aegis.runtime.clock import Clock
+from aegis.runtime.enforce import Gate
+from aegis.runtime.runs.acting import Acting, halting
+from aegis.runtime.runs.consent import ended
+from aegis.runtime.runs.flow import Due, Out
+from aegis.runtime.runs.histories import Loaded
+from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.workflow.graph import step_of
+from aegis.workflow.run import Failed, Halted, NodeState, Resumed, RunEvent, RunState, Succeeded, TimedOut, Waited
+
+
+class Waking:
+    """Turns what happened into events of runs."""
+
+    def __init__(self, runs: Orchestrator, gate: Gate, acting: Acting) -> None:
+        self._runs = runs
+        self._gate = gate
+        self._acting = acting
+
+    @property
+    def _clock(self) -> Clock:
+        return self._runs.clock
+
+    async def due(self, tenant: str, due: Due) -> None:
+        """A time has come: of a whole run, of a pause, of a wait."""
+        loaded = await self._runs.find(tenant, due.run)
+        if loaded is None or loaded.flow.ended_at is not None:
+            return
+        if not due.node:
+            await self._runs.advance(tenant, due.run, TimedOut(at=self._clock.now()))
+            return
+        if event := self._over(loaded, due):
+            await self._runs.advance(tenant, due.run, event)
+
+    async def wake(self, tenant: str, name: str) -> None:
+        """`run:ID`: a run ended that another waits for. Anything else is the id of an approval that ended."""
+        if name.startswith("run:"):
+            child = await self._runs.find(tenant, name.removeprefix("run:"))
+            if child is not None:
+                await self._acting.ended(child)
+            return
+        found = await self._gate.desk.find(tenant, name)
+        if found is not None:
+            await self.answered(found[0])
+
+    async def answered(self, approval: Approval) -> None:
+        """An approval has ended: that of a step ends the step, that of a call lets it be tried again."""
+        run, node = whose(approval)
+        if not run:
+            return
+        loaded = await self._runs.find(approval.tenant, run)
+        known = loaded.state.nodes.get(node) if loaded else None
+        if loaded is None or known is None or known.state is not NodeState.HELD or known.approval_id != approval.approval_id:
+            return
+        if event := ended(approval, node, known.dispatch, self._clock.now()):
+            await self._runs.advance(approval.tenant, run, event)
+
+    async def may_go_on(self, tenant: str, out: Out) -> bool:
+        """Whether nothing that this command needs is halted any more."""
+        try:
+            self._gate.tenant(tenant)
+        except IdentityError:
+            return False
+        loaded = await self._runs.find(tenant, out.run)
+        return loaded is None or not halting(self._gate.halts, loaded, out.node, undo=out.undo)
+
+    async def halted(self) -> None:
+        """Tell the runs that are halted by name, and those that are not any more."""
+        named: dict[tuple[str, str], tuple[str, str]] = {}
+        for halt in self._gate.halts.listed():
+            if halt.what.startswith("run:") and halt.mode == "halt":
+                named[halt.tenant, halt.what.removeprefix("run:")] = (halt.by, halt.reason)
+        for (tenant, run), (by, reason) in named.items():
+            loaded = await self._runs.find(tenant, run)
+            if loaded is not None and loaded.flow.ended_at is None and not loaded.state.halted:
+                await self._runs.advance(tenant, run, Halted(at=self._clock.now(), by=by, reason=reason))
+        for tenant in sorted(self._runs.active):
+            for row in await self._runs.store.find(tenant, "flow", state=str(RunState.HALTED), limit=200):
+                if (tenant, row.id) not in named:
+                    await self._runs.advance(tenant, row.id, Resumed(at=self._clock.now(), by="operator"))
+
+    def _over(self, loaded: Loaded, due: Due) -> RunEvent | None:
+        node = loaded.state.nodes.get(due.node)
+        if node is None or node.dispatch != due.dispatch:
+            return None
+        now = self._clock.now()
+        if node.state in (NodeState.PAUSED, NodeState.UNDOING):
+            return Waited(at=now, node=due.node, dispatch=due.dispatch)
+        if node.state is not NodeState.WAITING:
+            return None
+        wait = loaded.workflow.step(step_of(due.node)).wait
+        if wait is not None and wait.signal:
+            return Failed(
+                at=now, node=due.node, dispatch=due.dispatch, kind="timed_out", text=f"no signal `{wait.signal}` came in time",
+                outcome="timed_out",
+            )  # fmt: skip
+        return Succeeded(at=now, node=due.node, dispatch=due.dispatch)
+
+
+def whose(approval: Approval) -> tuple[str, str]:
+    """The run and node that an approval is for; empty when it is no run's.
+
+    That of a step is filed under the run; that of a call under the call, whose id is `RUN:NODE:DISPATCH`.
+    """
+    if approval.step is not None:
+        return approval.run, approval.step.node
+    parts = approval.request_id.split(":")
+    if len(parts) == 3 and parts[0].startswith("run_"):
+        return parts[0], parts[1]
+    return "", ""
