@@ -15,10 +15,11 @@ from aegis.model.decision import Decision, Outcome
 from aegis.model.event import Event
 from aegis.model.history import Entry, Phase
 from aegis.model.proposal import Proposal
-from aegis.runtime import allowances, record
+from aegis.runtime import allowances, record, resources
 from aegis.runtime.approval_rows import rows
 from aegis.runtime.facts import Gathered, RunLabels, entry_id, refusal_id, requests_of
-from aegis.runtime.known import APPROVAL, CALL, CLAIM, RUN, Known, claim_ref
+from aegis.runtime.known import APPROVAL, CALL, CLAIM, RESOURCE, RUN, Known, claim_ref
+from aegis.runtime.resources import Holder
 from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import TOLD
 
@@ -26,7 +27,7 @@ from aegis.runtime.trace import TOLD
 class Decided(Struct, frozen=True, kw_only=True):
     """A decision that is to be recorded. `held` is the approval that waits for it, `sealed` its arguments.
 
-    `cost_micros` is what the call costs.
+    `cost_micros` is what the call costs, `taking` what the row of its resource will hold, where it needs one for itself.
     """
 
     tenant: Tenant
@@ -39,6 +40,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     known: Known
     gathered: Gathered
     cost_micros: int = 0
+    taking: Holder | None = None
 
     @property
     def approval(self) -> Approval | None:
@@ -67,6 +69,7 @@ def first_unit(made: Decided) -> tuple[Unit, Claim | None] | None:
         charged = allowances.charge(known, proposal, made.cost_micros, requires, writes)
         claim = _claim(made, charged, requires, writes)
         _label(made, requires, writes)
+        _take(made, requires, writes)
     unit = Unit(
         tenant=made.tenant.name,
         events=tuple(events),
@@ -124,6 +127,14 @@ def _label(made: Decided, requires: list[Require], writes: list[Put]) -> None:
     added = set(made.tenant.memory.emits(made.proposal.tool)) - set(labels)
     if added:
         writes.append(_put(RUN, run, RunLabels(labels=tuple(sorted({*labels, *added}))), state="", lookup=""))
+
+
+def _take(made: Decided, requires: list[Require], writes: list[Put]) -> None:
+    """Take the resource that the call changes: nobody else may have taken it since it was read."""
+    name = made.call.resource
+    if name and made.taking is not None:
+        requires.append(Require(kind=RESOURCE, id=name, version=made.known.version((RESOURCE, name))))
+        writes.append(resources.held(name, made.taking))
 
 
 def _entries(made: Decided) -> tuple[Entry, ...]:
