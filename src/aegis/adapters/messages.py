@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
-from aegis.adapters import catalogue, queues
+from aegis.adapters import catalogue, queues, workflows
 from aegis.adapters.catalogue import Catalogue, read
 from aegis.errors import ConfigError
 from aegis.model.contract import Contract
@@ -34,8 +34,9 @@ def beside(tools: Catalogue, home: Path, tenant: str) -> Catalogue:
 
 
 def registered(home: Path, tenant: str) -> Catalogue:
-    """Every contract of a tenant, of tools, messages and queues, as policies may name them; `home` is the tenant's folder."""
-    return queues.beside(beside(catalogue.load(home / TOOLS, tenant), home, tenant), home, tenant)
+    """Every contract of a tenant as policies may name them: of tools, messages, queues and workflows; `home` is its folder."""
+    known = queues.beside(beside(catalogue.load(home / TOOLS, tenant), home, tenant), home, tenant)
+    return workflows.beside(known, home, tenant)
 
 
 def load(directory: Path, tenant: str) -> tuple[MessageContract, ...]:

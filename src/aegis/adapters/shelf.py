@@ -4,6 +4,8 @@ A look costs a `stat` for each file, and only what changed is read again.
 
 TENANT/tools/**/*.yaml             contracts of tools
 TENANT/messages/**/*.yaml          contracts of messages
+TENANT/workflows/**/*.yaml         workflows; their contracts are drawn from them
+TENANT/data/**/*.yaml              contracts of data, which workflows name
 TENANT/queues/**/*.yaml            contracts of queues
 FILE.dsse.json                     the signed statement beside one
 """
@@ -13,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from aegis.adapters import catalogue
+from aegis.adapters import catalogue, workflows
 from aegis.adapters.catalogue import Stated
 from aegis.adapters.trust import FILE, SUFFIX, load, tool, vouchers
 from aegis.errors import ConfigError
@@ -27,6 +29,7 @@ from aegis.model.queue import PREFIX as QUEUE
 from aegis.model.queue import queue_contract
 
 TOOLS, MESSAGES, QUEUES = "tools", "messages", "queues"
+FOLDERS = (TOOLS, MESSAGES, QUEUES, workflows.FOLDER, workflows.DATA)
 _Stamp = tuple[int, int, int, int]
 
 
@@ -44,7 +47,7 @@ class Shelf:
         home = f"{self._tenants}/{tenant}"
         keys = self._keys()
         trusted = tuple(entry.kid for entry in self._publishers(keys, tenant) if keys.usable(entry, now))
-        lying = (entry for folder in (TOOLS, MESSAGES, QUEUES) for entry in _files(f"{home}/{folder}"))
+        lying = (entry for folder in FOLDERS for entry in _files(f"{home}/{folder}"))
         return trusted, _stamp(f"{home}/{FILE}"), tuple(sorted(lying))
 
     def stated(self, tenant: str) -> tuple[Stated, ...]:
@@ -61,7 +64,8 @@ class Shelf:
             if each.contract.name.startswith(QUEUE):
                 raise ConfigError(f"{each.contract.source}: names below `{QUEUE}` are those of queues")
         queues = catalogue.stated(home / QUEUES, tenant, self._queue)
-        return (*tools, *catalogue.stated(home / MESSAGES, tenant, self._message), *queues)
+        workflows.refuse_names({each.contract.name: each.contract for each in tools})
+        return (*tools, *catalogue.stated(home / MESSAGES, tenant, self._message), *queues, *workflows.stated(home, tenant))
 
     def folder(self, tenant: str, now: datetime) -> Folder:
         """What lies there now.

@@ -26,6 +26,8 @@ from aegis.model.node import Node
 from aegis.model.proposal import Proposal
 from aegis.model.queue import API_VERSION as QUEUE
 from aegis.model.queue import queue_contract
+from aegis.model.workflow_contract import API_VERSION as WORKFLOW
+from aegis.model.workflow_contract import workflow_contract
 
 API_VERSION = "aegis.trust/v1"
 MAX_SIGNATURES = 8
@@ -169,14 +171,14 @@ def unsigned(wanted: int, found: int, why: str = "") -> Objection:
 
 
 def contract_of(text: str, *, source: str) -> Contract:
-    """The contract of a tool, of a message or of a queue that a document states.
+    """The contract of a tool, of a message, of a queue or of a workflow that a document states.
 
     Raises:
         DocumentError: It states none of them, at its place.
     """
     document = parse(text, source=source)
     said = document.value.get("apiVersion") if isinstance(document.value, Mapping) else None
-    reads = {MESSAGE: message_contract, QUEUE: queue_contract}.get(str(said), contract)
+    reads = {MESSAGE: message_contract, QUEUE: queue_contract, WORKFLOW: workflow_contract}.get(str(said), contract)
     return reads(document)
 
 

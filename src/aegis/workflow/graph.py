@@ -212,6 +212,7 @@ class Workflow(Struct, frozen=True, kw_only=True):
     max_parallel: int = 16
     risk_limit: int | None = None
     source: str = ""
+    description: str = ""
 
     def step(self, name: str) -> Step:
         """The step of this id; `KeyError` when there is none."""

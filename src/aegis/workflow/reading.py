@@ -106,9 +106,8 @@ def _drafted(document: Document, faults: list[Fault]) -> Draft:
         timeout=duration(spec["timeout"]) if "timeout" in spec else None,
         max_parallel=spec["max_parallel"].integer(1, MAX_PARALLEL) if "max_parallel" in spec else 16,
         risk_limit=spec["risk_limit"].integer(0, MAX_RISK) if "risk_limit" in spec else None, source=document.source,
+        description=spec["description"].text() if "description" in spec else "",
     )  # fmt: skip
-    if "description" in spec:
-        spec["description"].text()
     return Draft(workflow=made)
 
 
