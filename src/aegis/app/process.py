@@ -25,7 +25,7 @@ from aegis.model import conventions as names
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
 from aegis.model.span import Span, Work
-from aegis.runtime import exporting, halts, ids, indexing, sealing, vault
+from aegis.runtime import escalations, exporting, halts, ids, indexing, sealing, vault
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
@@ -100,6 +100,7 @@ class App:
             Letters(gate.store, gate.vault, gate.clock),
             gate.snapshot,
         )
+        self.escalations = escalations.Escalations(gate.store, gate.clock, gate.snapshot, gate.desk, gate.spans)
         self._opa = opa
         collector = target(settings.telemetry.otlp_url, os.environ, gate.instance)
         seconds = settings.telemetry.metrics_seconds
@@ -126,6 +127,8 @@ class App:
             Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
             Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
+            # An approval that is over counts as expired whether or not that is recorded: the next turn tries again.
+            Follower(name="approvals", every_seconds=escalations.EVERY_SECONDS, work=self.escalations.sweep, tells=False),
             Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
@@ -142,6 +145,8 @@ class App:
         self.gate.clock.witness(await self.gate.store.latest())
         await self.gate.store.register(self.gate.instance)
         await self._check_evidence()
+        for tenant in self.gate.snapshot:
+            await escalations.adopt(self.gate.store, tenant.name)
         await self.follow_revocations()  # before anything that a key signed is believed
         await self.key_changes.refresh()
         await self.toolbox.start()  # first: versions of the registry compile with contracts that are pinned
@@ -279,6 +284,7 @@ class App:
         await self.gate.store.forget(self.gate.clock.now() - REMEMBERED)
         for tenant in self.gate.snapshot:
             await self.gate.once.forget(tenant.name)
+            await self.gate.resources.tidy(tenant.name)
             await self.gate.store.shed(tenant.name)  # what retention let go of and was interrupted in removing
             await self.gate.delegations.expire(tenant.name, self.gate.recovery)
 

@@ -51,6 +51,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     beside which arguments and result are sealed; `redactions` still bind the result. `note` says what kind of end it was
     (`withheld`, `refused`, `interrupted`). `remembered` is the entry that history keeps of the call, if it keeps one. `txn` is the
     run that it belongs to. `sealed_for` is the name of the keys of its data subject; empty for those of the whole tenant.
+    `resource` is the row of what it changes, where its contract keeps others out meanwhile.
     """
 
     request_id: str
@@ -73,6 +74,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     txn: str = ""
     traceparent: str = ""
     sealed_for: str = ""
+    resource: str = ""
 
 
 class ClaimState(StrEnum):

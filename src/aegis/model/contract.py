@@ -10,7 +10,7 @@ nothing that was decided on can get lost, and nothing that was not can get in.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, Literal, get_args
 
@@ -27,10 +27,12 @@ from aegis.model.schema import Schema, SchemaError, Violation
 
 Effect = Literal["read", "write", "dangerous"]
 Interrupt = Literal["honours_key", "ask", "neither"]
+Conflicts = Literal["serialise", "refuse"]
 API_VERSION = "aegis.tool/v1"
 NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
 VERSION = re.compile(r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)")
 _SILENT = frozenset({401, 403, 407, 408, 425, 429})  # about the question, not about the call
+_NAMED = re.compile(r"\{([^}]*)\}")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_COST = 10**12
 OWN = "aegis."
@@ -42,7 +44,8 @@ class Contract(Struct, frozen=True, kw_only=True):
     """One version of a tool's contract. `digest` is over its meaning: two files that say the same have the same digest.
 
     `cost_micros` is what one call costs, in millionths of the tenant's unit of money. `data_subject` is the argument that names the
-    person whose data a call holds; empty when that is the person for whom the agent acts.
+    person whose data a call holds; empty when that is the person for whom the agent acts. `conflicts` says what becomes of a write
+    while another one to the same `resource` is under way; empty when both may act.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     source: str = ""
     cost_micros: int = 0
     data_subject: str = ""
+    conflicts: Conflicts | Literal[""] = ""
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -88,6 +92,10 @@ class Contract(Struct, frozen=True, kw_only=True):
     def max_response_bytes(self) -> int:
         """How large a result may be."""
         return self.upstream.max_response_bytes
+
+    def resource_of(self, arguments: Mapping[str, str]) -> str:
+        """What a call changes: the pattern with these arguments, as texts; one that is missing leaves its place as it is."""
+        return _NAMED.sub(lambda found: arguments.get(found[1], found[0]), self.resource)
 
     def check_input(self, arguments: dict[str, Any]) -> tuple[Violation, ...]:
         """Where the arguments break the contract; empty when they fit."""
@@ -116,7 +124,7 @@ def contract(document: Document) -> Contract:
     spec = top["spec"].fields(
         (
             "description", "effect", "resource", "interrupt", "idempotency_header", "upstream", "operations", "input", "output",
-            "cost_micros", "data_subject",
+            "cost_micros", "data_subject", "conflicts",
         ),
         ("description", "effect", "upstream", "operations", "input"),
     )  # fmt: skip
@@ -138,6 +146,7 @@ def contract(document: Document) -> Contract:
         digest=sha256(canon_numbers(meaning)),
         cost_micros=spec["cost_micros"].integer(0, MAX_COST) if "cost_micros" in spec else 0,
         data_subject=_data_subject(spec["data_subject"], closed) if "data_subject" in spec else "",
+        conflicts=_conflicts(spec["conflicts"], resource, closed) if "conflicts" in spec else "",
     )  # fmt: skip
 
 
@@ -187,6 +196,15 @@ def _data_subject(node: Node, closed: dict[str, Any]) -> str:
     if not isinstance(schema, dict) or schema.get("type") not in ("string", "integer"):
         raise node.fail(f"`{name}` says whose data a call holds: expected its schema to have type string or integer")
     return name
+
+
+def _conflicts(node: Node, resource: str, closed: dict[str, Any]) -> Conflicts:
+    """What becomes of the second write: then every call must say which resource it changes."""
+    for name in _NAMED.findall(resource):
+        if name not in closed.get("required", ()):
+            raise node.fail(f"`resource` names `{{{name}}}`, so the input schema must require it: each call says what it changes")
+    found: Conflicts = node.word(get_args(Conflicts))  # type: ignore[assignment]  # word() gave one of the literals
+    return found
 
 
 def _operations(node: Node, closed: dict[str, Any], properties: dict[str, Any]) -> dict[str, Operation]:
@@ -293,7 +311,7 @@ def _consequences(
 ) -> tuple[Interrupt, str]:
     """How the tool can be interrupted and what a call changes: both must be said of everything but a read."""
     if effect == "read":
-        for key in ("interrupt", "resource"):
+        for key in ("interrupt", "resource", "conflicts"):
             if key in spec:
                 raise spec[key].fail("a read changes nothing: leave this out, or say `effect: write`")
         if "ask" in operations:
@@ -310,7 +328,7 @@ def _consequences(
     if (interrupt == "ask") != ("ask" in operations):
         raise spec["interrupt"].fail("`interrupt: ask` and an `ask` operation go together")
     resource = spec["resource"].text()
-    for name in re.findall(r"\{([^}]*)\}", resource):
+    for name in _NAMED.findall(resource):
         if name not in properties:
             raise spec["resource"].fail(f"`{{{name}}}` is not an argument of the input schema")
     return interrupt, resource

@@ -23,7 +23,7 @@ from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal, canon_arguments, request_hash
 from aegis.policy.decide import decide
 from aegis.policy.redaction import redact
-from aegis.runtime import ids, record
+from aegis.runtime import ids, record, resources
 from aegis.runtime.approvals import new_approval, reachable
 from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.runtime.clock import Clock
@@ -33,6 +33,7 @@ from aegis.runtime.halts import Halts
 from aegis.runtime.known import APPROVAL, CALL, Known, Ref, claim_ref
 from aegis.runtime.recovery import Recovery
 from aegis.runtime.repeats import Came, Repeats, outgoing
+from aegis.runtime.resources import Holder, Resources
 from aegis.runtime.spanning import decision_span
 from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Tenant
@@ -43,7 +44,10 @@ ATTEMPTS = 8
 
 
 class Permit(Struct, frozen=True, kw_only=True):
-    """A durable allow: what is to be done, under which rows, and which obligations bind the result."""
+    """A durable allow: what is to be done, under which rows, and which obligations bind the result.
+
+    `holder` is what the row of its resource holds, if it has taken one.
+    """
 
     proposal: Proposal
     decision: Decision
@@ -56,6 +60,7 @@ class Permit(Struct, frozen=True, kw_only=True):
     tenant: Tenant
     trace: Trace
     seq: int
+    holder: Holder | None = None
 
 
 class Admission:
@@ -70,6 +75,7 @@ class Admission:
         self._repeats = Repeats(store, vault, clock, recovery, spans)
         self._spans = spans
         self._facts = FactSource(store, clock, halts)
+        self._resources = Resources(store, clock)
         self._instance = instance
 
     async def admit(self, tenant: Tenant, ask: Ask, *, execute: bool) -> Permit | Answer:
@@ -81,10 +87,12 @@ class Admission:
         proposal, contract = self._proposal(tenant, ask)
         trace = Trace.continued(ask.traceparent)
         known = Known()
-        for _ in range(ATTEMPTS):
+        attempts, waiting, waited = 0, 0, 0
+        while (attempts := attempts + 1) <= ATTEMPTS:
             gathered = await self._facts.gather(tenant, proposal, known)
             decision = decision_of(tenant, proposal, contract, gathered.facts)
-            missing = self._unread(decision, proposal, known)
+            ref = wanted(tenant, proposal, decision, contract)
+            missing = self._unread(decision, proposal, known, ref)
             if missing:
                 await known.read(self._store, tenant.name, missing)
                 continue
@@ -94,14 +102,37 @@ class Admission:
                 if self._repeats.taken(proposal, known):
                     proposal = replace(proposal, request_id=ids.new("req", self._clock.now()))
                     continue
-                admitted = await self._commit(tenant, ask, proposal, contract, decision, gathered, known, trace, started, execute)
-                if admitted is not None:
-                    return admitted
+                holder = resources.in_the_way(known, ref, proposal, self._clock.now()) if ref is not None else None
+                if ref is not None and holder is not None and contract is not None:
+                    waiting = waiting or perf_counter_ns()
+                    if not await self._resources.freed(proposal, ref, contract, waiting):
+                        return await self._outdone(proposal, ref, contract, holder, perf_counter_ns() - waiting, trace)
+                    attempts, waited = 0, perf_counter_ns() - waiting  # time alone bounds how often others may be faster
+                else:
+                    since = started + waited
+                    admitted = await self._commit(
+                        tenant, ask, proposal, contract, decision, gathered, known, trace, since, execute, ref
+                    )
+                    if admitted is not None:
+                        return admitted
             elif answer.kind is not Kind.BUSY:
                 return answer
             refs = {*known.rows, (CALL, proposal.request_id), (APPROVAL, proposal.request_hash), *claim_ref(proposal)}
             await known.read(self._store, tenant.name, sorted(refs))
         return Answer(kind=Kind.BUSY, request_id=proposal.request_id, tool=proposal.tool, reason="contended")
+
+    async def _outdone(
+        self, proposal: Proposal, ref: Ref, contract: Contract, holder: Holder, waited_ns: int, trace: Trace
+    ) -> Answer:
+        """Another write has the resource, and this one waits no longer."""
+        await self._resources.refused(proposal, ref, contract, holder, waited_ns, trace)
+        return Answer(
+            kind=Kind.BUSY,
+            request_id=proposal.request_id,
+            tool=proposal.tool,
+            reason=resources.reason_of(contract),
+            holder=holder,
+        )
 
     def _proposal(self, tenant: Tenant, ask: Ask) -> tuple[Proposal, Contract | None]:
         contract = tenant.contracts.get(ask.tool)
@@ -121,12 +152,13 @@ class Admission:
         ), contract
 
     @staticmethod
-    def _unread(decision: Decision, proposal: Proposal, known: Known) -> list[Ref]:
+    def _unread(decision: Decision, proposal: Proposal, known: Known, resource: Ref | None) -> list[Ref]:
         """Rows that this decision turns on and that were not read yet."""
-        if decision.outcome is not Outcome.APPROVAL_NEEDED:
+        if decision.outcome is not Outcome.APPROVAL_NEEDED and resource is None:
             return []
-        wanted = [(APPROVAL, proposal.request_hash), (CALL, proposal.request_id), *claim_ref(proposal)]
-        return [ref for ref in wanted if ref not in known.rows]
+        # Before it waits for another's write, a request that came again is told of itself.
+        read = [(APPROVAL, proposal.request_hash), (CALL, proposal.request_id), *claim_ref(proposal)]
+        return [ref for ref in (*read, *([resource] if resource else [])) if ref not in known.rows]
 
     async def _commit(
         self,
@@ -140,6 +172,7 @@ class Admission:
         trace: Trace,
         started: int,
         execute: bool,
+        resource: Ref | None,
     ) -> Permit | Answer | None:
         """Commit unit 1; `None` when something changed and the decision must be made anew."""
         now = self._clock.now()
@@ -155,7 +188,8 @@ class Admission:
         whose = key_name(tenant.redaction_key, subject_of(proposal.principal, contract, proposal.arguments))
         sealed = await self._seal_arguments(tenant, proposal, event_id, decision, whose)
         call = _call(tenant, proposal, decision, contract, event_id, now, self._instance if execute else "", execute=execute)
-        call = replace(call, sealed_for=whose, traceparent=trace.above)
+        call = replace(call, sealed_for=whose, traceparent=trace.above, resource=resource[1] if resource else "")
+        taking = resources.taken(known, resource, proposal, contract, now) if resource and contract else None
         latency_us = (perf_counter_ns() - started) // 1000
         event = record.decision(
             proposal,
@@ -185,6 +219,7 @@ class Admission:
                 known=known,
                 gathered=gathered,
                 cost_micros=contract.cost_micros if contract else 0,
+                taking=taking,
             )
         )
         if built is None:
@@ -228,6 +263,7 @@ class Admission:
             tenant=tenant,
             trace=trace,
             seq=seq,
+            holder=taking,
         )
 
     def _hold(self, tenant: Tenant, proposal: Proposal, decision: Decision, approval: Approval | None) -> Approval:
@@ -246,6 +282,13 @@ class Admission:
         if any("#" in rule and not rule.startswith("approval#") for rule in decision.rules):
             return None
         return await self._vault.seal(tenant.name, event_id, "arguments", canon_arguments(proposal.arguments), whose)
+
+
+def wanted(tenant: Tenant, proposal: Proposal, decision: Decision, contract: Contract | None) -> Ref | None:
+    """The row of the resource that a permitted call must have for itself; `None` when it needs none."""
+    if not decision.permits or contract is None or not contract.conflicts:
+        return None
+    return resources.wanted(tenant.name, tenant.redaction_key, contract, outgoing(tenant, proposal, decision))
 
 
 def decision_of(tenant: Tenant, proposal: Proposal, contract: Contract | None, facts: Facts) -> Decision:

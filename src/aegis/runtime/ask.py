@@ -8,6 +8,7 @@ from msgspec import Struct
 from aegis.model.approval import Approval
 from aegis.model.decision import Decision
 from aegis.model.principal import Principal
+from aegis.runtime.resources import Holder
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -54,13 +55,14 @@ class Kind(StrEnum):
     CONFLICT = "conflict"
     """The key or the request id stands for another request."""
     BUSY = "busy"
-    """Decided anew too often against concurrent changes; nothing happened. Try again."""
+    """Decided anew too often against concurrent changes, or another write has the resource; nothing happened. Try again."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
     """How an ask ended, in our own words; each door puts it into its protocol.
 
     `repeat_of` is the request whose recorded answer this is. `reason` is a stable word, `upstream_status` the tool's HTTP status.
+    `holder` is whose write has the resource that this one needs.
     """
 
     kind: Kind
@@ -74,3 +76,4 @@ class Answer(Struct, frozen=True, kw_only=True):
     reason: str = ""
     upstream_status: int = 0
     seq: int = -1
+    holder: Holder | None = None

@@ -16,7 +16,7 @@ from aegis.model.history import Phase, Settle
 from aegis.model.message import MessageContract
 from aegis.model.proposal import canon_arguments
 from aegis.policy.redaction import redact
-from aegis.runtime import record
+from aegis.runtime import record, resources
 from aegis.runtime.admission import Permit
 from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.clock import Clock
@@ -54,7 +54,11 @@ class Effect:
         key = proposal.idempotency_key
         outward = upstream_key(permit.tenant.name, proposal.principal.agent_id, key) if key else ""
         trace = permit.trace.beside()
-        reading = await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, trace)
+        reading = (
+            Reading(seen=Seen.UNSENT, reason="too_late")
+            if self._late(permit)
+            else await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, trace)
+        )
         end = ending(reading.seen, contract.effect, contract.interrupt)
         if permit.claim is not None and permit.claim.broken and end.kind is Kind.FAILED:
             # This attempt had no effect, but an earlier one under this key may have had.
@@ -79,6 +83,11 @@ class Effect:
         if not recorded:
             return replace(answer, kind=Kind.UNKNOWN, result=None, reason="settled_elsewhere")
         return await self._asked(permit, answer) if end.ask else answer
+
+    def _late(self, permit: Permit) -> bool:
+        """Whether the process stood still after the decision: a write that began now could meet the next one to its resource."""
+        holder = permit.holder
+        return holder is not None and self._clock.now() > holder.at + permit.contract.settles_after / 2
 
     async def _asked(self, permit: Permit, answer: Answer) -> Answer:
         """Ask the tool at once what became of an interrupted call; when it cannot say now, the sweep asks again."""
@@ -179,6 +188,9 @@ class Effect:
                     lookup=proposal.request_id,
                 )
             )
+        if permit.holder is not None and not end.ask and end.call is not CallState.UNKNOWN:
+            broken = reading.seen is Seen.BROKEN
+            writes.append(resources.given_back(call.resource, permit.holder, event.time, broken=broken))
         return Unit(
             tenant=tenant,
             events=(event,),

@@ -32,6 +32,7 @@ from aegis.runtime.known import CALL
 from aegis.runtime.once import Once
 from aegis.runtime.recorded import Recorded, recorded
 from aegis.runtime.recovery import Recovery
+from aegis.runtime.resources import Resources
 from aegis.runtime.revocations import Revocations
 from aegis.runtime.running import Running
 from aegis.runtime.spans import Spans
@@ -57,6 +58,7 @@ class Gate:
         self.halts = Halts(store, clock)
         self.revocations = Revocations(store, clock)
         self.once = Once(store, clock)
+        self.resources = Resources(store, clock)
         self.delegations = Delegations(store, vault, clock, self.halts, self.spans, instance)
         self._admission = Admission(store, vault, clock, self.recovery, self.halts, self.spans, instance)
         self._effect = Effect(store, vault, clock, tool, self.recovery, self.spans, instance)

@@ -8,7 +8,7 @@ from aegis.model.call import claim_id
 from aegis.model.proposal import Proposal
 
 Ref = tuple[str, str]
-CALL, CLAIM, APPROVAL, RUN, ALLOWANCE = "call", "claim", "approval", "run", "allowance"
+CALL, CLAIM, APPROVAL, RUN, ALLOWANCE, RESOURCE = "call", "claim", "approval", "run", "allowance", "resource"
 
 
 class Known:

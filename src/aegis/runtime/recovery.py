@@ -6,6 +6,7 @@ never repeated silently.
 """
 
 import logging
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -21,9 +22,11 @@ from aegis.model.decision import Stage
 from aegis.model.history import Phase, Settle
 from aegis.model.proposal import canon_arguments
 from aegis.policy.redaction import redact
-from aegis.runtime import record
+from aegis.runtime import record, resources
 from aegis.runtime.clock import Clock
 from aegis.runtime.ending import Seen, ending
+from aegis.runtime.known import RESOURCE
+from aegis.runtime.resources import Holder
 from aegis.runtime.running import Running
 from aegis.runtime.spanning import settle_span
 from aegis.runtime.spans import Spans
@@ -212,6 +215,8 @@ class Recovery:
                             lookup=call.request_id,
                         )
                     )
+        if call.resource and state is not CallState.UNKNOWN:
+            writes += await self._given_back(tenant, call, now, broken=reason == "interrupted")
         receipt = await self._store.commit(
             Unit(
                 tenant=tenant,
@@ -236,3 +241,12 @@ class Recovery:
         if now_row is None:
             raise StoreError(f"call `{call.request_id}` disappeared while it was settled")
         return CallState(now_row.state)
+
+    async def _given_back(self, tenant: str, call: Call, now: datetime, *, broken: bool) -> list[Put]:
+        """The resource of the call, for others. A caller's or a person's word counts at once, and so does the tool's."""
+        ref = (RESOURCE, call.resource)
+        row = (await self._store.rows(tenant, [ref])).get(ref)
+        if row is None:
+            return []
+        holder = msgspec.json.decode(row.body, type=Holder)
+        return [resources.given_back(call.resource, holder, now, broken=broken)] if holder.request_id == call.request_id else []

@@ -73,6 +73,11 @@ _REQUESTS: Mapping[str, tuple[int, str]] = {
     "dead_letter_requeued": (UPDATE, "dead_letters/requeue"),
     "dead_letter_discarded": (DELETE, "dead_letters/discard"),
     "override_used": (UPDATE, "approvals/use"),
+    "approval_asked": (CREATE, "approvals/ask"),
+    "approval_escalated": (UPDATE, "approvals/escalate"),
+    "approval_expired": (UPDATE, "approvals/expire"),
+    "approval_withdrawn": (DELETE, "approvals/withdraw"),
+    "resource_conflict": (OTHER, "tools/call"),
     "false_positive": (CREATE, "shadow/mark"),
     "forgotten": (DELETE, "rows/forget"),
 }

@@ -7,6 +7,7 @@ from msgspec import Struct
 from aegis.model.decision import Decision
 from aegis.runtime.ask import Answer, Kind
 from aegis.runtime.record import public
+from aegis.runtime.resources import BUSY
 from aegis.surfaces.gateway.wire import Problem, ReasonView
 
 PREFIX = "urn:aegis:problem:"
@@ -76,6 +77,12 @@ TABLE: dict[str, Shown] = {
     "busy": Shown(
         status=503, title="Too much at once", detail="nothing was done", retryable=True, retry_after=1,
         next="Slow down and send the identical request again."),
+    "resource-busy": Shown(
+        status=409, title="Another write to the same resource is under way", detail="nothing was done", retryable=True, retry_after=1,
+        next="Wait and send the identical request again: writes to one resource go one after the other."),
+    "resource-conflict": Shown(
+        status=409, title="Another write to the same resource was first", detail="nothing was done", retryable=True, retry_after=5,
+        next="Look at what the other request (`held_by`) does before sending this one again: it may no longer be wanted."),
     "store-unavailable": Shown(
         status=503, title="The decision could not be recorded", detail="so nothing was done, or its outcome is not yet recorded",
         retryable=True, retry_after=5,
@@ -172,6 +179,8 @@ def of_answer(answer: Answer, origin: str) -> Problem:
         more["audit"] = {"origin": origin, "seq": answer.seq}
     if decision is not None:
         more |= _decided(decision)
+    if answer.holder is not None:
+        more["held_by"] = {"request_id": answer.holder.request_id, "agent_id": answer.holder.agent_id}
     if answer.approval is not None:
         more["approval_id"] = answer.approval.approval_id
     advice = _advice(decision) if code == "policy-violation" and decision is not None else ""
@@ -205,6 +214,8 @@ def _decided(decision: Decision) -> dict[str, Any]:
 
 
 def _code(answer: Answer) -> str:
+    if answer.holder is not None:
+        return "resource-busy" if answer.reason == BUSY else "resource-conflict"
     if answer.kind is Kind.CONFLICT:
         return "request-id-reused" if answer.reason == "request_id_reused" else "idempotency-key-reused"
     if answer.kind is Kind.DENIED and answer.decision is not None:
@@ -227,6 +238,8 @@ def _detail(answer: Answer, code: str) -> str:
         against = f" (limit {_words(public(first.limit))})" if first.limit is not None else ""
         why = f": {first.text}" if first.text else ""
         return f"rule `{first.rule}`{where}{against}{why}"
+    if answer.holder is not None:
+        return f"nothing was done: request `{answer.holder.request_id}` of `{answer.holder.agent_id}` has it"
     if code in ("tool-failed", "interrupted", "result-withheld", "result-gone", "outcome-unknown", "settling"):
         status = f", status {answer.upstream_status}" if answer.upstream_status else ""
         return f"{TABLE[code].detail} ({answer.reason}{status})"

@@ -196,7 +196,8 @@ class ApprovalView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A refusal, as RFC 9457 says: stable `type`, and what to do `next`.
 
-    `retryable` tells a program whether the same request can ever succeed as it is.
+    `retryable` tells a program whether the same request can ever succeed as it is. `held_by` is the
+    request, and its agent, whose write has the resource.
     """
 
     type: str
@@ -216,6 +217,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     approval_id: str = ""
     retry_after_seconds: int = 0
     repeat_of: str = ""
+    held_by: dict[str, str] | None = None
     next: str = ""
     audit: dict[str, Any] | None = None
 

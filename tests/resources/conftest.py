@@ -1,0 +1,33 @@
+import pytest
+
+from resources.bank import Bank
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request):
+    if request.param == "sqlite":
+        return "sqlite:data/aegis.db"
+    from tests.postgres_server import migrated_database
+
+    return migrated_database()
+
+
+def opened(path, url):
+    made = Bank(path, url)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def bank(tmp_path, store_url):
+    """A world with a bank on each store."""
+    yield from opened(tmp_path, store_url)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path):
+    """A world with a bank on SQLite, for what does not touch the store's own code."""
+    yield from opened(tmp_path, "sqlite:data/aegis.db")
