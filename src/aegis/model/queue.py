@@ -110,8 +110,8 @@ class QueueContract(Contract, frozen=True, kw_only=True):
 class QueueGuard:
     """Refuses tasks that do not come from a run.
 
-    The principal of a run's step is made by the orchestrator and holds no token: the id of its run stands in the place. No token
-    has such an id, for ours begin with `tok_`.
+    The principal of a run's step is made by the orchestrator and holds no token; whoever comes through a door holds one, which has
+    an id.
     """
 
     name = "queue"
@@ -125,7 +125,7 @@ class QueueGuard:
         if not isinstance(found, QueueContract) or proposal.arguments.get("action") != ENQUEUE:
             return ()
         who = proposal.principal
-        if not who.txn or not who.txn == who.token_id == proposal.arguments.get("run"):
+        if who.token_id or not who.txn or proposal.arguments.get("run") != who.txn:
             return (self._deny(proposal, "#run", "only a run puts a task into a queue: start a workflow", "args.action"),)
         if proposal.arguments.get("agent") not in found.agents:
             return (self._deny(proposal, "#agents", "the queue does not name this agent under `agents`", "args.agent"),)
