@@ -1,0 +1,123 @@
+"""What an answer does to its node: succeeded, failed, offered, held, released, taken over, woken."""
+
+from datetime import timedelta
+
+from aegis.workflow.budgets import settle
+from aegis.workflow.draft import Draft, unit_of
+from aegis.workflow.failing import NOT_CONVERGED, fail, fail_here, may_repeat
+from aegis.workflow.graph import turn
+from aegis.workflow.run import (
+    Escalated,
+    Failed,
+    Held,
+    Node,
+    NodeState,
+    Offered,
+    Redispatched,
+    Released,
+    Succeeded,
+    Waited,
+)
+from aegis.workflow.values import view
+
+UNDOING = NodeState.UNDOING
+
+
+def succeeded(draft: Draft, event: Succeeded) -> None:
+    """The node is done, or undone."""
+    undoing = draft.nodes[event.node].state is UNDOING
+    settle(draft, event.node, event.usage.amount)
+    if undoing:
+        draft.change(event.node, state=NodeState.COMPENSATED)
+        return
+    draft.complete(
+        event.node,
+        state=NodeState.SUCCEEDED,
+        output=event.output,
+        outcome=event.outcome,
+        until=None,
+        approval_id="",
+        why="",
+        text="",
+    )
+    if draft.step(event.node).repeat is not None and not draft.unwinding:
+        _again(draft, event.node)
+
+
+def failed(draft: Draft, event: Failed) -> None:
+    """The attempt failed, to do or to undo."""
+    settle(draft, event.node, event.usage.amount)
+    if draft.nodes[event.node].state is UNDOING:
+        _undo_failed(draft, event)
+    else:
+        fail(draft, event.node, event)
+
+
+def offered(draft: Draft, event: Offered) -> None:
+    """The task lies in its queue. A compensation that is offered is still under way."""
+    if draft.nodes[event.node].state is not UNDOING:
+        draft.change(event.node, state=NodeState.OFFERED)
+
+
+def held(draft: Draft, event: Held) -> None:
+    """A person must look; what was reserved stays so."""
+    state = draft.nodes[event.node].state
+    draft.change(
+        event.node, state=UNDOING if state is UNDOING else NodeState.HELD, approval_id=event.approval_id, until=event.expires_at
+    )
+
+
+def escalated(draft: Draft, event: Escalated) -> None:
+    """More people may answer."""
+    draft.change(event.node, approval_id=event.approval_id)
+
+
+def released(draft: Draft, event: Released) -> None:
+    """The held call may be issued again, as the same attempt."""
+    node = draft.nodes[event.node]
+    if node.state is UNDOING:
+        draft.change(event.node, state=NodeState.SUCCEEDED, undo_attempt=node.undo_attempt - 1, approval_id="", until=None)
+    else:
+        draft.change(event.node, state=NodeState.PENDING, attempt=node.attempt - 1, approval_id="", until=None)
+
+
+def redispatched(draft: Draft, event: Redispatched) -> None:
+    """Whoever had the command is gone: the same attempt under the next number, whatever the limits, since it counts already."""
+    (draft.undo if draft.nodes[event.node].state is UNDOING else draft.act)(event.node)
+
+
+def waited(draft: Draft, event: Waited) -> None:
+    """The pause is over: the next attempt may be issued."""
+    if draft.nodes[event.node].state is UNDOING:
+        draft.change(event.node, state=NodeState.SUCCEEDED, undo_paused=False, until=None)
+    else:
+        draft.change(event.node, state=NodeState.PENDING, until=None)
+
+
+def next_turn(draft: Draft, node: str, fresh: Node) -> None:
+    """Let a `repeat` go into its next turn."""
+    unit = unit_of(node)
+    number = draft.turns.get(unit, 1) + 1
+    draft.turns[unit] = number
+    draft.nodes[turn(unit, number)] = fresh
+
+
+def _again(draft: Draft, node: str) -> None:
+    """Whether this turn was the last one of its `repeat`, and if not, the next."""
+    form, unit = draft.shape.form(node), unit_of(node)
+    assert form.until is not None
+    assert form.step.repeat is not None
+    if form.until(view(draft, unit, form.needs, own=True)):
+        return
+    if draft.turns.get(unit, 1) < form.step.repeat.most:
+        next_turn(draft, node, Node())
+    else:
+        fail_here(draft, node, NOT_CONVERGED)
+
+
+def _undo_failed(draft: Draft, event: Failed) -> None:
+    told = {"why": event.kind, "text": event.text, "approval_id": ""}
+    if may_repeat(draft, event.node, event):
+        draft.sleep(event.node, draft.at + timedelta(milliseconds=event.pause_ms), undo_paused=True, **told)
+    else:
+        draft.change(event.node, state=NodeState.UNDO_FAILED, **told)

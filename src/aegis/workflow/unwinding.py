@@ -1,0 +1,89 @@
+"""Unwinding: nothing new moves forward, what is under way is awaited, and then what was done is undone, latest first.
+
+1. Nodes that have nothing out are cancelled. What waits for a person, a worker or a time is withdrawn and cancelled; a sub-run is
+   withdrawn and awaited, since its own compensations come before ours. What is under way is awaited: if it succeeds, it counts.
+2. When nothing is out any more, compensations run one at a time in reverse order of completion, with the values that stand
+   recorded. A step without one is passed over.
+3. A compensation that fails for good makes the run `stuck`, and so does an effect of which nobody knows whether it took place:
+   there a person goes on. When all is done the run is `compensated` if anything was undone, else `failed` or `cancelled`.
+"""
+
+from aegis.workflow.budgets import release
+from aegis.workflow.draft import Draft, names, unit_of
+from aegis.workflow.run import Node, NodeState, RunState
+from aegis.workflow.values import MissingValue, resolve, view
+from aegis.workflow.values_syntax import refs
+
+_WAITS = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.PAUSED, NodeState.OFFERED})
+_BLOCKS = frozenset({NodeState.ISSUED, NodeState.OFFERED, NodeState.PARKED, NodeState.UNDOING, NodeState.UNDO_FAILED})
+_UNDOABLE = frozenset({NodeState.SUCCEEDED, NodeState.FAILED})
+
+
+def unwind(draft: Draft, failure: str) -> None:
+    """Turn the run round, for this reason."""
+    if draft.unwinding:
+        return
+    draft.unwinding = True
+    draft.failure = draft.failure or failure
+    for node in names(draft.definition, draft.counts, draft.turns):
+        _stop(draft, node, draft.nodes[node])
+
+
+def proceed(draft: Draft) -> None:
+    """Undo what is next, or end the run, unless something is still awaited."""
+    if draft.halted or any(node.state in _BLOCKS for node in draft.nodes.values()):
+        return
+    left = [(node.done, name) for name, node in draft.nodes.items() if node.done and _undoable(draft, name, node)]
+    if left:
+        _undo(draft, max(left)[1])
+    else:
+        draft.finish(_end(draft))
+
+
+def _stop(draft: Draft, name: str, node: Node) -> None:
+    if node.state is NodeState.PENDING or (node.state is NodeState.ISSUED and not node.dispatch):
+        # Asked for again by a person, and not yet asked: still nobody knows.
+        _cancel(draft, name, NodeState.PARKED if node.why == "unknown" else NodeState.CANCELLED)
+    elif node.state is NodeState.PARKED and node.why != "unknown":
+        _cancel(draft, name, NodeState.FAILED)
+    elif draft.step(name).kind == "workflow" and node.state in {NodeState.ISSUED, NodeState.OFFERED}:
+        draft.withdraw(name)
+    elif node.state in _WAITS:
+        draft.withdraw(name)
+        _cancel(draft, name, NodeState.CANCELLED)
+
+
+def _cancel(draft: Draft, name: str, state: NodeState) -> None:
+    release(draft, name)
+    draft.change(name, state=state)
+
+
+def _undoable(draft: Draft, name: str, node: Node) -> bool:
+    return node.state in _UNDOABLE and draft.step(name).undo is not None
+
+
+def _undo(draft: Draft, name: str) -> None:
+    attempt = draft.nodes[name].undo_attempt + 1
+    if draft.nodes[name].undo_edited:
+        draft.undo(name, undo_attempt=attempt)
+        return
+    try:
+        arguments = _arguments(draft, name)
+    except MissingValue as missing:
+        draft.change(name, state=NodeState.UNDO_FAILED, why="missing_value", text=missing.text)
+        return
+    draft.undo(name, undo_attempt=attempt, undo_arguments=arguments)
+
+
+def _arguments(draft: Draft, name: str) -> object:
+    undo = draft.step(name).undo
+    template = undo.arguments if undo is not None else None
+    seen = view(draft, unit_of(name), {ref.path[1] for ref in refs(template) if ref.path[0] == "steps"})
+    seen["output"] = draft.nodes[name].output
+    return resolve(template, seen)
+
+
+def _end(draft: Draft) -> RunState:
+    if any(node.state is NodeState.COMPENSATED for node in draft.nodes.values()):
+        return RunState.COMPENSATED
+    return RunState.CANCELLED if draft.cancelled else RunState.FAILED
