@@ -59,7 +59,7 @@ class Memory:
                 named.add(match.tool)
                 self._denied |= {match.tool} if Phase.DENIED in match.phases else set()
         self._kept = named | {name for name, lines in self._lines.items() if any(line.remembered for line in lines)}
-        self._labelled |= any(_emitted(line) for lines in self._lines.values() for line in lines)
+        self._labelled |= any(emitted(line) for lines in self._lines.values() for line in lines)
 
     def keeps(self, tool: str, *, denied: bool = False) -> bool:
         """Whether calls of this tool are remembered; refused ones only where a rule asks for them."""
@@ -72,7 +72,7 @@ class Memory:
 
     def emits(self, tool: str) -> tuple[str, ...]:
         """The labels that results of this tool carry, sorted: what it emits, `untrusted`, and its region."""
-        return tuple(sorted({label for line in self._lines.get(tool, ()) for label in _emitted(line)}))
+        return tuple(sorted({label for line in self._lines.get(tool, ()) for label in emitted(line)}))
 
     def readings(self, proposal: Proposal, now: datetime, entry_id: str = "") -> dict[str, Reading | None]:
         """The reading of every term that rules about this tool need, by id; `None` is unknown.
@@ -230,7 +230,8 @@ def _at(path: str, line: ToolLine, arguments: Mapping[str, Any]) -> Any:
         return None
 
 
-def _emitted(line: ToolLine) -> tuple[str, ...]:
+def emitted(line: ToolLine) -> tuple[str, ...]:
+    """The labels that results of a tool carry: what it emits, `untrusted`, and its region."""
     labels = line.labels
     untrusted = ("untrusted",) if labels.source == "untrusted" else ()
     return (*labels.emits, *untrusted, *((f"region:{labels.region}",) if labels.region else ()))
