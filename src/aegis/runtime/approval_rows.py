@@ -9,7 +9,6 @@ wake           an approval of a run has ended or widened: whoever moves the run 
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from msgspec import Struct
 
 from aegis.journal.unit import Delete, Put, Row
 from aegis.model.approval import Approval
@@ -20,13 +19,6 @@ RUN_PREFIX = "run_"
 _SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 _END = 10**16
 _MICRO = timedelta(microseconds=1)
-
-
-class Wake(Struct, frozen=True, kw_only=True):
-    """Which run waits for the approval of this row's id, and for which node, where a step asked."""
-
-    run: str
-    node: str = ""
 
 
 def rows(approval: Approval, former: Approval | None = None) -> tuple[Put | Delete, ...]:
@@ -51,9 +43,7 @@ def woken(approval: Approval) -> tuple[Put, ...]:
     """The row by which the process that moves the run learns of it; nothing when no run waits."""
     if not approval.run:
         return ()
-    node = approval.step.node if approval.step else ""
-    body = msgspec.json.encode(Wake(run=approval.run, node=node))
-    return (Put(kind=WAKE, id=approval.approval_id, body=body, lookup=approval.run),)
+    return (Put(kind=WAKE, id=approval.approval_id, body=msgspec.json.encode(approval.run), lookup=approval.run),)
 
 
 def place(approval: Approval) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from aegis.journal.unit import Payload
 from aegis.model.approval import Answer, Approval
 from aegis.model.decision import Decision
-from aegis.model.event import Event
+from aegis.model.event import Event, instant
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
 from aegis.model.proposal import Proposal
@@ -258,10 +258,56 @@ def approval_answer(
             "agent_id": approval.agent_id,
             "tool": {"name": approval.tool},
             **({"automatic": True} if said.automatic else {}),
-            **({"run": approval.run} if approval.run else {}),
+            **({"txn": approval.run} if approval.run else {}),
             **traced,
         },
     )
+
+
+def approval_asked(approval: Approval, *, now: datetime, sealed: Payload) -> Event:
+    """People are asked about a step of a workflow; what they are shown is sealed beside it."""
+    data = {
+        **_about(approval),
+        "agent_id": approval.agent_id,
+        "tool": {"name": text(approval.tool)},
+        "approver_sets": [[text(name) for name in group] for group in approval.approver_sets],
+        "quorum": approval.quorum,
+        "requesters": [text(name) for name in approval.requesters],
+        "expires_at": instant(approval.expires_at),
+        "findings": [text(each) for each in approval.findings],
+        "inputs": {"pii_commit": commitment(sealed)},
+    }
+    event_id = f"approval_asked:{approval.approval_id}"
+    return Event(id=event_id, type="approval_asked", tenant=approval.tenant, time=now, request_id=approval.request_id, data=data)
+
+
+def approval_moved(
+    approval: Approval, kind: str, *, now: datetime, reason: str = "", traced: Mapping[str, str] | None = None
+) -> Event:
+    """Something happened to an approval that nobody answered: `kind` is `approval_escalated`, `_expired` or `_withdrawn`."""
+    data = {
+        **_about(approval),
+        "agent_id": approval.agent_id,
+        "tool": {"name": text(approval.tool)},
+        "state": str(approval.state),
+        "approver_sets": [[text(name) for name in group] for group in approval.approver_sets],
+        **({"reason": text(reason)} if reason else {}),
+        **(traced or {}),
+    }
+    event_id = f"{kind}:{approval.approval_id}"
+    return Event(id=event_id, type=kind, tenant=approval.tenant, time=now, request_id=approval.request_id, data=data)
+
+
+def _about(approval: Approval) -> dict[str, Any]:
+    """Which approval, and of which step."""
+    found: dict[str, Any] = {"approval_id": approval.approval_id, "request_hash": approval.request_hash}
+    if approval.run:
+        found["txn"] = approval.run
+    if step := approval.step:
+        found["workflow"] = {"name": text(step.workflow), "version": text(step.version), "digest": step.definition}
+        found |= {"step": text(step.node), "dispatch": step.dispatch}
+        found |= {"plan": step.plan} if step.plan else {}
+    return found
 
 
 def refusal(
