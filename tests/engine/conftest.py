@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.postgres_server import fresh_database
 
+from aegis.adapters.engines.dbos_engine import DbosEngine
 from aegis.adapters.engines.local import LocalEngine
 from aegis.runtime.engine import Engine, Lane, Serve, Task
 
@@ -15,9 +17,8 @@ WAIT_SECONDS = 30.0
 class Bench:
     """An engine under test, and what it served, in the order in which that began."""
 
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        self.make = make
-        self.engine = make()
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.running = 0
@@ -50,9 +51,15 @@ def task(node: str, **about: object) -> Task:
     return Task(**({"tenant": "acme", "run": "run_1", "node": node, "dispatch": 1} | about))
 
 
-@pytest.fixture(params=["local"])
+def where(kind: str, folder: Path) -> str:
+    """A place for an engine's database."""
+    return fresh_database() if kind == "dbos-postgres" else f"sqlite:{folder / 'dispatch.db'}"
+
+
+@pytest.fixture(params=["local", "dbos-sqlite", "dbos-postgres"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    found = Bench(LocalEngine)
+    kind = request.param
+    found = Bench(LocalEngine() if kind == "local" else DbosEngine(where(kind, tmp_path), "gw-1"))
     yield found
     if found.hold is not None:
         found.hold.set()

@@ -1,0 +1,219 @@
+"""Dispatch through DBOS: queues in a database, shared by every process that opens it.
+
+Rows carry ids and nothing else. DBOS keeps no state of a run here and recovers nothing: a task is one workflow of one step, whose
+only result is that it ended, and what a process that died had started is released (`dbos_executors`) and handed in again by the
+sweep.
+
+What holds:
+* A task's id is known from when it is handed in until `tidy`; in that time it is queued once.
+* Limits of a lane hold over all processes, for each tenant (its partition). The lanes of the last `start`, of any process, are in
+  force for all; a lane that is left out is served until the process ends.
+* A delay is counted from this process's wall clock to that of the process that looks, once a second: a clock that jumps makes a
+  task early or late by as much. A rate is counted by the database's clock.
+* One engine a process: DBOS is a singleton.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSConfig
+
+from aegis.adapters.engines.dbos_database import APPLICATION, SCHEMA, Plain, client, opened, prepare, told
+from aegis.adapters.engines.dbos_executors import Executors
+from aegis.adapters.engines.dbos_rows import PROTOCOL, TASK, Rows
+from aegis.workflow.dispatch import Lane, Task
+
+Serve = Callable[[Task], Awaitable[None]]
+_log = logging.getLogger("aegis.engine")
+_serving: "DbosEngine | None" = None
+
+
+class DbosEngine:
+    """An engine on `sqlite:PATH` or `postgresql://...`; `name` is unique among the processes that use it.
+
+    `in_flight` is how many tasks this process serves at once over all lanes, `poll_seconds` how often it looks into each, and
+    `lease_seconds` after how long without a sign of life another process counts as gone.
+    """
+
+    def __init__(self, url: str, name: str, *, in_flight: int = 64, poll_seconds: float = 0.02, lease_seconds: float = 4.0) -> None:
+        self._url = url
+        self._name = name
+        self._in_flight = in_flight
+        self._poll = poll_seconds
+        self._lease = lease_seconds
+        self._room = asyncio.Semaphore(in_flight)
+        self._lanes: dict[str, Lane] = {}
+        self._serve: Serve | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dbos: DBOS | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self._engine: sa.Engine | None = None
+
+    async def start(self, lanes: Sequence[Lane], serve: Serve) -> None:
+        """Serve these queues from now on; called again, with other lanes or other limits.
+
+        Raises:
+            StoreError: The database cannot be used; the message says what to look at.
+        """
+        self._serve = serve
+        self._loop = asyncio.get_running_loop()
+        await self._open()
+        changed = [lane for lane in lanes if self._lanes.get(lane.name) != lane]
+        self._lanes |= {lane.name: lane for lane in lanes}
+        await asyncio.to_thread(self._listen, changed)
+        if self._beating is None:
+            self._beating = self._loop.create_task(self._beat())
+
+    async def dispatch(self, tasks: Sequence[Task]) -> None:
+        """Queue these in one transaction, each once for its id.
+
+        Raises:
+            StoreError: None of them is queued, as far as anybody knows.
+        """
+        await self._open()
+        with told("queue tasks"):
+            await asyncio.to_thread(self._rows.enqueue, tasks)
+
+    async def cancel(self, tasks: Sequence[Task]) -> None:
+        """Take those that did not start out of their queues."""
+        await self._open()
+        with told("cancel tasks"):
+            await asyncio.to_thread(self._rows.cancel, [task.id for task in tasks])
+
+    async def depth(self) -> dict[tuple[str, str], int]:
+        """How many wait, by (tenant, queue), those that wait for their time included."""
+        await self._open()
+        with told("count tasks"):
+            return await asyncio.to_thread(self._rows.depth)
+
+    async def tidy(self) -> int:
+        """Delete the rows of tasks that have ended and that no rate counts any more; how many."""
+        await self._open()
+        longest = max((lane.period_seconds for lane in self._lanes.values() if lane.rate), default=0.0)
+        with told("tidy"):
+            return await asyncio.to_thread(self._rows.tidy, longest)
+
+    async def stop(self) -> None:
+        """Take no new task, let those under way end, and give back what could not."""
+        try:
+            await self._drain()
+        except Exception:
+            _log.warning("nobody can say whether this process's tasks have ended; it stops without waiting", exc_info=True)
+        finally:
+            if self._beating is not None:
+                self._beating.cancel()  # not before: a process that drains still lives
+                await asyncio.gather(self._beating, return_exceptions=True)
+                self._beating = None
+            await asyncio.to_thread(self._close)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._engine is None:
+                await asyncio.to_thread(self._prepare)
+
+    def _prepare(self) -> None:
+        prepare(self._url)
+        engine = opened(self._url)
+        self._rows = Rows(engine, client(engine))
+        self._executors = Executors(engine, self._rows, self._name, self._lease)
+        with told("start"):
+            self._executors.create()
+        self._engine = engine
+
+    def _listen(self, changed: Sequence[Lane]) -> None:
+        with told("serve queues"):
+            self._executors.beat()  # before the first task is taken: what it has started is its own
+            for lane in changed:
+                self._rows.register(lane, self._in_flight, self._poll)
+            if self._dbos is None:
+                self._dbos = self._launch()
+            self._dbos._listening_queues = list(self._lanes)  # noqa: SLF001 - `listen_queues` works once, before the launch
+
+    def _launch(self) -> DBOS:
+        global _serving  # noqa: PLW0603 - DBOS is a singleton, and so is what serves its one workflow
+        _serving = self
+        quiet = logging.getLogger("dbos")
+        if not quiet.handlers:
+            quiet.addHandler(logging.NullHandler())  # in place of the handler that it would add to write to the console
+        DBOS.workflow(name=TASK)(_run)
+        found = DBOS(
+            config=DBOSConfig(
+                name=APPLICATION,
+                system_database_engine=self._engine,
+                dbos_system_schema=SCHEMA,
+                serializer=Plain(),
+                application_version=PROTOCOL,
+                executor_id=self._name,
+                run_migrations=False,
+                use_listen_notify=False,
+                enable_otlp=False,
+                log_level="WARNING",
+            )
+        )
+        DBOS.listen_queues(list(self._lanes))
+        try:
+            DBOS.launch()
+        except Exception:
+            DBOS.destroy(destroy_registry=True)
+            raise
+        return found
+
+    async def _beat(self) -> None:
+        """In the loop that serves: a process whose loop stands still counts as gone."""
+        while True:
+            await asyncio.sleep(self._lease / 4)
+            try:
+                released = await asyncio.to_thread(self._executors.beat)
+            except Exception:
+                _log.warning("the sign of life of this process could not be written; it is tried again", exc_info=True)
+                continue
+            if released:
+                _log.warning("tasks of a process that is gone were released", extra={"tasks": released})
+
+    async def _drain(self) -> None:
+        if self._dbos is None:
+            return
+        for event in self._dbos.background_thread_stop_events:
+            event.set()
+        while await asyncio.to_thread(self._rows.started, self._name):  # noqa: ASYNC110 - the database says when they have ended
+            await asyncio.sleep(self._poll)
+
+    def _close(self) -> None:
+        global _serving  # noqa: PLW0603 - as above
+        if self._engine is None:
+            return
+        if self._dbos is not None:
+            DBOS.destroy(destroy_registry=True)
+            self._dbos = _serving = None
+        try:
+            self._rows.give_back(self._name)
+            self._executors.leave()
+        except Exception:
+            _log.warning("what this process leaves in the queue could not be given back; the others release it", exc_info=True)
+        self._engine.dispose()
+        self._engine = None
+
+    async def serve(self, task: Task) -> None:
+        """Called in the loop that started the engine."""
+        async with self._room:
+            try:
+                if self._serve is not None:
+                    await self._serve(task)
+            except Exception:
+                _log.exception("a task ended with an error that its server should have recorded", extra={"task": task.id})
+
+    def hand(self, task: Task) -> "asyncio.Future[None]":
+        """Called in DBOS's loop: what to wait for while the task is served in ours."""
+        assert self._loop is not None
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.serve(task), self._loop))
+
+
+async def _run(tenant: str, run: str, node: str, dispatch: int, queue: str, priority: int, delay_seconds: float) -> None:
+    """The one workflow: DBOS calls it with the ids of a task that it has claimed."""
+    assert _serving is not None
+    await _serving.hand(
+        Task(tenant=tenant, run=run, node=node, dispatch=dispatch, queue=queue, priority=priority, delay_seconds=delay_seconds)
+    )
