@@ -15,10 +15,12 @@ from aegis.adapters.shelf import Shelf
 from aegis.app.process import App
 from aegis.app.stores import open_store
 from aegis.app.tenants import ToolHands, load_tenants
+from aegis.app.workflows import Workflows
 from aegis.errors import ConfigError
 from aegis.identity.keyset import KeySet
 from aegis.identity.verify import Verifier
 from aegis.model.event import SYSTEM_TENANT
+from aegis.model.workflow_contract import WorkflowContract
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.directories import Directories
@@ -54,6 +56,8 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     snapshot, instance = Snapshot(tenants), instance_name(clock.now())
     everywhere = Router(Mailbox(store, vault, clock), upstream)
     gate = Gate(store=store, vault=vault, clock=clock, upstream=everywhere, snapshot=snapshot, instance=instance)
+    workflows = Workflows(settings, gate)
+    everywhere.know(WorkflowContract, workflows.starting)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
     directories = Directories(store=store, clock=clock, snapshot=snapshot, desk=people, instance=instance, stamps=people_stamps)
     toolbox = Toolbox(
@@ -72,7 +76,7 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
         await store.close()
         raise
     verifier = Verifier(ring.keys, audience=settings.gateway.audience, look=ring.look)
-    return App(settings, gate, verifier, ring, upstream, rollout, directories, toolbox, opa)
+    return App(settings, gate, verifier, ring, upstream, rollout, directories, toolbox, workflows, opa)
 
 
 def instance_name(now: datetime) -> str:

@@ -16,6 +16,7 @@ from aegis.adapters.otlp import Exporter, target
 from aegis.adapters.witnesses import asking
 from aegis.app.exports import Exports
 from aegis.app.tenants import pinned_prompt
+from aegis.app.workflows import Workflows
 from aegis.crypto.jwk import PrivateKey
 from aegis.errors import AegisError, ConfigError, IdentityError, StoreError
 from aegis.identity.epoch import Revoked
@@ -39,6 +40,7 @@ from aegis.runtime.letters import Letters
 from aegis.runtime.messages import EVERY_SECONDS as MAIL_SECONDS
 from aegis.runtime.messages import Messages
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
+from aegis.runtime.runs import sweep
 from aegis.runtime.sealing import Sealer
 from aegis.runtime.toolbox import Toolbox
 from aegis.settings import Settings
@@ -62,6 +64,7 @@ class App:
         rollout: Rollout,
         directories: Directories,
         toolbox: Toolbox,
+        workflows: Workflows,
         opa: OpaEngine | None = None,
     ) -> None:
         self.settings = settings
@@ -69,6 +72,7 @@ class App:
         self.rollout = rollout
         self.directories = directories
         self.toolbox = toolbox
+        self.workflows = workflows
         self.verifier = verifier
         self.keyring = ring
         self.key_changes = KeyChanges(
@@ -131,6 +135,9 @@ class App:
             Follower(name="approvals", every_seconds=escalations.EVERY_SECONDS, work=self.escalations.sweep, tells=False),
             Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
+            # What a crash of this or another process left of runs: the next turn tries again.
+            Follower(name="runs", every_seconds=sweep.EVERY_SECONDS, work=workflows.sweep.turn),
+            Follower(name="halted runs", every_seconds=halts.EVERY_SECONDS, work=workflows.waking.halted, tells=False),
             Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
             Follower(name="erasures", every_seconds=vault.EVERY_SECONDS, work=gate.vault.refresh),
             # A search reads what is not indexed yet: the next turn tries again.
@@ -159,6 +166,7 @@ class App:
         if self._opa is not None:
             await self._opa.start()
         await self.gate.halts.refresh()
+        await self.workflows.start()
         self._export()
         if self.telemetry is not None:
             self.telemetry.start()
@@ -179,6 +187,7 @@ class App:
     async def stop(self) -> None:
         """Finish every call that was permitted, record it, and let go of everything."""
         await self.following.stop()
+        await self.workflows.stop()
         await self.gate.drain()
         if self.telemetry is not None:
             await asyncio.to_thread(self.telemetry.stop)
@@ -261,7 +270,7 @@ class App:
 
     async def _follow_halts(self) -> None:
         await self.follow_revocations()
-        await self.gate.halts.refresh()  # last, so that its age speaks for both
+        await self.gate.halts.follow(self.gate.instance)  # last, so that its age speaks for both
 
     async def follow_revocations(self) -> None:
         """Refuse what has been taken back by now; commands do it once, a serving process again and again."""

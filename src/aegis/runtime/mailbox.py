@@ -166,15 +166,19 @@ class Mailbox:
 
 
 class Router:
-    """Messages go to the mailbox, everything else to the tools."""
+    """What is ours goes to its own place (messages to the mailbox, workflows to runs), everything else to the tools."""
 
     def __init__(self, mailbox: Mailbox, tools: Upstream) -> None:
-        self._mailbox = mailbox
+        self._places: dict[type[Contract], Upstream] = {MessageContract: mailbox}
         self._tools = tools
+
+    def know(self, kind: type[Contract], place: Upstream) -> None:
+        """Calls of contracts of this kind go there."""
+        self._places[kind] = place
 
     async def send(
         self, contract: Contract, request: OutgoingRequest, *, idempotency_key: str, headers: Mapping[str, str]
     ) -> UpstreamResponse:
         """As the port says."""
-        to = self._mailbox if isinstance(contract, MessageContract) else self._tools
+        to = self._places.get(type(contract), self._tools)
         return await to.send(contract, request, idempotency_key=idempotency_key, headers=headers)

@@ -1,8 +1,8 @@
 """Carrying out a command of a run: a tool is called through `enforce`, an agent gets its task, a person is asked, a run is started.
 
-The key of an effect is `RUN:NODE` (`RUN:NODE:compensate` for what undoes it), so whoever takes a node up again meets what an earlier
-attempt has done. An answer of the gate becomes an event of the run by one table. Where the gate cannot say yet what became of an
-earlier attempt, it is asked again until it can: nothing is guessed.
+The key of an effect is `RUN:NODE` (`RUN:NODE:compensate` for what undoes it), so whoever takes a node up again meets what an
+earlier attempt has done. An answer of the gate becomes an event of the run by one table. Where the gate cannot say yet what became
+of an earlier attempt, it is asked again until it can: nothing is guessed.
 """
 
 import asyncio
@@ -65,13 +65,15 @@ class Acting:
         tenant = self._gate.tenant(loaded.tenant)
         step = loaded.workflow.step(step_of(command.node))
         if halting(self._gate.halts, loaded, command.node, undo=isinstance(command, Undo)):
-            return await self._rest(loaded, command, step)
+            await self._rest(loaded, command, step)
+            return None
         try:
             event = await self._done(tenant, loaded, command, step)
         except NoSuchAgent as error:
             return _failed(command, "no_such_agent", f"`{error}` is not at work in this tenant")
         if isinstance(event, Succeeded) and isinstance(command, Act):
-            if why := self.fits(loaded.tenant, loaded.workflow, step, event.output):
+            why = self.fits(loaded.tenant, loaded.workflow, step, event.output)
+            if why:
                 return _failed(command, "contract", why, again=step.kind == "agent", usage=event.usage)
         return event
 

@@ -1,4 +1,4 @@
-"""Which processes carry out commands: each keeps writing its own row, and is dead to another when that row does not change any more.
+"""Which processes carry out commands: each keeps writing its own row, and is dead to another when that row changes no more.
 
 No two clocks are compared. Who looks remembers, by its own monotonic clock, when it last saw a row change; so neither a jump of the
 clock nor a machine whose clock is wrong can make a living process look dead, and one that was stopped and comes back finds that its

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from aegis.errors import ConfigError, ErasedError, StoreError
 from aegis.journal.store import Store

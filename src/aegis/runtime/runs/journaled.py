@@ -1,7 +1,7 @@
 """A run's events as events of the journal, and back.
 
-What is public stands in the event, in the words of `workflow.run`; values (inputs, outputs, payloads, arguments) are sealed beside it.
-Text that came from outside is cleaned before anything is made of it, so that what was live and what is read again are equal.
+What is public stands in the event, in the words of `workflow.run`; values (inputs, outputs, payloads, arguments) are sealed beside
+it. Text that came from outside is cleaned before anything is made of it, so that what was live and what is read again are equal.
 """
 
 from typing import Any
@@ -44,10 +44,10 @@ def event_id(run: str, event: RunEvent, number: int) -> str:
     if tag == "started":
         return f"{run}:started"
     if tag == "signalled":
-        return f"{run}:signal:{event.key}"  # type: ignore[union-attr]  # only a signal has this tag
+        return f"{run}:signal:{getattr(event, 'name', '')}:{getattr(event, 'key', '')}"
     if tag in _COUNTED:
         return f"{run}:{number}:{tag}"
-    return f"{run}:{event.node}:{event.dispatch}:{tag}"  # type: ignore[union-attr]  # all others are about a node
+    return f"{run}:{getattr(event, 'node', '')}:{getattr(event, 'dispatch', 0)}:{tag}"
 
 
 def sealed_part(event: RunEvent) -> bytes | None:
@@ -104,7 +104,7 @@ def read(stored: Stored, value: bytes | None) -> RunEvent:
     fields: dict[str, Any] = {**body["event"], "type": stored.type.removeprefix(PREFIX), "at": body["time"]}
     if value is not None:
         fields |= ijson.parse(value, max_size_bytes=len(value))
-    found: RunEvent = msgspec.convert(fields, RunEvent)  # type: ignore[arg-type]  # a union of structs
+    found: RunEvent = msgspec.convert(fields, RunEvent)
     return found
 
 

@@ -2,10 +2,10 @@
 
     advance     take an event, fold it in, commit it with what follows, and see to it that the commands are carried out
 
-All events of a run that arrive while a unit is being committed go into the next one together, in the order in which they came. A unit
-requires the row of the run as it was read, so two processes never move one run apart; the loser reads again, and what is stale by
-then is dropped. What is committed is handed on at once: done here when there is room and its queue has no limits, else through the
-engine. If this process dies in between, the rows tell the others what is out (`runtime.runs.sweep`).
+All events of a run that arrive while a unit is being committed go into the next one together, in the order in which they came. A
+unit requires the row of the run as it was read, so two processes never move one run apart; the loser reads again, and what is stale
+by then is dropped. What is committed is handed on at once: done here when there is room and its queue has no limits, else through
+the engine. If this process dies in between, the rows tell the others what is out (`runtime.runs.sweep`).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aegis.errors import AegisError, IllegalTransition, StoreBusyError, StoreError
+from aegis.errors import AegisError, IllegalTransitionError, StoreBusyError, StoreError
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Delete, Payload, Put, Require, Unit
 from aegis.model.call import Call, CallState
@@ -28,11 +28,27 @@ from aegis.runtime.clock import Clock
 from aegis.runtime.engine import Engine, Task
 from aegis.runtime.known import CALL
 from aegis.runtime.runs import journaled
-from aegis.runtime.runs.flow import FLOW, WAKE, Due, Flow, Out, Snapshot, drop_task, put_due, put_flow, put_task
+from aegis.runtime.runs.flow import (
+    FLOW,
+    TASK,
+    WAKE,
+    Due,
+    Flow,
+    Out,
+    Snapshot,
+    drop_task,
+    put_due,
+    put_flow,
+    put_task,
+    read_task,
+    task_id,
+)
 from aegis.runtime.runs.histories import Histories, Loaded
+from aegis.runtime.runs.principals import road
 from aegis.runtime.vault import Vault
 from aegis.workflow.graph import step_of
-from aegis.workflow.run import FINAL, Act, Command, Failed, Finish, RunEvent, Sleep, State, Undo, Withdraw
+from aegis.workflow.outstanding import of_node
+from aegis.workflow.run import FINAL, Act, Command, Failed, Finish, NodeState, RunEvent, Sleep, State, Undo, Withdraw
 from aegis.workflow.transition import transition
 
 log = logging.getLogger("aegis.runs")
@@ -86,9 +102,10 @@ class Orchestrator:
         self._most = most
         self._here = 0
         self._inbox: dict[tuple[str, str], Inbox] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._watchers: list[Callable[[Loaded, RunEvent], None]] = []
         self._stopping = False
+        self.loop = asyncio.get_event_loop()
 
     def watch(self, watcher: Callable[[Loaded, RunEvent], None]) -> None:
         """Be told of every event that this process committed. It must not wait."""
@@ -134,14 +151,12 @@ class Orchestrator:
 
     async def serve(self, task: Task) -> None:
         """What the engine hands in: claim it for this process and carry it out."""
-        row_id = ("flow-task", f"{task.run}\x1f{task.node}\x1f{task.dispatch}")
+        row_id = (TASK, task_id(task.run, task.node, task.dispatch))
         try:
             row = (await self.store.rows(task.tenant, [row_id])).get(row_id)
-            if row is None:
+            if row is None or row.lookup not in ("", self.instance):
                 return
-            out = replace(msgspec.json.decode(row.body, type=Out), holder=self.instance)
-            if row.lookup and row.lookup != self.instance:
-                return
+            out = replace(read_task(row), holder=self.instance)
             require = Require(kind=row_id[0], id=row_id[1], version=row.version)
             receipt = await self.store.commit(Unit(tenant=task.tenant, requires=(require,), writes=(put_task(out),)))
             if isinstance(receipt, Committed):
@@ -153,21 +168,27 @@ class Orchestrator:
         """Carry out one command of this process, and tell the run what came of it. It never raises."""
         while not self._stopping:
             try:
-                loaded = await self._current(tenant, run)
-                command = _outstanding(loaded, node, dispatch)
-                if loaded is None or command is None:
-                    await self.store.commit(Unit(tenant=tenant, writes=(drop_task(run, node, dispatch),)))
-                    return
-                assert self.doer is not None, "the composition root gives one"
-                event = await self.doer.carry_out(loaded, command)
-                if event is not None:
-                    await self.advance(tenant, run, event)
-                return
+                return await self._attempt(tenant, run, node, dispatch)
             except AegisError as error:
                 log.warning("%s of run %s is tried again: %s", node, run, error, extra={"tenant": tenant})
             except Exception:
                 log.exception("%s of run %s is tried again", node, run, extra={"tenant": tenant})
             await asyncio.sleep(RETRY_SECONDS)
+        return None
+
+    async def _attempt(self, tenant: str, run: str, node: str, dispatch: int) -> None:
+        loaded = await self._current(tenant, run)
+        command = _outstanding(loaded, node, dispatch)
+        if command is None:  # what is kept here may be behind what another process has issued
+            loaded = await self.histories.load(tenant, run)
+            command = _outstanding(loaded, node, dispatch)
+        if loaded is None or command is None:
+            await self.store.commit(Unit(tenant=tenant, writes=(drop_task(run, node, dispatch),)))
+            return
+        assert self.doer is not None, "the composition root gives one"
+        event = await self.doer.carry_out(loaded, command)
+        if event is not None:
+            await self.advance(tenant, run, event)
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Do this beside everything else, and wait for it at the end."""
@@ -183,7 +204,7 @@ class Orchestrator:
                 task.cancel()
 
     async def _current(self, tenant: str, run: str) -> Loaded | None:
-        """The run as this process knows it; what it does not know, or what another process may have moved, is found by the commit."""
+        """The run as this process knows it; that another process has moved it meanwhile is found out by the commit."""
         return self.histories.kept(tenant, run) or await self.histories.load(tenant, run)
 
     async def _pump(self, tenant: str, run: str) -> None:
@@ -193,7 +214,7 @@ class Orchestrator:
             batch, box[:] = box[:BATCH], box[BATCH:]
             try:
                 await self._commit(tenant, run, batch)
-            except Exception as error:  # noqa: BLE001 - whoever told the event is told what went wrong
+            except Exception as error:
                 self.histories.drop(tenant, run)
                 for _, _, future in batch:
                     if not future.done():
@@ -244,7 +265,7 @@ class Orchestrator:
             event = self._stamped(told[0], loaded, state, max(now, flow.moved_at or now))
             try:
                 state, follow = transition(loaded.workflow, state, event)
-            except IllegalTransition as error:
+            except IllegalTransitionError as error:
                 log.info("dropped: %s", error, extra={"tenant": loaded.tenant, "run": flow.run})
                 continue
             flow = self._next(flow, state, event)
@@ -350,8 +371,8 @@ class Orchestrator:
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)  # type: ignore[arg-type]  # a coroutine makes a task
-        task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class _Moved(Struct, frozen=True, kw_only=True):
@@ -369,15 +390,12 @@ def _tell(batch: Inbox, said: Loaded | None) -> None:
 
 
 def _outstanding(loaded: Loaded | None, node: str, dispatch: int) -> Act | Undo | None:
-    """The command of this node under this number, if it is still out."""
-    from aegis.workflow.outstanding import outstanding  # noqa: PLC0415
-
-    if loaded is None:
+    """The command of this node under this number, if it is still out and nobody has been offered it."""
+    known = loaded.state.nodes.get(node) if loaded else None
+    if known is None or known.dispatch != dispatch or known.state not in (NodeState.ISSUED, NodeState.UNDOING):
         return None
-    for command in outstanding(loaded.workflow, loaded.state):
-        if isinstance(command, Act | Undo) and (command.node, command.dispatch) == (node, dispatch):
-            return command
-    return None
+    command = of_node(node, known)
+    return command if isinstance(command, Act | Undo) else None
 
 
 def _ended_by(command: Command, event: RunEvent) -> bool:
@@ -399,8 +417,6 @@ def _endings(loaded: Loaded, commands: Sequence[Command]) -> list[Put | Delete]:
 
 def live_call(flow: Flow, state: CallState) -> Put:
     """The call that stands for a run: under way from its start to its end, and what its steps stand on."""
-    from aegis.runtime.runs.principals import road  # noqa: PLC0415
-
     call = Call(
         request_id=flow.run,
         agent_id=road(flow),

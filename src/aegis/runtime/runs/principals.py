@@ -1,8 +1,8 @@
 """In whose name a step acts: an agent of the directory, for the subject of the run, on behalf of those who started it.
 
 The chain holds everybody through whom the task came, nearest first and nobody twice, so that chain rules, halts and "not the
-requester" see all of them. The first link of a step is the run's workflow itself (`workflow:NAME`, or `plan:DIGEST` for a plan that an
-agent submitted), whose call is under way until the run ends: a rule can open a tool inside of one workflow only.
+requester" see all of them. The first link of a step is the run's workflow itself (`workflow:NAME`, or `plan:DIGEST` for a plan
+that an agent submitted), whose call is under way until the run ends: a rule can open a tool inside of one workflow only.
 """
 
 from aegis.identity.directory import MAX_TRUST, AgentEntry, Directory

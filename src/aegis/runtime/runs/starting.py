@@ -4,7 +4,7 @@ The unit holds the run's first event with its input sealed, its row, the definit
 call that stands for it while it lives. So a run that was acknowledged is there with everything that it needs, whoever dies next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,20 +17,24 @@ from aegis.model.call import Call, CallState
 from aegis.model.contract import Contract
 from aegis.model.operation import OutgoingRequest
 from aegis.model.upstream import UpstreamResponse
+from aegis.model.workflow_contract import WorkflowContract
 from aegis.runtime import ids
 from aegis.runtime.known import CALL
 from aegis.runtime.runs import journaled
 from aegis.runtime.runs.flow import CHILD, FLOW, START, Above, Due, Flow, Starter, child_id, put_due, put_flow
 from aegis.runtime.runs.histories import Loaded, put_definition
 from aegis.runtime.runs.orchestrator import Orchestrator, live_call
-from aegis.workflow.contract import WorkflowContract
 from aegis.workflow.graph import Workflow
-from aegis.workflow.run import TRANSITION_VERSION, Started
+from aegis.workflow.run import TRANSITION_VERSION, RunState, Started
 from aegis.workflow.transition import begin, transition
 
 ATTEMPTS = 4
 DOOR = "workflow"
 """Of calls that the orchestrator itself makes for a step."""
+
+
+Defined = Callable[[str, str], Awaitable[tuple[Workflow, str]]]
+"""(tenant, digest) -> the definition and its document; a `StoreError` when nobody has it any more."""
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -52,8 +56,9 @@ class Start(Struct, frozen=True, kw_only=True):
 class Starting:
     """Begins runs; the upstream of every workflow contract."""
 
-    def __init__(self, runs: Orchestrator) -> None:
+    def __init__(self, runs: Orchestrator, definitions: Defined) -> None:
         self._runs = runs
+        self._definitions = definitions
 
     async def send(
         self, contract: Contract, request: OutgoingRequest, *, idempotency_key: str, headers: Mapping[str, str]
@@ -65,11 +70,13 @@ class Starting:
         try:
             start = await self._asked(contract, request, idempotency_key, headers.get("aegis-request-id", ""))
             run = await self.begin(start)
+            known = await self._runs.histories.flow(start.tenant, run)
+            state = known.status if known else RunState.PENDING
         except StoreBusyError as error:
             raise UpstreamError("connect_failed", error.code, sent=False) from None
         except StoreError as error:
             raise UpstreamError("reset", error.code, sent=True) from None
-        return UpstreamResponse(status=200, headers={}, body=msgspec.json.encode({"run": run}))
+        return UpstreamResponse(status=200, headers={}, body=msgspec.json.encode({"run": run, "state": str(state)}))
 
     async def begin(self, start: Start) -> str:
         """The run of this start, begun now or the first time that it was asked for."""
@@ -123,10 +130,11 @@ class Starting:
     async def _asked(self, contract: WorkflowContract, request: OutgoingRequest, key: str, request_id: str) -> Start:
         """A start as the call says it, and as the journal of the call knows who asks."""
         call, starter, door = await self._caller(contract.tenant, request_id)
+        workflow, text = await self._definitions(contract.tenant, contract.definition)
         return Start(
             tenant=contract.tenant,
-            workflow=contract.workflow,
-            text=contract.text,
+            workflow=workflow,
+            text=text,
             input=msgspec.json.decode(request.body or b"{}"),
             key=key,
             starter=starter,

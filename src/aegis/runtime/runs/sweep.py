@@ -9,12 +9,12 @@ from time import monotonic
 import msgspec
 from msgspec import Struct
 
-from aegis.journal.unit import Delete, Require, Row, Unit
+from aegis.journal.unit import Committed, Delete, Require, Row, Unit
 from aegis.model.event import instant
 from aegis.runtime.engine import Task
 from aegis.runtime.runs.acting import HALTED, Acting
 from aegis.runtime.runs.executors import BEAT_SECONDS, Executors
-from aegis.runtime.runs.flow import DUE, FLOW, TASK, WAKE, Due, Out, put_task, read_task
+from aegis.runtime.runs.flow import DUE, FLOW, TASK, WAKE, Due, Out, drop_task, put_task, read_task
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.waking import Waking
 from aegis.runtime.tenant import Snapshot
@@ -100,8 +100,6 @@ class Sweep:
         event = Redispatched(at=self._runs.clock.now(), node=out.node, dispatch=out.dispatch, why=why)
         moved = await self._runs.advance(tenant, out.run, event)
         if moved is None:
-            from aegis.runtime.runs.flow import drop_task  # noqa: PLC0415
-
             await self._runs.store.commit(Unit(tenant=tenant, writes=(drop_task(out.run, out.node, out.dispatch),)))
         return moved is not None
 
@@ -148,8 +146,6 @@ class Sweep:
     async def _claim(self, tenant: str, row: Row, out: Out) -> None:
         mine = msgspec.structs.replace(out, holder=self._runs.instance)
         require = Require(kind=TASK, id=row.id, version=row.version)
-        from aegis.journal.unit import Committed  # noqa: PLC0415
-
         receipt = await self._runs.store.commit(Unit(tenant=tenant, requires=(require,), writes=(put_task(mine),)))
         if isinstance(receipt, Committed):
             self._runs.spawn(self._runs.perform(tenant, out.run, out.node, out.dispatch))

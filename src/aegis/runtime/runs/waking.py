@@ -1,4 +1,4 @@
-"""What a run is told when something that it waits for has happened: a time has come, a person has answered, another run has ended."""
+"""What a run is told when something that it waits for has happened: a time has come, a person answered, another run ended."""
 
 from aegis.errors import IdentityError
 from aegis.model.approval import Approval

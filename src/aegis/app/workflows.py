@@ -1,0 +1,102 @@
+"""The part of a process that runs workflows: definitions, the orchestrator, its engine, and those who do the work."""
+
+import msgspec
+
+from aegis.adapters import catalogue
+from aegis.adapters.engines.local import LocalEngine
+from aegis.adapters.workflows import FOLDER
+from aegis.errors import ConfigError, StoreError
+from aegis.model.document import parse
+from aegis.model.event import SYSTEM_TENANT
+from aegis.runtime.enforce import Gate
+from aegis.runtime.engine import Engine
+from aegis.runtime.runs.acting import Acting
+from aegis.runtime.runs.agents import Agents
+from aegis.runtime.runs.consent import Consent
+from aegis.runtime.runs.executors import Executors
+from aegis.runtime.runs.flow import DEFINITION
+from aegis.runtime.runs.histories import Histories
+from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.runtime.runs.starting import Starting
+from aegis.runtime.runs.sweep import Sweep
+from aegis.runtime.runs.waking import Waking
+from aegis.settings import Settings
+from aegis.workflow.graph import Workflow
+from aegis.workflow.reading import workflow
+
+
+class Workflows:
+    """The running parts of workflows in one process."""
+
+    def __init__(self, settings: Settings, gate: Gate, engine: Engine | None = None) -> None:
+        self._tenants = settings.tenants
+        self._store = gate.store
+        self._texts: dict[tuple[str, str], tuple[Workflow, str]] = {}
+        self.engine: Engine = engine or LocalEngine()
+        self.histories = Histories(gate.store, gate.vault, read_definition)
+        self.runs = Orchestrator(
+            store=gate.store,
+            vault=gate.vault,
+            clock=gate.clock,
+            engine=self.engine,
+            histories=self.histories,
+            instance=gate.instance,
+        )
+        self.agents = Agents(gate, {})
+        self.consent = Consent(gate.store, gate.vault, gate.clock, gate.desk)
+        self.acting = Acting(gate, self.runs, self.agents, self.consent)
+        self.runs.doer = self.acting
+        self.waking = Waking(self.runs, gate, self.acting)
+        self.executors = Executors(gate.store, gate.instance)
+        self.sweep = Sweep(self.runs, self.acting, self.executors, self.waking, gate.snapshot)
+        self.starting = Starting(self.runs, self.definition)
+        gate.desk.watch(self.waking.answered)
+
+    async def start(self) -> None:
+        """Begin to serve what the engine hands in; what an earlier process left is found by the first sweep."""
+        await self.executors.beat()
+        await self.engine.start((), self.runs.serve)
+
+    async def stop(self) -> None:
+        """Let what is under way end, and tell the others that this process is gone."""
+        await self.runs.stop()
+        await self.executors.leave()
+
+    async def definition(self, tenant: str, digest: str) -> tuple[Workflow, str]:
+        """A definition of a tenant with its document, from its folder, or from the store if a run was started on it before.
+
+        Raises:
+            StoreError: Neither holds it.
+        """
+        if (tenant, digest) not in self._texts:
+            self._read_folder(tenant)
+        found = self._texts.get((tenant, digest))
+        if found is None:
+            row = (await self._store.rows(tenant, [(DEFINITION, digest)])).get((DEFINITION, digest))
+            if row is None:
+                raise StoreError("the definition that this contract names is neither in the tenant's folder nor in the store")
+            text = msgspec.json.decode(row.body, type=str)
+            found = self._texts[tenant, digest] = (read_definition(text, digest), text)
+        return found
+
+    def _read_folder(self, tenant: str) -> None:
+        for path in catalogue.documents(self._tenants / tenant / FOLDER):
+            text = catalogue.read(path)
+            try:
+                made = workflow(parse(text, source=str(path)))
+            except ConfigError:
+                continue  # whoever loads the tenant's contracts is told; other definitions still serve
+            if made.tenant == tenant != SYSTEM_TENANT:
+                self._texts[tenant, made.digest] = (made, text)
+
+
+def read_definition(text: str, digest: str) -> Workflow:
+    """A definition from the document that was kept of it.
+
+    Raises:
+        ConfigError: It is not what its digest says, or this version cannot read it.
+    """
+    made = workflow(parse(text, source=f"definition {digest[:19]}"))
+    if made.digest != digest:
+        raise ConfigError(f"the document that is kept as definition {digest[:19]} is another one")
+    return made
