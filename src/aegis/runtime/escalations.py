@@ -9,6 +9,8 @@ who answers at that moment was either in time or not. Rows `approval-due` lie in
 nothing else. Until a turn has come, an approval that is over counts as expired all the same (`model.approval.at`).
 """
 
+import asyncio
+
 from aegis.journal.store import Store
 from aegis.journal.unit import Committed, Delete, Put, Require, Row, Unit
 from aegis.model.approval import Approval, ApprovalState, escalate
@@ -54,7 +56,8 @@ class Escalations:
 
     async def _page(self, tenant: str, due: list[Row]) -> int:
         found = await self._store.rows(tenant, [(KIND, row.lookup) for row in due])
-        return sum([await self._settle(tenant, row, found.get((KIND, row.lookup))) for row in due])
+        # At the same time, so that the store can write them as one group.
+        return sum(await asyncio.gather(*(self._settle(tenant, row, found.get((KIND, row.lookup))) for row in due)))
 
     async def _settle(self, tenant: str, due: Row, row: Row | None) -> bool:
         approval = approval_rows.read(row) if row else None
