@@ -32,6 +32,12 @@ class RunLabels(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
+class _Tool(Struct, frozen=True, kw_only=True):
+    """Of a call no more than its tool."""
+
+    tool: str
+
+
 class Gathered(Struct, frozen=True, kw_only=True):
     """Facts, and the demands under which a decision on them may be committed."""
 
@@ -50,7 +56,7 @@ class FactSource:
     async def gather(self, tenant: Tenant, proposal: Proposal, known: Known) -> Gathered:
         """Everything that guards may read about `proposal`; rows that are not known yet are read into `known`."""
         await self._rows(tenant, proposal, known)
-        halted, safe_mode = self._halts.of(proposal)
+        halted, safe_mode = self._halts.of(proposal, above(known, proposal.principal) if self._halts.any else ())
         parent = proposal.principal.parent
         facts = Facts(
             now=self._clock.now(),
@@ -141,6 +147,12 @@ def lineage_of(known: Known, who: Principal) -> dict[str, ParentCall]:
     """Those of them that the journal knows."""
     found = {each.request_id: call_of(known, each.request_id) for each in who.requests}
     return {name: call for name, call in found.items() if call is not None}
+
+
+def above(known: Known, who: Principal) -> tuple[str, ...]:
+    """The tools of those calls: a workflow or a queue that is halted stops what stands on it."""
+    rows = (known.rows.get(ref) for ref in requests_of(who))
+    return tuple(msgspec.json.decode(row.body, type=_Tool).tool for row in rows if row is not None)
 
 
 def call_of(known: Known, request_id: str) -> ParentCall | None:

@@ -4,14 +4,17 @@ import re
 from datetime import timedelta
 
 import click
+from msgspec import structs
 
 from aegis.app import App
 from aegis.errors import ConfigError
+from aegis.model.event import SYSTEM_TENANT
 from aegis.model.node import nearest
-from aegis.runtime.halts import Halt
+from aegis.runtime.halts import ALL, Confirmed, Halt
 from aegis.runtime.revocations import Revocation, RevokedKey, RevokedToken
 from aegis.surfaces.cli import context, output
 
+_WAIT_SECONDS = 3.0
 _TOKEN_ID = re.compile(r"tok_[0-9A-Za-z_-]{1,128}")
 
 
@@ -23,21 +26,23 @@ _TOKEN_ID = re.compile(r"tok_[0-9A-Za-z_-]{1,128}")
 @context.tenant_option
 @click.pass_context
 def halt(ctx: click.Context, what: str, reason: str, person: str, safe: bool, tenant: str | None) -> None:
-    """Stop WHAT (tenant, tool:NAME or agent:NAME): every gateway process denies it within a second.
+    """Stop WHAT: every gateway process denies it within a second, and the answer tells how many already do.
 
+    WHAT is tenant, tool:NAME, agent:NAME, run:ID, workflow:NAME, queue:NAME, or all: every tenant, said by a person of yours.
     Calls under way are finished and recorded.
     """
     name = context.the_tenant(ctx, tenant)
-    wanted = Halt(tenant=name, what=what, mode="safe" if safe else "halt", reason=reason, by=person)
+    wanted = _halt(what, name, person, reason, safe=safe)
 
-    async def work(app: App) -> None:
+    async def work(app: App) -> Confirmed:
         await app.gate.halts.set(wanted, statement=context.signed_by(app, name, person))
+        return await app.gate.halts.confirmed(_WAIT_SECONDS)
 
-    context.with_app(ctx, work)
+    found = context.with_app(ctx, work)
     if context.as_json(ctx):
-        output.document("halt", wanted)
+        output.document("halt", {**structs.asdict(wanted), "confirmed": found})
         return
-    click.echo(f"{wanted.told}\nundo: aegis resume {what} --as {person} --reason ...")
+    click.echo(f"{wanted.told}\n{_confirmed(found)}\nundo: aegis resume {what} --as {person} --reason ...")
 
 
 @click.command()
@@ -49,17 +54,37 @@ def halt(ctx: click.Context, what: str, reason: str, person: str, safe: bool, te
 def resume(ctx: click.Context, what: str, reason: str, person: str, tenant: str | None) -> None:
     """Lift the halt or safe mode of WHAT."""
     name = context.the_tenant(ctx, tenant)
-    wanted = Halt(tenant=name, what=what, mode="halt", reason=reason, by=person)
+    wanted = _halt(what, name, person, reason)
 
-    async def work(app: App) -> bool:
-        return await app.gate.halts.lift(wanted, statement=context.signed_by(app, name, person))
+    async def work(app: App) -> Confirmed | None:
+        lifted = await app.gate.halts.lift(wanted, statement=context.signed_by(app, name, person))
+        return await app.gate.halts.confirmed(_WAIT_SECONDS) if lifted else None
 
-    if not context.with_app(ctx, work):
-        raise ConfigError(f"`{what}` of tenant `{name}` is not halted: `aegis halts` lists what is")
+    found = context.with_app(ctx, work)
+    if found is None:
+        whose = "" if what == ALL else f" of tenant `{name}`"
+        raise ConfigError(f"`{what}`{whose} is not halted: `aegis halts` lists what is")
     if context.as_json(ctx):
-        output.document("resume", {"tenant": name, "what": what})
+        output.document("resume", {"tenant": wanted.tenant, "what": what, "confirmed": found})
         return
-    click.echo(f"{what} goes on")
+    click.echo(f"{what} goes on\n{_confirmed(found)}")
+
+
+def _halt(what: str, tenant: str, person: str, reason: str, *, safe: bool = False) -> Halt:
+    """Every tenant is halted in the name of one of them: that of the person."""
+    whose, by_tenant = (SYSTEM_TENANT, tenant) if what == ALL else (tenant, "")
+    return Halt(tenant=whose, what=what, mode="safe" if safe else "halt", reason=reason, by=person, by_tenant=by_tenant)
+
+
+def _confirmed(found: Confirmed) -> str:
+    """How many processes decide by it already; what did not confirm denies everything once it cannot read for five seconds."""
+    count = len(found.processes)
+    if not count and not found.missing:
+        return "no gateway process is running: the next one begins with it"
+    took = f", the last after {max(found.processes.values())} ms" if count else ""
+    told = f"confirmed by {count} of {count + len(found.missing)} gateway processes{took}"
+    late = f"\nnot yet by {', '.join(found.missing)}: what cannot read for five seconds denies everything" if found.missing else ""
+    return told + late
 
 
 @click.command()
@@ -77,7 +102,7 @@ def halts(ctx: click.Context) -> None:
         return
     output.table(
         ("tenant", "what", "mode", "by", "reason"),
-        [(h.tenant, h.what, h.mode, h.by, h.reason) for h in found],
+        [("(every)" if h.what == ALL else h.tenant, h.what, h.mode, h.by, h.reason) for h in found],
         empty="nothing is halted",
     )
 

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "approvals": ("approvals:approvals", "operate", "see what waits for people, approve or deny it"),
     "calls": ("calls:calls", "operate", "see calls by state, settle those whose outcome nobody knows"),
     "messages": ("messages:messages", "operate", "see messages between agents, put dead letters back or discard them"),
-    "halt": ("halts:halt", "operate", "stop a tool, an agent or a whole tenant, at once and everywhere"),
+    "halt": ("halts:halt", "operate", "stop a tool, an agent, a run, a workflow, a queue, a tenant or all, at once and everywhere"),
     "resume": ("halts:resume", "operate", "lift a halt"),
     "halts": ("halts:halts", "operate", "list what is halted or in safe mode"),
     "revoke": ("halts:revoke", "operate", "take back a token, what a key signed, or all tokens of an agent, a person or a tenant"),
