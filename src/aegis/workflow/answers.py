@@ -83,7 +83,12 @@ def released(draft: Draft, event: Released) -> None:
 
 def redispatched(draft: Draft, event: Redispatched) -> None:
     """Whoever had the command is gone: the same attempt under the next number, whatever the limits, since it counts already."""
-    (draft.undo if draft.nodes[event.node].state is UNDOING else draft.act)(event.node)
+    if draft.nodes[event.node].state is UNDOING:
+        draft.undo(event.node)
+        return
+    draft.act(event.node)
+    if draft.unwinding and draft.step(event.node).kind == "workflow":
+        draft.withdraw(event.node)
 
 
 def waited(draft: Draft, event: Waited) -> None:

@@ -9,21 +9,27 @@ from typing import Literal
 
 from aegis.workflow.draft import Draft
 from aegis.workflow.graph import Amount, Budget, Step
-from aegis.workflow.run import Node, Share
+from aegis.workflow.run import Share
 
 COSTLY = frozenset({"agent", "tool", "workflow", "emit"})
 NOTHING = Amount()
 Room = Literal["now", "later", "never"]
 
 
-def room(draft: Draft, node: str, step: Step) -> Room:
-    """Whether the estimate of a node fits now, may fit when others have settled, or never will."""
-    if not draft.shape.budgeted or step.kind not in COSTLY or draft.nodes[node].reserved is not None:
-        return "now"
+def room(draft: Draft, node: str, step: Step) -> tuple[Room, Room]:
+    """Whether the estimate of a node fits now, may fit when others have settled, or never will: in the run, and in its step."""
+    if not draft.shape.budgeted or not asks(draft, node, step):
+        return "now", "now"
     share = draft.shares.get(step.id, Share())
-    found = _room(draft.definition.budget, draft.spent, draft.reserved, step.estimate)
-    mine = _room(step.budget, share.spent, share.reserved, step.estimate)
-    return max(found, mine, key=("now", "later", "never").index)
+    return (
+        _room(draft.definition.budget, draft.spent, draft.reserved, step.estimate),
+        _room(step.budget, share.spent, share.reserved, step.estimate),
+    )
+
+
+def asks(draft: Draft, node: str, step: Step) -> bool:
+    """Whether a node has anything to reserve: it costs something, and holds no reservation from before it was held."""
+    return step.kind in COSTLY and draft.nodes[node].reserved is None
 
 
 def reserve(draft: Draft, node: str, step: Step) -> Amount | None:
@@ -57,14 +63,6 @@ def release(draft: Draft, node: str) -> None:
     """Give back what a node had reserved and never used."""
     if draft.nodes[node].reserved is not None:
         settle(draft, node, NOTHING)
-
-
-def total(nodes: dict[str, Node]) -> tuple[Amount, Amount]:
-    """What these nodes spent and hold reserved."""
-    spent = reserved = NOTHING
-    for node in nodes.values():
-        spent, reserved = spent.plus(node.spent), reserved.plus(node.reserved or NOTHING)
-    return spent, reserved
 
 
 def _room(budget: Budget, spent: Amount, reserved: Amount, estimate: Amount) -> Room:

@@ -28,7 +28,10 @@ def names(definition: Workflow, counts: Mapping[str, int], turns: Mapping[str, i
 
 
 class Draft:
-    """A state that may be written to. `at` is the time of the event that is being taken."""
+    """A state that may be written to. `at` is the time of the event that is being taken.
+
+    `fresh` holds, as they were before, the nodes whose command this transition is about to issue; `views` what ended steps show.
+    """
 
     def __init__(self, shape: Shape, state: State, at: datetime) -> None:
         self.shape, self.definition, self.at = shape, shape.definition, at
@@ -41,6 +44,7 @@ class Draft:
         self.spent, self.reserved, self.warned = state.spent, state.reserved, state.warned
         self.signals, self.keys = state.signals, state.keys
         self.commands: list[Command] = []
+        self.fresh: dict[str, Node] = {}
         self.views: dict[str, dict[str, Any]] = {}
 
     def step(self, node: str) -> Step:
@@ -85,6 +89,11 @@ class Draft:
         """Take back what a node has out."""
         if self.nodes[node].dispatch:
             self.commands.append(Withdraw(node=node, dispatch=self.nodes[node].dispatch))
+
+    def retract(self, node: str) -> None:
+        """Take a command back that nobody has seen yet."""
+        self.nodes[node] = replace(self.fresh[node], reserved=None)
+        self.commands = [each for each in self.commands if not (isinstance(each, Act) and each.node == node)]
 
     def finish(self, state: RunState, output: Any = None) -> None:
         """Say that the run has ended."""

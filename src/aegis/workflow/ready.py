@@ -109,6 +109,7 @@ class Pass:
         except MissingValue as missing:
             fail_here(draft, name, "missing_value", missing.text)
             return False
+        draft.fresh[name] = node
         draft.act(
             name, attempt=node.attempt + 1, arguments=arguments, reserved=budgets.reserve(draft, name, step),
             why="", text="", outcome="", until=None,
@@ -120,13 +121,13 @@ class Pass:
         """Whether the limits of the run and the budget let the node start; it fails when they never will."""
         if self.draft.definition.max_parallel and self.active >= self.draft.definition.max_parallel:
             return False
-        if self.full and step.kind in budgets.COSTLY:
+        if self.full and budgets.asks(self.draft, name, step):
             return False
-        room = budgets.room(self.draft, name, step)
-        if room == "never":
+        of_run, of_step = budgets.room(self.draft, name, step)
+        if "never" in {of_run, of_step}:
             fail_here(self.draft, name, "budget_exhausted")
-        self.full = self.full or room == "later"
-        return room == "now"
+        self.full = self.full or of_run == "later"
+        return of_run == of_step == "now"
 
 
 def proceed(draft: Draft) -> None:

@@ -70,10 +70,11 @@ def _shape(definition: Workflow) -> Shape:
 
 
 def _form(step: Step) -> Form:
+    uses = _uses(step)
     return Form(
         step=step,
-        needs=tuple(each for each in step.needs if each != step.id),
-        uses=_uses(step),
+        needs=tuple(sorted({*step.needs, *uses, *conditions.steps(step.when)} - {step.id})),
+        uses=uses,
         when=conditions.test(step.when) if step.when is not None else None,
         until=conditions.test(step.repeat.until) if step.repeat is not None else None,
         each=step.for_each is not None and _of_element(step.when),

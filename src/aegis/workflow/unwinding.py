@@ -1,7 +1,8 @@
 """Unwinding: nothing new moves forward, what is under way is awaited, and then what was done is undone, latest first.
 
-1. Nodes that have nothing out are cancelled. What waits for a person, a worker or a time is withdrawn and cancelled; a sub-run is
-   withdrawn and awaited, since its own compensations come before ours. What is under way is awaited: if it succeeds, it counts.
+1. Nodes that have nothing out are cancelled, also those whose command this very transition was about to issue. What waits for
+   a person, a worker or a time is withdrawn and cancelled; a sub-run is withdrawn and awaited, since its own compensations come
+   before ours. What is under way is awaited: if it succeeds, it counts.
 2. When nothing is out any more, compensations run one at a time in reverse order of completion, with the values that stand
    recorded. A step without one is passed over.
 3. A compensation that fails for good makes the run `stuck`, and so does an effect of which nobody knows whether it took place:
@@ -25,6 +26,9 @@ def unwind(draft: Draft, failure: str) -> None:
         return
     draft.unwinding = True
     draft.failure = draft.failure or failure
+    for node in draft.fresh:
+        release(draft, node)
+        draft.retract(node)
     for node in names(draft.definition, draft.counts, draft.turns):
         _stop(draft, node, draft.nodes[node])
 
