@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "sealing")
-LONG = ("search", "evidence")
+LONG = ("search", "evidence", "workflow")
 """Run by name only: they make a million events first."""
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
