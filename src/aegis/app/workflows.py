@@ -1,10 +1,12 @@
 """The part of a process that runs workflows: definitions, the orchestrator, its engine, and those who do the work."""
 
+from typing import Any
+
 import msgspec
 
 from aegis.adapters import catalogue
 from aegis.adapters.engines.local import LocalEngine
-from aegis.adapters.workflows import FOLDER
+from aegis.adapters.workflows import FOLDER, load
 from aegis.errors import ConfigError, StoreError
 from aegis.model.document import parse
 from aegis.model.event import SYSTEM_TENANT
@@ -21,7 +23,8 @@ from aegis.runtime.runs.starting import Starting
 from aegis.runtime.runs.sweep import Sweep
 from aegis.runtime.runs.waking import Waking
 from aegis.settings import Settings
-from aegis.workflow.graph import Workflow
+from aegis.workflow.definitions import Definitions
+from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.reading import workflow
 
 
@@ -32,6 +35,7 @@ class Workflows:
         self._tenants = settings.tenants
         self._store = gate.store
         self._texts: dict[tuple[str, str], tuple[Workflow, str]] = {}
+        self._known: dict[str, Definitions] = {}
         self.engine: Engine = engine or LocalEngine()
         self.histories = Histories(gate.store, gate.vault, read_definition)
         self.runs = Orchestrator(
@@ -46,6 +50,7 @@ class Workflows:
         self.consent = Consent(gate.store, gate.vault, gate.clock, gate.desk)
         self.acting = Acting(gate, self.runs, self.agents, self.consent)
         self.runs.doer = self.acting
+        self.acting.fits = self.misfit
         self.waking = Waking(self.runs, gate, self.acting)
         self.executors = Executors(gate.store, gate.instance)
         self.sweep = Sweep(self.runs, self.acting, self.executors, self.waking, gate.snapshot)
@@ -79,7 +84,24 @@ class Workflows:
             found = self._texts[tenant, digest] = (read_definition(text, digest), text)
         return found
 
+    def misfit(self, tenant: str, step: Step, value: Any) -> str:
+        """Where an output does not fit what its step says that it gives; empty when it fits."""
+        if not step.output:
+            return ""
+        schema = self._data(tenant).output_schema(step)
+        if schema is None:
+            return f"no contract of data `{step.output}` lies in the folder `data` of this tenant"
+        found = schema.check(value)
+        return f"the output does not fit `{step.output}`: {found[0].path or '/'}: {found[0].text}" if found else ""
+
+    def _data(self, tenant: str) -> Definitions:
+        known = self._known.get(tenant)
+        if known is None:
+            known = self._known[tenant] = load(self._tenants / tenant, tenant)
+        return known
+
     def _read_folder(self, tenant: str) -> None:
+        self._known.pop(tenant, None)
         for path in catalogue.documents(self._tenants / tenant / FOLDER):
             text = catalogue.read(path)
             try:

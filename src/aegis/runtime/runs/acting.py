@@ -58,7 +58,7 @@ class Acting:
         self._runs = runs
         self._agents = agents
         self._consent = consent
-        self.fits: Callable[[str, Workflow, Step, Any], str] = lambda tenant, workflow, step, value: ""  # noqa: ARG005 - until contracts are known
+        self.fits: Callable[[str, Step, Any], str] = lambda tenant, step, value: ""  # noqa: ARG005 - until contracts are known
 
     async def carry_out(self, loaded: Loaded, command: Act | Undo) -> RunEvent | None:
         """What came of it; `None` when the run hears of it later."""
@@ -72,7 +72,7 @@ class Acting:
         except NoSuchAgent as error:
             return _failed(command, "no_such_agent", f"`{error}` is not at work in this tenant")
         if isinstance(event, Succeeded) and isinstance(command, Act):
-            why = self.fits(loaded.tenant, loaded.workflow, step, event.output)
+            why = self.fits(loaded.tenant, step, event.output)
             if why:
                 return _failed(command, "contract", why, again=step.kind == "agent", usage=event.usage)
         return event

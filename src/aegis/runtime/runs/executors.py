@@ -33,7 +33,7 @@ class Executors:
         await self._store.commit(Unit(tenant=SYSTEM_TENANT, writes=(row,)))
 
     async def dead(self) -> tuple[str, ...]:
-        """The executors that have not shown themselves for the length of a lease."""
+        """The executors that have not shown themselves for the length of a lease, or whose process is known to be gone."""
         rows = await self._store.find(SYSTEM_TENANT, EXECUTOR, limit=10_000)
         now = monotonic()
         for row in rows:
@@ -42,9 +42,8 @@ class Executors:
                 self._seen[row.id] = (row.version, now)
         for name in self._seen.keys() - {row.id for row in rows}:
             del self._seen[name]
-        return tuple(
-            name for name, (_, since) in sorted(self._seen.items()) if name != self._instance and now - since > self._lease
-        )
+        others = [(name, since) for name, (_, since) in sorted(self._seen.items()) if name != self._instance]
+        return tuple([name for name, since in others if now - since > self._lease or not await self._store.alive(name)])
 
     async def known(self) -> frozenset[str]:
         """Every executor that has a row."""

@@ -45,6 +45,7 @@ class Sweep:
         self._snapshot = snapshot
         self._beat_at = float("-inf")
         self._whole_at = float("-inf")
+        self._living: frozenset[str] = frozenset()
         self._unclaimed: dict[tuple[str, str], float] = {}
 
     async def turn(self) -> Turn:
@@ -55,6 +56,10 @@ class Sweep:
             self._beat_at = now
             for instance in await self._executors.dead():
                 await self._take_over(instance, done)
+            living = await self._executors.known()
+            if self._living - living:  # somebody has left in order: what they could not finish lies there
+                self._whole_at = float("-inf")
+            self._living = living
         if now - self._whole_at >= WHOLE_SECONDS:
             await self._look_everywhere()
             self._whole_at = now
