@@ -1,3 +1,4 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -170,3 +171,25 @@ def test_an_agent_sees_only_its_own_approval_and_no_list(w):
     assert [a["approval_id"] for a in listed] == [approval]
     card = w.get(f"/v1/approvals/{approval}", w.person_token()).json()
     assert card["arguments"] == {"amount": 1500}
+
+
+def test_a_page_of_approvals_goes_on_where_the_last_one_ended(w):
+    asked = [held(w, key=f"k{number}") for number in range(5)]
+    told, after = [], ""
+    while page := w.get(f"/v1/approvals?limit=2&after={after}", w.person_token()).json()["approvals"]:
+        told += [each["approval_id"] for each in page]
+        after = told[-1]
+    assert told == asked[::-1]
+    for wrong in ("0", "201", "two", "-1"):
+        assert w.get(f"/v1/approvals?limit={wrong}", w.person_token()).json()["code"] == "malformed"
+
+
+def test_a_held_call_that_nobody_answers_expires_in_the_journal_and_is_counted(w):
+    approval = held(w)
+    w.hand.offset = timedelta(minutes=11)
+    deadline = time.monotonic() + 20
+    while not (found := [e for e in w.events() if e["type"] == "approval_expired"]):
+        assert time.monotonic() < deadline, "no turn came"
+        time.sleep(0.1)
+    assert [(e["approval_id"], e["state"]) for e in found] == [(approval, "expired")]
+    assert 'aegis_approval_wait_seconds_count{result="expired"} 1.0' in w.watch("/metrics").text

@@ -6,7 +6,7 @@ import click
 
 from aegis.app import App
 from aegis.errors import ConfigError, IdentityError
-from aegis.model.approval import Approval, ApprovalState, Refused
+from aegis.model.approval import Answer, Approval, ApprovalState, Refused
 from aegis.runtime.trace import Trace
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.lazy import Group
@@ -20,14 +20,16 @@ def approvals() -> None:
 
 @approvals.command("list")
 @click.option("--state", type=click.Choice(["all", *map(str, ApprovalState)]), default="pending", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="So many at most.")
+@click.option("--after", default="", metavar="APPROVAL", help="Only those that were asked before this one.")
 @context.tenant_option
 @click.pass_context
-def list_(ctx: click.Context, state: str, tenant: str | None) -> None:
+def list_(ctx: click.Context, state: str, limit: int, after: str, tenant: str | None) -> None:
     """List approvals, newest first."""
     name = context.the_tenant(ctx, tenant)
 
     async def work(app: App) -> tuple[Approval, ...]:
-        return await app.gate.desk.listed(name, None if state == "all" else ApprovalState(state))
+        return await app.gate.desk.listed(name, None if state == "all" else ApprovalState(state), limit, after)
 
     found = context.with_app(ctx, work)
     if context.as_json(ctx):
@@ -120,13 +122,27 @@ def _answer(ctx: click.Context, approval_id: str, person: str, reason: str, tena
     elif moved.state is ApprovalState.PENDING:
         click.echo(f"recorded; {moved.quorum - len(moved.answers)} more needed: {_wanted(moved)}")
     else:
-        click.echo(f"{output.word(moved.state)} by {person}; it {'can run once now' if approve else 'will not run'}")
+        follows = "the run goes on" if moved.step else "it can run once now" if approve else "it will not run"
+        click.echo(f"{output.word(moved.state)} by {person}; {follows}")
     return DONE if approve or moved.state is ApprovalState.DENIED else DENIED
 
 
 def _wanted(held: Approval) -> str:
     sets = " and ".join(" or ".join(group) for group in held.approver_sets)
     return f"{held.quorum} of {sets}" if held.quorum > 1 else sets
+
+
+def _named(said: Answer) -> str:
+    return f"{said.person} (automatic)" if said.automatic else said.person
+
+
+def _step(held: Approval) -> list[tuple[str, str]]:
+    """The step of a workflow that asks, and the digests of what is approved."""
+    step = held.step
+    if step is None:
+        return []
+    plan = [("plan", step.plan)] if step.plan else []
+    return [("workflow", f"{step.workflow} {step.version}"), ("step", step.node), ("definition", step.definition), *plan]
 
 
 def _print_card(card: Any) -> None:
@@ -140,11 +156,15 @@ def _print_card(card: Any) -> None:
             ("in the name of", ", ".join(held.requesters[1:])),
             ("because", held.reason),
             ("rules", ", ".join(held.rules)),
+            ("findings", output.harmless("; ".join(held.findings))),
             ("needs", _wanted(held)),
-            ("approved by", ", ".join(said.person for said in held.answers if said.approve)),
+            ("more may answer", output.ago(held.escalates_at) if held.escalates_at and not held.escalated else ""),
+            ("approved by", ", ".join(_named(said) for said in held.answers if said.approve)),
             ("asked", output.ago(held.created_at)),
             ("expires", output.ago(held.expires_at)),
-            ("request", held.request_id),
+            ("request", "" if held.run == held.request_id else held.request_id),
+            ("run", held.run),
+            *_step(held),
             ("card", card.shown),
         ]
     )

@@ -54,7 +54,15 @@ def _paths() -> dict[str, Any]:
     }  # fmt: skip
     state = {
         "name": "state", "in": "query", "required": False, "description": "Which approvals; `pending` unless given.",
-        "schema": {"enum": ["all", "pending", "approved", "denied", "expired", "used"]},
+        "schema": {"enum": ["all", "pending", "approved", "denied", "expired", "used", "withdrawn"]},
+    }  # fmt: skip
+    limit = {
+        "name": "limit", "in": "query", "required": False, "description": "How many at most; 200 unless given.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 200},
+    }  # fmt: skip
+    after = {
+        "name": "after", "in": "query", "required": False, "description": "The last approval of the page before.",
+        "schema": {"type": "string"},
     }  # fmt: skip
     return {
         "/v1/tools/{tool}/call": {"post": _operation(
@@ -71,7 +79,7 @@ def _paths() -> dict[str, Any]:
             "The task is over, and everything below it", reported, parameters=[_part("request_id")])},
         "/v1/tools": {"get": _operation("The tools that the token opens", listed)},
         "/v1/tools/{tool}": {"get": _operation("One tool with its contract", _ref("ToolView"), parameters=[_part("tool")])},
-        "/v1/approvals": {"get": _operation("What waits for people", held, parameters=[state])},
+        "/v1/approvals": {"get": _operation("What waits for people", held, parameters=[state, limit, after])},
         "/v1/approvals/{approval_id}": {"get": _operation(
             "Where an approval stands", _ref("ApprovalView"), parameters=[_part("approval_id")])},
         "/v1/approvals/{approval_id}/answer": {"post": _operation(

@@ -14,6 +14,9 @@ from aegis.surfaces.gateway.caller import Caller, agent
 from aegis.surfaces.gateway.problems import problem
 from aegis.surfaces.gateway.views import approval_view, request_view, tool_view
 
+MOST = 200
+"""So many approvals are told at once."""
+
 
 def find(request: http.Request) -> tuple[Any, tuple[str, ...]]:
     """The handler of a request and the variable parts of its path."""
@@ -106,14 +109,15 @@ async def tool(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: 
 
 
 async def approvals(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
-    """`GET /v1/approvals?state=pending`: for people."""
+    """`GET /v1/approvals?state=pending&limit=200&after=ID`: for people, newest first; `after` ended the page before."""
     if caller.agent is not None:
         raise http.refuse("forbidden", "only people list approvals; an agent asks for one by its id")
     wanted = exchange.request.query.get("state", "pending")
     if wanted != "all" and wanted not in set(ApprovalState):
         raise http.refuse("malformed", f"state: expected all, {', '.join(ApprovalState)}", field="state")
     state = None if wanted == "all" else ApprovalState(wanted)
-    found = await gateway.app.gate.desk.listed(caller.tenant, state)
+    limit, after = _limit(exchange.request.query.get("limit", str(MOST))), exchange.request.query.get("after", "")
+    found = await gateway.app.gate.desk.listed(caller.tenant, state, limit, after)
     return OK, {"approvals": [approval_view(approval) for approval in found]}
 
 
@@ -163,6 +167,12 @@ def _tool_name(name: str) -> str:
     if len(name) > 128 or not all(part and part.replace("-", "").replace("_", "").isalnum() for part in name.split(".")):
         raise http.refuse("not-found", "no such tool")
     return name
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MOST):
+        raise http.refuse("malformed", f"limit: expected a whole number from 1 to {MOST}", field="limit")
+    return int(text)
 
 
 def _opens(who: Principal, name: str) -> bool:

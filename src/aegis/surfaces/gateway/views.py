@@ -61,6 +61,7 @@ def tool_view(contract: Contract, *, whole: bool) -> ToolView:
 
 def approval_view(held: Approval, *, card: Card | None = None, override_token: str = "") -> ApprovalView:
     """An approval; what was asked for only on the card of an approver."""
+    step = held.step
     return ApprovalView(
         approval_id=held.approval_id,
         state=str(held.state),
@@ -77,6 +78,14 @@ def approval_view(held: Approval, *, card: Card | None = None, override_token: s
         arguments=card.arguments if card else None,
         shown=card.shown if card else "",
         override_token=override_token,
+        run=held.run,
+        workflow=f"{step.workflow}@{step.version}" if step else "",
+        definition=step.definition if step else "",
+        step=step.node if step else "",
+        plan=step.plan if step else "",
+        findings=held.findings,
+        escalated=held.escalated,
+        automatic=tuple(said.person for said in held.answers if said.approve and said.automatic),
     )
 
 

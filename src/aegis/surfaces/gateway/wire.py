@@ -174,7 +174,11 @@ class ToolView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ApprovalView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An approval as its requester or an approver may see it; `arguments` and `shown` only for an approver."""
+    """An approval as its requester or an approver may see it; `arguments` and `shown` only for an approver.
+
+    `run`, `workflow`, `step`, `plan` (digests with their names) and `findings` tell of the run that waits, if one does. `automatic`
+    are those of `approved_by` that are guardrails.
+    """
 
     approval_id: str
     state: str
@@ -191,6 +195,14 @@ class ApprovalView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     arguments: Any = None
     shown: str = ""
     override_token: str = ""
+    run: str = ""
+    workflow: str = ""
+    definition: str = ""
+    step: str = ""
+    plan: str = ""
+    findings: tuple[str, ...] = ()
+    escalated: bool = False
+    automatic: tuple[str, ...] = ()
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
