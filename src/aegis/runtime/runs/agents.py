@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from aegis.errors import IdentityError, StoreBusyError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Payload, Require, Unit
+from aegis.journal.unit import Committed, Existing, Payload, Require, Unit
 from aegis.model.call import Call, CallState
 from aegis.model.event import Event
 from aegis.model.principal import Principal
@@ -40,6 +40,7 @@ from aegis.workflow.run import Failed, Held, Offered, RunEvent, Usage
 
 ATTEMPTS = 8
 CLOSED = 16
+_DONE = (Kind.DONE, Kind.GONE)
 NOW = datetime.fromtimestamp(0, tz=UTC)
 """A place holder: the time of an event is that of its commit."""
 WAIT = timedelta(seconds=1)
@@ -85,7 +86,11 @@ class Agents:
     def __init__(self, gate: Gate, workers: Mapping[type, Worker]) -> None:
         self._gate = gate
         self._store: Store = gate.store
-        self._workers = workers
+        self._workers = dict(workers)
+
+    def serve(self, kind: type, worker: Worker) -> None:
+        """Let `worker` do the tasks of agents of this kind."""
+        self._workers[kind] = worker
 
     async def perform(self, task: AgentTask) -> RunEvent:
         """What came of the task, or that it was offered."""
@@ -99,10 +104,20 @@ class Agents:
         local = isinstance(server, Callable | Endpoint)
         if why := await self.shut(task.tenant.name, queue, task.agent_id, local=local):
             return await self._wait(task, queue, why)
-        answer = await self._gate.decide(_asked(task, queue))
+        answer = await self._decided(task, queue)
         if answer.kind is not Kind.DECIDED:
             return _not_handed(task, answer)
         return await self._handed(task, queue, answer.repeat_of or answer.request_id, local=local)
+
+    async def _decided(self, task: AgentTask, queue: QueueContract) -> Answer:
+        """The decision on handing the task out.
+
+        The key is one for all dispatches of an attempt, so that an approval is too. Where an earlier call of this attempt was
+        reported done and the run never heard of it, the work is done again, under a call of its own.
+        """
+        key = f"{task.run}:{task.node}:task:{task.attempt}"
+        answer = await self._gate.decide(_asked(task, queue, key))
+        return await self._gate.decide(_asked(task, queue, f"{key}:{task.dispatch}")) if answer.kind in _DONE else answer
 
     async def withdraw(self, tenant: str, run: str, node: str) -> None:
         """The task is not wanted any more: nobody gets it, and whoever has it has lost it."""
@@ -205,7 +220,7 @@ class Agents:
                 writes=moved(known, fresh),
             )
             receipt = await self._store.commit(unit)
-            if isinstance(receipt, Committed):
+            if isinstance(receipt, Committed | Existing):
                 return True
             if self._gate.vault.refused(task.tenant.name, receipt):
                 return False
@@ -226,8 +241,7 @@ def request_id(run: str, node: str, dispatch: int) -> str:
     return f"{run}:{node}:{dispatch}"
 
 
-def _asked(task: AgentTask, queue: QueueContract) -> Ask:
-    """The key is one for all dispatches of an attempt, so that an approval is too."""
+def _asked(task: AgentTask, queue: QueueContract, key: str) -> Ask:
     return Ask(
         principal=task.principal,
         tool=queue.name,
@@ -238,7 +252,7 @@ def _asked(task: AgentTask, queue: QueueContract) -> Ask:
             "run": task.run,
             "step": task.step.id,
         },
-        idempotency_key=f"{task.run}:{task.node}:task:{task.attempt}",
+        idempotency_key=key,
         request_id=request_id(task.run, task.node, task.dispatch),
         traceparent=task.traceparent,
         door="workflow",
