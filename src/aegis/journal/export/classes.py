@@ -78,6 +78,25 @@ _REQUESTS: Mapping[str, tuple[int, str]] = {
     "approval_expired": (UPDATE, "approvals/expire"),
     "approval_withdrawn": (DELETE, "approvals/withdraw"),
     "resource_conflict": (OTHER, "tools/call"),
+    "workflow_started": (CREATE, "runs/start"),
+    "workflow_succeeded": (UPDATE, "runs/step_succeeded"),
+    "workflow_failed": (UPDATE, "runs/step_failed"),
+    "workflow_offered": (UPDATE, "runs/step_offered"),
+    "workflow_held": (UPDATE, "runs/step_held"),
+    "workflow_escalated": (UPDATE, "runs/step_escalated"),
+    "workflow_released": (UPDATE, "runs/step_released"),
+    "workflow_redispatched": (UPDATE, "runs/step_redispatched"),
+    "workflow_waited": (UPDATE, "runs/step_waited"),
+    "workflow_signalled": (UPDATE, "runs/signal"),
+    "workflow_cancel": (UPDATE, "runs/cancel"),
+    "workflow_timed_out": (UPDATE, "runs/time_out"),
+    "workflow_halted": (UPDATE, "runs/halt"),
+    "workflow_resumed": (UPDATE, "runs/resume"),
+    "workflow_requeued": (UPDATE, "runs/step_requeue"),
+    "workflow_discarded": (UPDATE, "runs/step_discard"),
+    "workflow_settled": (UPDATE, "runs/step_settle"),
+    "run_operated": (UPDATE, "runs/operate"),
+    "run_read": (READ, "runs/read"),
     "false_positive": (CREATE, "shadow/mark"),
     "forgotten": (DELETE, "rows/forget"),
 }
@@ -132,6 +151,12 @@ def _decision(body: Body) -> Said:
         class_uid=API, activity=OTHER, other="tools/call", fields=fields | present({"policy": policy(body)}),
         action=action, disposition=disposition, status=status, severity=severity, pending="Pending",
     )  # fmt: skip
+
+
+def _submitted(body: Body) -> Said:
+    """A plan of an agent: decided as a call is, by its gates."""
+    made = _decision(body)
+    return replace(made, other="plans/submit", fields=made.fields | api(body, "plans/submit"))
 
 
 def _ended(body: Body) -> Said:
@@ -242,5 +267,6 @@ _SPECIAL: Mapping[str, Callable[[Body], Said]] = {
     "token_issued": _issued,
     "proof_used": _proven,
     "delegation": _delegated,
+    "plan_submitted": _submitted,
     "approval": _answered,
 }
