@@ -83,6 +83,10 @@ class Gateway:
                 time.sleep(0.02)
         raise RuntimeError("the gateway did not start:\n" + self._log.read_text()[-2000:])
 
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self._process.pid, how)
         self._process.join(30)
