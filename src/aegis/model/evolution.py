@@ -62,6 +62,14 @@ def changes(old: Contract, new: Contract) -> tuple[Change, ...]:
     return tuple(sorted(set(found), key=lambda change: (order.index(change.weight), change.place, change.text)))
 
 
+def misfits(place: str, given: Any, wanted: Any) -> list[tuple[str, str]]:
+    """Where a value that fits the schema `given` may not fit `wanted`: the places, and what `wanted` says there.
+
+    Whoever reads passes over members that it does not know, so those are no misfit.
+    """
+    return list(_narrower(place, given, _opened(wanted)))
+
+
 def complaint(old: Contract, new: Contract) -> str:
     """What is wrong with the version of `new`, which comes after `old`; empty when it says what has changed."""
     before, after = old.numbers, new.numbers

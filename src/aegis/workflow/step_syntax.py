@@ -54,8 +54,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "agent": (*_ALWAYS, *_WORK, "input", "accepts", "repeat", "model"),
     "workflow": (*_ALWAYS, *_WORK, "input", "repeat"),
     "emit": (*_ALWAYS, "data", "to", "for_each", "max_parallel", "max_elements", "retry", "on_failure", "compensate", "run_as"),
-    "approval": ("role", "needs", "when"),
-    "wait": ("role", "needs", "when"),
+    "approval": ("role", "needs", "when", "on_failure", "default"),
+    "wait": ("role", "needs", "when", "on_failure", "default", "output"),
 }
 _EXAMPLES = {"tool": "payments.transfer@1", "workflow": "onboarding@1", "emit": "order.placed@1"}
 _LATER = {
