@@ -142,6 +142,29 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
     metrics_seconds: int = 60
 
 
+class WorkflowSettings(Struct, frozen=True, kw_only=True):
+    """Runs of workflows in this process. `agents` are the modules, with commas between them, whose functions queues may name.
+
+    Nothing is imported for a queue that names another one. `engine` says who dispatches tasks: `local` (each process its own), `dbos`
+    (a database that all processes share), or `auto`: `local` with a store in SQLite, `dbos` with one in PostgreSQL. `database` is
+    where `dbos` keeps its queues, in the form of `store.url`; empty: beside the store. A queue in which nothing happens is looked
+    into every `poll_ms`; a process without a sign of life for `lease_seconds` counts as gone; `in_flight` is how many tasks one
+    process serves at once.
+    """
+
+    agents: str = ""
+    engine: str = "auto"
+    database: str = ""
+    poll_ms: int = 250
+    lease_seconds: int = 4
+    in_flight: int = 64
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that may be imported."""
+        return tuple(_listed(self.agents))
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     """`level` is debug, info, warning or error; `format` is json or text."""
 
@@ -161,6 +184,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     export: ExportSettings = ExportSettings()
+    workflows: WorkflowSettings = WorkflowSettings()
+
+    @property
+    def url(self) -> str:
+        """Where callers reach this gateway."""
+        return self.gateway.url or f"http://{self.gateway.host}:{self.gateway.port}"
 
     @property
     def tenants(self) -> Path:
@@ -192,6 +221,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "log": LogSettings,
     "evidence": EvidenceSettings,
     "export": ExportSettings,
+    "workflows": WorkflowSettings,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("gateway", "port"): (0, 65535),
@@ -205,6 +235,9 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("evidence", "quorum"): (0, 16),
     ("evidence", "max_age_seconds"): (1, 86_400),
     ("export", "batch"): (1, 10_000),
+    ("workflows", "poll_ms"): (10, 60_000),
+    ("workflows", "lease_seconds"): (1, 3600),
+    ("workflows", "in_flight"): (1, 10_000),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("policy", "engine"): ("native", "opa"),
@@ -212,6 +245,7 @@ _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("log", "format"): ("json", "text"),
     ("export", "format"): ("jsonl", "ocsf", "cloudevents"),
     ("export", "by"): ("gateway", "command"),
+    ("workflows", "engine"): ("auto", "local", "dbos"),
 }
 
 
@@ -236,6 +270,9 @@ def load(directory: Path, environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(root=directory.resolve(), **sections)
     if not settings.store.url.startswith(("sqlite:", "postgresql://", "postgres://")):
         raise ConfigError(f"{_place(path, 'store', 'url', environ)}: expected `sqlite:PATH` or `postgresql://...`")
+    database = settings.workflows.database
+    if database and not database.startswith(("sqlite:", "postgresql://", "postgres://")):
+        raise ConfigError(f"{_place(path, 'workflows', 'database', environ)}: expected `sqlite:PATH` or `postgresql://...`")
     found = settings.policy
     url = _place(path, "policy", "opa_url", environ)
     if found.engine == "opa" and not found.opa_url:

@@ -20,6 +20,7 @@ from aegis.errors import ConfigError
 from aegis.identity.keyset import KeySet
 from aegis.identity.verify import Verifier
 from aegis.model.event import SYSTEM_TENANT
+from aegis.model.queue import QueueContract
 from aegis.model.workflow_contract import WorkflowContract
 from aegis.runtime import ids
 from aegis.runtime.clock import Clock
@@ -58,6 +59,7 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     gate = Gate(store=store, vault=vault, clock=clock, upstream=everywhere, snapshot=snapshot, instance=instance)
     workflows = Workflows(settings, gate)
     everywhere.know(WorkflowContract, workflows.starting)
+    everywhere.know(QueueContract, workflows.queues)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)
     directories = Directories(store=store, clock=clock, snapshot=snapshot, desk=people, instance=instance, stamps=people_stamps)
     toolbox = Toolbox(

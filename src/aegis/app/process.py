@@ -13,8 +13,11 @@ from aegis.adapters.keyring import Keyring
 from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.otlp import Exporter, target
+from aegis.adapters.triggers import TriggerFiles
 from aegis.adapters.witnesses import asking
 from aegis.app.exports import Exports
+from aegis.app.plans import PlanStudy
+from aegis.app.tasks import Tasks
 from aegis.app.tenants import pinned_prompt
 from aegis.app.workflows import Workflows
 from aegis.crypto.jwk import PrivateKey
@@ -26,7 +29,7 @@ from aegis.model import conventions as names
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
 from aegis.model.span import Span, Work
-from aegis.runtime import escalations, exporting, halts, ids, indexing, sealing, vault
+from aegis.runtime import escalations, exporting, halts, ids, indexing, sealing, triggers, vault
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
@@ -40,7 +43,8 @@ from aegis.runtime.letters import Letters
 from aegis.runtime.messages import EVERY_SECONDS as MAIL_SECONDS
 from aegis.runtime.messages import Messages
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
-from aegis.runtime.runs import sweep
+from aegis.runtime.runs import settling, sweep
+from aegis.runtime.runs.submission import Submissions
 from aegis.runtime.sealing import Sealer
 from aegis.runtime.toolbox import Toolbox
 from aegis.settings import Settings
@@ -73,8 +77,10 @@ class App:
         self.directories = directories
         self.toolbox = toolbox
         self.workflows = workflows
+        self.plans = Submissions(gate, workflows.starting, PlanStudy(settings))
         self.verifier = verifier
         self.keyring = ring
+        self.tasks = Tasks(settings, gate, workflows, verifier, self.token_key)
         self.key_changes = KeyChanges(
             store=gate.store, clock=gate.clock, snapshot=gate.snapshot, ring=ring, verifier=verifier, instance=gate.instance
         )
@@ -120,12 +126,16 @@ class App:
             timedelta(seconds=settings.evidence.max_age_seconds),
         )
         gate.spans.watch(self._seal_soon)
+        stated = TriggerFiles(settings.tenants)
+        self.trips = triggers.Trips(gate.store, gate.clock, gate.halts, gate.snapshot, stated, self.sealer.wrong)
         self.exports: Exports | None = None
         self.following = Followers()
         for follower in (
             Follower(name="recovery", every_seconds=SWEEP_SECONDS, work=gate.recovery.sweep, at_once=True),
             # Decisions deny once the last reading of halts is stale, whatever `/readyz` says.
             Follower(name="halts", every_seconds=halts.EVERY_SECONDS, work=self._follow_halts, tells=False),
+            # A document that has become wrong is logged, and the one before it stays in force.
+            Follower(name="triggers", every_seconds=triggers.EVERY_SECONDS, work=self.trips.turn, tells=False),
             Follower(name="sealing", every_seconds=sealing.EVERY_SECONDS, work=self.sealer.turn),
             Follower(name="keys", every_seconds=keyring.EVERY_SECONDS, work=self.key_changes.refresh),
             Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
@@ -136,6 +146,7 @@ class App:
             Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             # What a crash of this or another process left of runs: the next turn tries again.
+            Follower(name="tasks", every_seconds=settling.EVERY_SECONDS, work=self.tasks.settling.turn, tells=False),
             Follower(name="runs", every_seconds=sweep.EVERY_SECONDS, work=workflows.sweep.turn),
             Follower(name="halted runs", every_seconds=halts.EVERY_SECONDS, work=workflows.waking.halted, tells=False),
             Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),
@@ -188,6 +199,7 @@ class App:
         """Finish every call that was permitted, record it, and let go of everything."""
         await self.following.stop()
         await self.workflows.stop()
+        await self.tasks.close()
         await self.gate.drain()
         if self.telemetry is not None:
             await asyncio.to_thread(self.telemetry.stop)

@@ -19,6 +19,7 @@ from aegis.runtime.runs.executors import Executors
 from aegis.runtime.runs.flow import DEFINITION
 from aegis.runtime.runs.histories import Histories
 from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.runtime.runs.queues import Queues
 from aegis.runtime.runs.starting import Starting
 from aegis.runtime.runs.sweep import Sweep
 from aegis.runtime.runs.waking import Waking
@@ -47,6 +48,7 @@ class Workflows:
             instance=gate.instance,
         )
         self.agents = Agents(gate, {})
+        self.queues = Queues(gate.store, gate.clock)
         self.consent = Consent(gate.store, gate.vault, gate.clock, gate.desk)
         self.acting = Acting(gate, self.runs, self.agents, self.consent)
         self.runs.doer = self.acting

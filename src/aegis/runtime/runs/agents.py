@@ -227,12 +227,16 @@ class Agents:
         raise StoreBusyError("others keep changing this task: try again")
 
     async def _close_earlier(self, task: AgentTask) -> None:
-        """Close what earlier dispatches of the node left under way: their agents work for nobody any more."""
+        """Close what earlier dispatches of the node left under way: their agents work for nobody any more.
+
+        A caller may have given its own call such an id: that one is not ours.
+        """
         earlier = range(max(1, task.dispatch - CLOSED), task.dispatch)
         refs = [(CALL, request_id(task.run, task.node, number)) for number in earlier]
         rows = await self._store.rows(task.tenant.name, refs) if refs else {}
         for row in rows.values():
-            if row.state == CallState.DECIDED:
+            call = msgspec.json.decode(row.body, type=Call)
+            if call.state is CallState.DECIDED and call.txn == task.run and call.tool.startswith(PREFIX):
                 await self.close(task.tenant.name, row.lookup, row.id, done=False)
 
 

@@ -157,6 +157,11 @@ class Leases:
         task = read(row)
         return row if (task.agent_id, task.lease) == (who.agent_id, lease) else None
 
+    async def knows(self, tenant: str, who: Principal, task_id: str) -> bool:
+        """Whether there is such a task of this agent, whoever has it."""
+        row = (await self._store.rows(tenant, [(TASK, task_id)])).get((TASK, task_id))
+        return row is not None and read(row).agent_id == who.agent_id
+
     async def _next(self, tenant: Tenant, shown: Shown, queue: QueueContract) -> Leased | None:
         where, after = place(queue.queue, shown.who.agent_id), ""
         rows = await self._store.rows(tenant.name, [(QUEUE, queue.queue)])

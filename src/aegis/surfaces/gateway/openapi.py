@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 
-from aegis.surfaces.gateway import envelope, wire
+from aegis.surfaces.gateway import envelope, plans, taskwire, wire
 from aegis.surfaces.gateway.tokens import FIELDS
 
 _TYPES = (
     wire.CallBody, wire.DecideBody, wire.OutcomeBody, wire.AnswerBody, wire.CallView, wire.DecideView, wire.ToolView,
     wire.ApprovalView, wire.DelegationBody, wire.DelegationView, wire.TokenView, wire.Problem, *envelope.TYPES,
+    *taskwire.TYPES, *plans.TYPES,
 )  # fmt: skip
 _REFUSED = {"400", "401", "403", "404", "405", "409", "413", "415", "422", "431", "500", "502", "503", "504", "408"}
 
@@ -86,6 +87,9 @@ def _paths() -> dict[str, Any]:
             "Answer with a signed statement", _ref("ApprovalView"), body="AnswerBody", parameters=[_part("approval_id")])},
         "/v1/requests/{request_id}": {"get": _operation(
             "What the journal holds of a request", story, parameters=[_part("request_id")])},
+        "/v1/plans": {"post": _operation(
+            "Submit a plan; its run begins if the gates let it pass", _ref("PlanView"), body="PlanBody", parameters=[key, rid])},
+        "/v1/plans/{plan_id}": {"get": _operation("Where a plan stands", _ref("PlanView"), parameters=[_part("plan_id")])},
         "/v1/messages": {"post": _operation(
             "Send a message in a CloudEvents 1.0 envelope", _ref("SentView"), body="Envelope", status="202",
             parameters=[key, rid, override])},
@@ -94,6 +98,14 @@ def _paths() -> dict[str, Any]:
             "Say that a message is done with", _ref("SettledView"), body="AckBody", parameters=[_part("message_id")])},
         "/v1/messages/{message_id}/nack": {"post": _operation(
             "Give a message back", _ref("SettledView"), body="NackBody", parameters=[_part("message_id")])},
+        "/v1/queues/{queue}/lease": {"post": _operation(
+            "Take the next task of an owned queue", _ref("TaskLeaseView"), body="TaskLeaseBody", parameters=[_part("queue")])},
+        "/v1/tasks/{task_id}/heartbeat": {"post": _operation(
+            "Keep a task, and renew its credential", _ref("HeartbeatView"), body="HeartbeatBody", parameters=[_part("task_id")])},
+        "/v1/tasks/{task_id}/complete": {"post": _operation(
+            "Say that a task is done", _ref("TaskEndView"), body="CompleteBody", parameters=[_part("task_id")])},
+        "/v1/tasks/{task_id}/fail": {"post": _operation(
+            "Say that a task came to nothing", _ref("TaskEndView"), body="FailBody", parameters=[_part("task_id")])},
         "/healthz": {"get": _plain("The process lives", "200")},
         "/readyz": {"get": _plain("The gateway can decide and record", "200", "503")},
         "/metrics": {"get": _plain("Prometheus metrics", "200")},

@@ -114,6 +114,9 @@ TABLE: dict[str, Shown] = {
     "lease-lost": Shown(
         status=409, title="The lease is over", detail="the message is no longer this consumer's",
         next="Drop what was done with it, or make that safe to repeat: the message is handed out again."),
+    "task-lost": Shown(
+        status=409, title="The task is no longer this worker's", detail="its lease ran out, or the run does not want it any more",
+        next="Drop it. What was done is keyed by run and node: whoever has the task now meets it, and does nothing twice."),
     "internal": Shown(
         status=500, title="Aegis could not decide", detail="so nothing was done", next="Give the request id to the operator."),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from aegis.model.authority import covers
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
 from aegis.runtime.recorded import events_of
-from aegis.surfaces.gateway import http, messages, tokens, wire
+from aegis.surfaces.gateway import http, messages, plans, tasks, tokens, wire
 from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
 from aegis.surfaces.gateway.caller import Caller, agent
 from aegis.surfaces.gateway.problems import problem
@@ -198,4 +198,6 @@ ROUTES: dict[tuple[str, tuple[str, ...]], Any] = {
     ("POST", ("v1", "delegations")): tokens.delegate,
     ("POST", ("v1", "delegations", "{request_id}", "end")): tokens.end,
     **messages.ROUTES,
+    **tasks.ROUTES,
+    **plans.ROUTES,
 }
