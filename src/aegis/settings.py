@@ -145,11 +145,11 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
 class WorkflowSettings(Struct, frozen=True, kw_only=True):
     """Runs of workflows in this process. `agents` are the modules, with commas between them, whose functions queues may name.
 
-    Nothing is imported for a queue that names another one. `engine` says who dispatches tasks: `local` (each process its own), `dbos`
-    (a database that all processes share), or `auto`: `local` with a store in SQLite, `dbos` with one in PostgreSQL. `database` is
-    where `dbos` keeps its queues, in the form of `store.url`; empty: beside the store. A queue in which nothing happens is looked
-    into every `poll_ms`; a process without a sign of life for `lease_seconds` counts as gone; `in_flight` is how many tasks one
-    process serves at once.
+    Nothing is imported for a queue that names another one. `engine` says who dispatches tasks: `local` (each process its own),
+    `dbos` (a database that all processes share), or `auto`: `local` with a store in SQLite, `dbos` with one in PostgreSQL.
+    `database` is where `dbos` keeps its queues, in the form of `store.url`; empty: beside the store. A queue in which nothing
+    happens is looked into every `poll_ms`; a process without a sign of life for `lease_seconds` counts as gone; `in_flight` is how
+    many tasks one process serves at once.
     """
 
     agents: str = ""

@@ -1,4 +1,4 @@
-"""A process that serves a lane until it is killed: `python serving.py URL NAME FOLDER CONCURRENCY SECONDS`.
+"""A process that serves a lane, two tasks at once, until it is killed: `python serving.py URL NAME FOLDER CONCURRENCY SECONDS`.
 
 Each task it serves leaves a file in FOLDER/begun while it is looked at and one in FOLDER/ended; FOLDER/running holds those under way, and how
 many of one tenant a task saw there when it began is what its file in FOLDER/begun says.
@@ -30,7 +30,7 @@ class Server:
 
 async def main() -> None:
     url, name, folder, concurrency, seconds = sys.argv[1:]
-    engine = DbosEngine(url, name, lease_seconds=1.0)
+    engine = DbosEngine(url, name, in_flight=2, lease_seconds=1.0)
     lane = Lane(name="default", concurrency=int(concurrency))
     await engine.start([lane], Server(Path(folder), float(seconds)).serve)
     (Path(folder) / name).touch()

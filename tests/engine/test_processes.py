@@ -68,13 +68,13 @@ async def engine(fleet: Fleet) -> AsyncIterator[DbosEngine]:
 
 
 async def test_two_processes_share_the_work_and_together_never_pass_the_limit_of_a_tenant(fleet: Fleet, engine: DbosEngine) -> None:
-    await engine.dispatch(
-        [task(f"n{number}") for number in range(24)] + [task(f"t{number}", tenant="globex") for number in range(4)]
-    )
     fleet.launch("one", concurrency=3, seconds=0.1)
     fleet.launch("two", concurrency=3, seconds=0.1)
+    await fleet.up()
+    ours, theirs = [f"n{number}" for number in range(24)], [f"t{number}" for number in range(4)]
+    await engine.dispatch([*map(task, ours), *(task(node, tenant="globex") for node in theirs)])
     await fleet.until(lambda: len(fleet.nodes("ended")) == 28)
-    assert fleet.nodes("begun") == sorted([f"n{number}" for number in range(24)] + [f"t{number}" for number in range(4)])
+    assert fleet.nodes("begun") == sorted([*ours, *theirs])
     assert max(int(each.read_text()) for each in (fleet.folder / "begun").iterdir()) <= 3
     assert fleet.by("one", "ended")
     assert fleet.by("two", "ended")

@@ -114,6 +114,6 @@ def told(what: str) -> Iterator[None]:
     except Exception as error:
         raise StoreError(
             f"the database of the dispatcher cannot be used to {what} ({type(error).__name__}): check `workflows.database`, that "
-            "nothing else holds it locked, that its role may create a schema, and that no newer version of Aegis has used it; "
+            "nothing else holds it locked, and that its role may create a schema and tables; "
             'or set `workflows.engine = "local"`'
         ) from error

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig
 
+from aegis.adapters.engines.dbos_bells import OFTEN_SECONDS, Bells
 from aegis.adapters.engines.dbos_database import APPLICATION, SCHEMA, Plain, client, opened, prepare, told
 from aegis.adapters.engines.dbos_executors import Executors
 from aegis.adapters.engines.dbos_rows import PROTOCOL, TASK, Rows
@@ -33,16 +34,17 @@ _serving: "DbosEngine | None" = None
 class DbosEngine:
     """An engine on `sqlite:PATH` or `postgresql://...`; `name` is unique among the processes that use it.
 
-    `in_flight` is how many tasks this process serves at once over all lanes, `poll_seconds` how often it looks into each, and
-    `lease_seconds` after how long without a sign of life another process counts as gone.
+    `in_flight` is how many tasks this process serves at once over all lanes, `poll_seconds` how often it looks into a lane in which
+    nothing happens here, and `lease_seconds` after how long without a sign of life another process counts as gone.
     """
 
-    def __init__(self, url: str, name: str, *, in_flight: int = 64, poll_seconds: float = 0.02, lease_seconds: float = 4.0) -> None:
+    def __init__(self, url: str, name: str, *, in_flight: int = 64, poll_seconds: float = 0.25, lease_seconds: float = 4.0) -> None:
         self._url = url
         self._name = name
         self._in_flight = in_flight
         self._poll = poll_seconds
         self._lease = lease_seconds
+        self._bells = Bells()
         self._room = asyncio.Semaphore(in_flight)
         self._lanes: dict[str, Lane] = {}
         self._serve: Serve | None = None
@@ -76,6 +78,8 @@ class DbosEngine:
         await self._open()
         with told("queue tasks"):
             await asyncio.to_thread(self._rows.enqueue, tasks)
+        for queue in {task.queue for task in tasks}:
+            self._bells.ring(queue)
 
     async def cancel(self, tasks: Sequence[Task]) -> None:
         """Take those that did not start out of their queues."""
@@ -127,6 +131,7 @@ class DbosEngine:
         with told("serve queues"):
             self._executors.beat()  # before the first task is taken: what it has started is its own
             for lane in changed:
+                self._bells.add(lane.name)
                 self._rows.register(lane, self._in_flight, self._poll)
             if self._dbos is None:
                 self._dbos = self._launch()
@@ -156,6 +161,8 @@ class DbosEngine:
         DBOS.listen_queues(list(self._lanes))
         try:
             DBOS.launch()
+            for event in found.background_thread_stop_events:
+                self._bells.hang(event)
         except Exception:
             DBOS.destroy(destroy_registry=True)
             raise
@@ -177,9 +184,9 @@ class DbosEngine:
         if self._dbos is None:
             return
         for event in self._dbos.background_thread_stop_events:
-            event.set()
+            self._bells.end(event)
         while await asyncio.to_thread(self._rows.started, self._name):  # noqa: ASYNC110 - the database says when they have ended
-            await asyncio.sleep(self._poll)
+            await asyncio.sleep(OFTEN_SECONDS)
 
     def _close(self) -> None:
         global _serving  # noqa: PLW0603 - as above
@@ -204,6 +211,7 @@ class DbosEngine:
                     await self._serve(task)
             except Exception:
                 _log.exception("a task ended with an error that its server should have recorded", extra={"task": task.id})
+        self._bells.ring(task.queue)
 
     def hand(self, task: Task) -> "asyncio.Future[None]":
         """Called in DBOS's loop: what to wait for while the task is served in ours."""
