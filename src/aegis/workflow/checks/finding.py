@@ -16,7 +16,7 @@ from aegis.workflow.graph import Action, Step, Workflow
 Level = Literal["error", "warning"]
 
 
-class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(Struct, frozen=True, kw_only=True):
     """One fault: `code` is stable, `place` is `file:line:column`, `text` says what is wrong and what would be right.
 
     An `error` keeps the workflow from doing what it says; a `warning` may be meant so.
