@@ -252,7 +252,9 @@ class Desk:
     async def _first_decision(self, tenant: str, approval: Approval) -> str | None:
         """The event beside which the arguments of the held request are sealed: the one that named this approval."""
         for event in await self._store.events(tenant, request_id=approval.request_id, limit=100_000):
-            if event.type == "decision" and msgspec.json.decode(event.body).get("approval_id") == approval.approval_id:
+            if event.type not in ("decision", "plan_submitted"):
+                continue
+            if msgspec.json.decode(event.body).get("approval_id") == approval.approval_id:
                 return event.id
         return None
 

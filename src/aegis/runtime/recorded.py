@@ -56,7 +56,7 @@ async def recorded(store: Store, vault: Vault, tenant: str, request_id: str) -> 
 async def newest(store: Store, vault: Vault, tenant: str, request_id: str) -> Recorded | Lost | None:
     """The newest decision on a request, or why its arguments cannot be had; `None` when nothing was decided."""
     told = await store.events(tenant, request_id=request_id, limit=100_000)
-    events = [event for event in told if event.type in ("decision", "delegation")]
+    events = [event for event in told if event.type in ("decision", "delegation", "plan_submitted")]
     return await recall(vault, events[-1]) if events else None
 
 

@@ -11,6 +11,8 @@ A type without a row is an API Activity whose operation is the type itself: a ne
 
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from aegis.journal.export.parts import (
     Body,
     actor,

@@ -113,7 +113,7 @@ def sentence(events: Sequence[Mapping[str, Any]]) -> str:
 
 def decided(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The newest decision about a request."""
-    return next((body for body in reversed(events) if body["type"] in ("decision", "delegation")), None)
+    return next((body for body in reversed(events) if body["type"] in ("decision", "delegation", "plan_submitted")), None)
 
 
 def _handed(made: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:

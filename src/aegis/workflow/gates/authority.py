@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from aegis.identity.directory import AgentEntry
-from aegis.model.authority import covers
+from aegis.model.authority import covers, scope_within
 from aegis.model.decision import Outcome
 from aegis.model.principal import Principal
 from aegis.policy.plan import check
 from aegis.policy.plan.document import Plan
 from aegis.policy.plan.document import Step as Asked
+from aegis.workflow.data import fits
 from aegis.workflow.gates.known import acting, arguments, tool_of
 from aegis.workflow.gates.report import Finding, Level, Scene
 from aegis.workflow.graph import Action, Step, Workflow
@@ -94,6 +95,9 @@ def _task(entry: AgentEntry, step: Step, action: Action, scene: Scene, which: st
     elif scene.proposer is not None and action.name not in {entry.id, *(entry.may_delegate_to or ())}:
         text = f"{which}the directory does not let `{entry.id}` hand tasks to `{action.name}`"
         yield _finding("task_not_lent", text, step)
+    elif scene.proposer is not None and not all(scope_within(scope, scene.proposer.scopes) for scope in other.scopes):
+        text = f"{which}`{other.id}` holds scopes that the token of `{scene.proposer.agent_id}` does not"
+        yield _finding("task_reaches_further", text, step, "person")
 
 
 def _call(entry: AgentEntry, step: Step, action: Action, scene: Scene, which: str) -> Iterator[Finding]:
@@ -102,6 +106,9 @@ def _call(entry: AgentEntry, step: Step, action: Action, scene: Scene, which: st
     if contract is None:
         yield _finding("unknown_tool", f"{which}there is no tool `{tool}`", step)
         return
+    if not fits(action.version, contract.version):
+        text = f"{which}expected version {action.version} of `{tool}`, the newest is {contract.version}: gates judge by that one"
+        yield _finding("other_version", text, step)
     if not any(covers(scope, tool) for scope in entry.scopes):
         yield _finding("scope_not_held", f"{which}no scope of `{entry.id}` opens `{tool}`", step)
     if who is not None and not any(covers(scope, tool) for scope in who.scopes):

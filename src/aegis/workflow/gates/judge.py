@@ -25,9 +25,9 @@ class _Weighed(Struct, frozen=True):
     cost: Cost
 
 
-def judge(plan: Workflow, scene: Scene, gates: Sequence[Gate] = GATES) -> GateReport:
-    """The report on `plan`; it never raises for anything that a gate does."""
-    found = {finding for gate in gates for finding in _asked(gate, plan, scene)}
+def judge(plan: Workflow, scene: Scene, gates: Sequence[Gate] = GATES, also: Iterable[Finding] = ()) -> GateReport:
+    """The report on `plan`, with what others found `also`; it never raises for anything that a gate does."""
+    found = {*also, *(finding for gate in gates for finding in _asked(gate, plan, scene))}
     weighed = _weighed(plan, scene)
     return GateReport(
         plan=plan.digest,

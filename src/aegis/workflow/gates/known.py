@@ -97,4 +97,4 @@ def _elements(step: Step, given: Any) -> tuple[int, int]:
     if step.for_each is None:
         return 1, 1
     known = filled(step.for_each, given)
-    return (len(known), len(known)) if isinstance(known, list) else (0, MAX_ELEMENTS)
+    return (len(known), len(known)) if isinstance(known, list) else (0, step.max_elements or MAX_ELEMENTS)

@@ -7,7 +7,7 @@ from aegis.policy.hosts import Ambiguous, canonical_host, member_of
 from aegis.policy.parsed import read_url
 from aegis.workflow.gates.known import before, calls, contract_of, filled, nodes, texts, tool_of
 from aegis.workflow.gates.report import Finding, Level, Scene
-from aegis.workflow.graph import Action, Step, Workflow
+from aegis.workflow.graph import Action, ApprovalSpec, Step, Workflow
 
 _OURS = ("workflow:", "mailbox:", "queue:")
 AMBIGUOUS = "?"
@@ -21,7 +21,7 @@ class SafetyGate:
 
     def __call__(self, plan: Workflow, scene: Scene) -> tuple[Finding, ...]:
         """What is not safe about the plan."""
-        guarded = _guarded(plan)
+        guarded = _guarded(plan, scene)
         effects = (found for step, action in calls(plan) for found in _effect(step, action, scene, guarded))
         return (*effects, *_size(plan, scene), *_again(plan), *_egress(plan, scene))
 
@@ -58,10 +58,23 @@ def _effect(step: Step, action: Action, scene: Scene, guarded: Mapping[str, bool
         yield _finding("write_repeated", f"`{tool_of(action)}` may write up to {step.repeat.most} times", step, "person")
 
 
-def _guarded(plan: Workflow) -> dict[str, bool]:
+def _guarded(plan: Workflow, scene: Scene) -> dict[str, bool]:
     """For each step, whether somebody surely agreed before it: an approval that can neither be skipped nor fail softly."""
-    sure = {step.id for step in plan.steps if step.kind == "approval" and step.when is None and step.on_failure == "unwind"}
+    sure = {
+        step.id
+        for step in plan.steps
+        if step.approval is not None and step.when is None and step.on_failure == "unwind" and _worthy(step.approval, scene)
+    }
     return {name: bool(sure & earlier) for name, earlier in before(plan).items()}
+
+
+def _worthy(asked: ApprovalSpec, scene: Scene) -> bool:
+    """Whether an approval asks as much as the tenant's gates do: an agent that proposes a plan does not choose who watches it."""
+    wanted = scene.gates.approvers
+    if scene.proposer is None:
+        return True
+    strict = asked.not_requester and asked.escalate is None and asked.quorum >= wanted.quorum
+    return strict and all(any(set(group) <= set(watch) for group in asked.approver_sets) for watch in wanted.sets)
 
 
 def _size(plan: Workflow, scene: Scene) -> Iterator[Finding]:

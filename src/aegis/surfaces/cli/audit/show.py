@@ -40,7 +40,7 @@ def show(ctx: click.Context, name: str, tenant: str | None) -> None:
 def totals(found: Related) -> dict[str, Any]:
     """What the requests add up to."""
     events = [body for each in found.requests.values() for body in each]
-    made = [body for body in events if body["type"] in ("decision", "delegation")]
+    made = [body for body in events if body["type"] in ("decision", "delegation", "plan_submitted")]
     return {
         "people": _each(made, "actor", "sub"),
         "agents": list(dict.fromkeys(body["agent_id"] for body in made)),

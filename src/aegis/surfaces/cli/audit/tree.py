@@ -44,7 +44,7 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
 
 def title(events: Sequence[Body]) -> str:
     """Who wanted what, and what the newest decision is."""
-    made = next((body for body in reversed(events) if body["type"] in ("decision", "delegation")), None)
+    made = next((body for body in reversed(events) if body["type"] in ("decision", "delegation", "plan_submitted")), None)
     if made is None:
         return f"{events[0].get('agent_id') or events[0].get('by') or 'somebody'}: {_plain(events[0])}"
     if made["type"] == "delegation" and made.get("to"):
@@ -59,7 +59,7 @@ def details(events: Sequence[Body]) -> Iterator[str]:
     """What happened to a request, in order. The first decision needs no time: it is in the title."""
     decisions = 0
     for body in events:
-        if body["type"] in ("decision", "delegation"):
+        if body["type"] in ("decision", "delegation", "plan_submitted"):
             decisions += 1
             yield from _decided(body, again=decisions > 1)
         else:
