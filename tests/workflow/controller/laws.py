@@ -24,7 +24,8 @@ def check(definition: Workflow, before: State, event: RunEvent, after: State, co
     nothing_starts_without_its_permit(definition, event, after, commands)
     nothing_moves_forward_while_unwinding(before, event, after, commands)
     nothing_is_issued_while_halted(after, commands)
-    limits_hold(definition, before, after, commands)
+    if not (before.unwinding and tag(event) == "requeued"):  # what nobody knows of is asked for again whatever the limits
+        limits_hold(definition, before, after, commands)
     compensation_is_the_reverse_of_completion(definition, after, commands)
     outstanding_is_issued_minus_answered(definition, before, event, after, commands)
     the_run_ends_or_waits_for_somebody(definition, after, commands)
@@ -62,19 +63,15 @@ def nothing_is_issued_while_halted(after: State, commands: Iterable[Command]) ->
 
 def limits_hold(definition: Workflow, before: State, after: State, commands: Iterable[Command]) -> None:
     active = [name for name, node in after.nodes.items() if node.state in OUT and node.dispatch]
-    assert not definition.max_parallel or len(active) <= definition.max_parallel
+    fresh = {command.node for command in commands if isinstance(command, Act) and reserved_anew(before, after, command.node)}
+    assert not definition.max_parallel or len(active) <= max(definition.max_parallel, was_active(before))
+    assert not fresh or definition.budget.allows(after.spent.plus(after.reserved)), "issued beyond the hard limit"
     for step in definition.steps:
         mine = [name for name in active if step_of(name) == step.id]
-        assert not step.max_parallel or len(mine) <= step.max_parallel
-        if any(isinstance(command, Act) and step_of(command.node) == step.id for command in commands) and step.id in after.shares:
+        assert not step.max_parallel or len(mine) <= max(step.max_parallel, was_active(before, step.id))
+        if step.id in after.shares and any(step_of(name) == step.id for name in fresh):
             share = after.shares[step.id]
-            reserved_anew = share.reserved != before.shares.get(step.id, share).reserved
-            assert not reserved_anew or step.budget.allows(share.spent.plus(share.reserved))
-    fresh = [
-        c for c in commands if isinstance(c, Act) and (before.nodes.get(c.node) is None or before.nodes[c.node].reserved is None)
-    ]
-    if any(after.nodes[command.node].reserved is not None for command in fresh):
-        assert definition.budget.allows(after.spent.plus(after.reserved)), "issued beyond the hard limit"
+            assert step.budget.allows(share.spent.plus(share.reserved)), "issued beyond the hard limit of the step"
     assert after.warned or not definition.budget.warns(after.spent)
 
 
@@ -146,6 +143,16 @@ def by_person(before: State, node: str) -> bool:
     """Whether a node waited for a person, so that nothing of it was out."""
     found = before.nodes[node]
     return found.state is S.HELD or bool(found.state is S.UNDOING and found.approval_id)
+
+
+def was_active(state: State, step: str = "") -> int:
+    """How many nodes were under way."""
+    return sum(1 for name, node in state.nodes.items() if node.state in OUT and node.dispatch and step in {"", step_of(name)})
+
+
+def reserved_anew(before: State, after: State, node: str) -> bool:
+    """Whether something was set aside for a node."""
+    return after.nodes[node].reserved is not None and (node not in before.nodes or before.nodes[node].reserved is None)
 
 
 def again(event: RunEvent, node: str) -> bool:

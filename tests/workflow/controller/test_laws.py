@@ -129,10 +129,10 @@ def _both(definition: Workflow, state: State, pair: Any) -> Any:
             continue
         state, commands = transition(definition, state, event)
         issued |= {msgspec.json.encode(command) for command in commands}
-    return issued, _unordered(state)
+    return (not state.unwinding and issued), _unordered(state)
 
 
 def _unordered(state: State) -> Any:
     if state.unwinding:  # what was under way when the failure left the graph may be another
         return state.unwinding
-    return msgspec.json.encode(replace(state, nodes={name: replace(node, done=0) for name, node in sorted(state.nodes.items())}))
+    return replace(state, nodes={name: replace(node, done=0) for name, node in state.nodes.items()})
