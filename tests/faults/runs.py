@@ -29,6 +29,7 @@ from aegis.runtime.runs.flow import DUE, FLOW, TASK, read_flow
 from aegis.runtime.runs.histories import Histories
 from aegis.runtime.tool import upstream_key
 from aegis.runtime.vault import Vault
+from aegis.workflow.graph import step_of
 from aegis.workflow.run import NodeState
 from faults.kills import Gateway, free_port
 from runs.flows import Flows, lay
@@ -73,7 +74,31 @@ WORKFLOWS = {
         "saga", [("a", "", "pay.honours", "1", "pay.ask"), ("b", "a", "pay.ask", "2", "pay.honours"), ("c", "b", "pay.honours", "6000", "")]
     ),
 }  # fmt: skip
-ENDS = {"chain": "succeeded", "wide": "succeeded", "saga": "compensated"}
+WORKFLOWS["agents"] = (
+    HEAD.replace("NAME", "agents")
+    + """
+    look: {role: retriever, agent: agent:payer, queue: limited, input: {amount: $input.amount}, retry: {attempts: 5, backoff: 20ms}}
+    pays:
+      role: executor
+      agent: agent:payer
+      queue: limited
+      for_each: $steps.look.output.amounts
+      max_elements: 9
+      input: {amount: $item}
+      retry: {attempts: 5, backoff: 20ms}
+      compensate: {none: the last}
+"""
+)
+QUEUE = """
+apiVersion: aegis.queue/v1
+kind: Queue
+metadata: {name: limited, version: 1.0.0, tenant: acme, owner: finance-ops}
+spec:
+  description: Work of which only a little may be done at once.
+  concurrency: 3
+  agents: {agent:payer: {python: "faults.agents:work"}}
+"""
+ENDS = {"chain": "succeeded", "wide": "succeeded", "saga": "compensated", "agents": "succeeded"}
 
 
 @dataclass
@@ -125,8 +150,12 @@ def world(root: Path, store_url: str) -> Flows:
     made = Flows(root, store_url)
     lines = "".join(f"    workflow.{name}: {{contract: workflow.{name}@1}}\n" for name in WORKFLOWS)
     names = ", ".join(f"workflow.{name}" for name in WORKFLOWS)
-    lay(root, workflows=WORKFLOWS, lines=lines, rules=f"    - {{id: workflows, effect: allow, tools: [{names}]}}\n")
-    (root / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n[log]\nlevel = "warning"\n')
+    lines += "    queue.limited: {contract: queue.limited@1}\n"
+    lay(root, workflows=WORKFLOWS, lines=lines, rules=f"    - {{id: workflows, effect: allow, tools: [{names}, queue.limited]}}\n")
+    (root / "tenants/acme/queues").mkdir()
+    (root / "tenants/acme/queues/limited.yaml").write_text(QUEUE)
+    settings = f'[store]\nurl = "{store_url}"\n[log]\nlevel = "warning"\n[workflows]\nagents = "faults.agents"\npoll_ms = 20\n'
+    (root / "aegis.toml").write_text(settings)
     return made
 
 
@@ -221,7 +250,11 @@ def _effects(run: str, loaded: Any) -> set[tuple[str, str]]:
     """What the journal says has been done: by tool and key as the tool sees it."""
     found = set()
     for node, known in loaded.state.nodes.items():
-        step = loaded.workflow.step(node)
+        step = loaded.workflow.step(step_of(node))
+        if step.kind == "agent":
+            if known.done and step.id == "pays" and node != "pays":
+                found.add(("pay.honours", upstream_key("acme", "agent:payer", f"{run}:{node}:pay")))
+            continue
         if known.done:
             found.add((step.act.name, upstream_key("acme", RUNNER, f"{run}:{node}")))
         if known.state is NodeState.COMPENSATED and step.undo is not None:

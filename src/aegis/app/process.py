@@ -147,6 +147,7 @@ class App:
             Follower(name="directories", every_seconds=EVERY_SECONDS, work=directories.refresh),
             # What a crash of this or another process left of runs: the next turn tries again.
             Follower(name="tasks", every_seconds=settling.EVERY_SECONDS, work=self.tasks.settling.turn, tells=False),
+            Follower(name="queues", every_seconds=EVERY_SECONDS, work=workflows.follow),
             Follower(name="runs", every_seconds=sweep.EVERY_SECONDS, work=workflows.sweep.turn),
             Follower(name="halted runs", every_seconds=halts.EVERY_SECONDS, work=workflows.waking.halted, tells=False),
             Follower(name="credentials", every_seconds=CREDENTIALS_SECONDS, work=self.credentials.refresh),

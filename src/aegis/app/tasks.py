@@ -7,7 +7,7 @@ from aegis.adapters.agent_endpoints import AgentEndpoints
 from aegis.app.workflows import Workflows
 from aegis.crypto.jwk import PrivateKey
 from aegis.identity.verify import Verifier
-from aegis.model.queue import Callable, Endpoint, queues
+from aegis.model.queue import Callable, Endpoint
 from aegis.runtime.enforce import Gate
 from aegis.runtime.runs.agents_endpoints import Endpoints
 from aegis.runtime.runs.callables import Callables
@@ -28,7 +28,6 @@ class Tasks:
         verifier: Verifier,
         signer: Function[[str, datetime], PrivateKey],
     ) -> None:
-        self._gate = gate
         credentials = TaskCredentials(verifier, settings.gateway.audience, signer)
         self._http = AgentEndpoints()
         self.callables = Callables(gate, settings.workflows.modules)
@@ -37,13 +36,6 @@ class Tasks:
         self.settling = Settling(workflows.runs, workflows.agents, gate.snapshot, workflows.misfit)
         self.leases = Leases(gate, credentials, self.settling)
         self.queues = workflows.queues
-        workflows.runs.limited = self.limited
-
-    def limited(self, tenant: str, queue: str) -> bool:
-        """Whether the engine must be asked before a task of this queue begins."""
-        found = self._gate.snapshot.get(tenant)
-        contract = queues(found.contracts).get(queue) if found else None
-        return contract is not None and contract.limited
 
     async def close(self) -> None:
         """Let go of the connections."""

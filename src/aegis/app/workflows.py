@@ -1,32 +1,41 @@
 """The part of a process that runs workflows: definitions, the orchestrator, its engine, and those who do the work."""
 
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from aegis.adapters import catalogue
-from aegis.adapters.engines.local import LocalEngine
 from aegis.adapters.workflows import FOLDER, load
+from aegis.app.engines import engine_of
 from aegis.errors import ConfigError, StoreError
 from aegis.model.document import parse
 from aegis.model.event import SYSTEM_TENANT
+from aegis.model.workflow_contract import WorkflowContract
 from aegis.runtime.enforce import Gate
-from aegis.runtime.engine import Engine
+from aegis.runtime.engine import Engine, Lane
 from aegis.runtime.runs.acting import Acting
 from aegis.runtime.runs.agents import Agents
 from aegis.runtime.runs.consent import Consent
+from aegis.runtime.runs.dead import DeadLetters
 from aegis.runtime.runs.executors import Executors
 from aegis.runtime.runs.flow import DEFINITION
 from aegis.runtime.runs.histories import Histories
+from aegis.runtime.runs.lanes import lanes
+from aegis.runtime.runs.operating import Operating
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.queues import Queues
+from aegis.runtime.runs.reading_runs import Runs
 from aegis.runtime.runs.starting import Starting
 from aegis.runtime.runs.sweep import Sweep
 from aegis.runtime.runs.waking import Waking
+from aegis.runtime.tenant import Tenant
 from aegis.settings import Settings
 from aegis.workflow.definitions import Definitions
 from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.reading import workflow
+
+TIDY_SECONDS = 10.0
 
 
 class Workflows:
@@ -37,7 +46,10 @@ class Workflows:
         self._store = gate.store
         self._texts: dict[tuple[str, str], tuple[Workflow, str]] = {}
         self._known: dict[str, Definitions] = {}
-        self.engine: Engine = engine or LocalEngine()
+        self._snapshot = gate.snapshot
+        self._lanes: tuple[Lane, ...] = ()
+        self._tidy_at = 0.0
+        self.engine: Engine = engine or engine_of(settings, gate.instance)
         self.histories = Histories(gate.store, gate.vault, read_definition)
         self.runs = Orchestrator(
             store=gate.store,
@@ -46,6 +58,7 @@ class Workflows:
             engine=self.engine,
             histories=self.histories,
             instance=gate.instance,
+            most=settings.workflows.in_flight,
         )
         self.agents = Agents(gate, {})
         self.queues = Queues(gate.store, gate.clock)
@@ -54,15 +67,31 @@ class Workflows:
         self.runs.doer = self.acting
         self.acting.fits = self.misfit
         self.waking = Waking(self.runs, gate, self.acting)
-        self.executors = Executors(gate.store, gate.instance)
+        self.executors = Executors(gate.store, gate.instance, lease_seconds=float(settings.workflows.lease_seconds))
         self.sweep = Sweep(self.runs, self.acting, self.executors, self.waking, gate.snapshot)
         self.starting = Starting(self.runs, self.definition)
+        self.reading = Runs(gate.store, self.histories)
+        self.operating = Operating(self.runs)
+        self.dead = DeadLetters(gate.store, self.histories)
         gate.desk.watch(self.waking.answered)
 
     async def start(self) -> None:
         """Begin to serve what the engine hands in; what an earlier process left is found by the first sweep."""
         await self.executors.beat()
-        await self.engine.start((), self.runs.serve)
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Serve the queues that tenants have now. Where nobody has a workflow, the engine is not even started."""
+        tenants = list(self._snapshot)
+        if not self._lanes and not any(_runs(tenant) for tenant in tenants):
+            return
+        wanted, self.runs.lanes = lanes(tenants)
+        if wanted != self._lanes:
+            await self.engine.start(wanted, self.runs.serve)
+            self._lanes = wanted
+        if monotonic() >= self._tidy_at:
+            self._tidy_at = monotonic() + TIDY_SECONDS
+            await self.engine.tidy()
 
     async def stop(self) -> None:
         """Let what is under way end, and tell the others that this process is gone."""
@@ -124,3 +153,7 @@ def read_definition(text: str, digest: str) -> Workflow:
     if made.digest != digest:
         raise ConfigError(f"the document that is kept as definition {digest[:19]} is another one")
     return made
+
+
+def _runs(tenant: Tenant) -> bool:
+    return any(isinstance(contract, WorkflowContract) for contract in tenant.contracts.values())

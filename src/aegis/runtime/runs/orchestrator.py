@@ -11,7 +11,7 @@ the engine. If this process dies in between, the rows tell the others what is ou
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -44,6 +44,7 @@ from aegis.runtime.runs.flow import (
     task_id,
 )
 from aegis.runtime.runs.histories import Histories, Loaded
+from aegis.runtime.runs.lanes import OPEN
 from aegis.runtime.runs.principals import road
 from aegis.runtime.vault import Vault
 from aegis.workflow.graph import step_of
@@ -96,7 +97,7 @@ class Orchestrator:
         self.engine = engine
         self.histories = histories
         self.instance = instance
-        self.limited: Callable[[str, str], bool] = lambda tenant, queue: False  # noqa: ARG005 - until queues are known
+        self.lanes: Mapping[tuple[str, str], str] = {}
         self.doer: Doer | None = None
         self.active: set[str] = set()
         self._most = most
@@ -141,7 +142,7 @@ class Orchestrator:
         here: set[tuple[str, int]] = set()
         for command in commands:
             if isinstance(command, Act | Undo):
-                out = self._out(tenant, state_of, command)
+                out = self._place(tenant, state_of, command)
                 if out.holder:
                     here.add((command.node, command.dispatch))
                 writes.append(put_task(out))
@@ -312,19 +313,20 @@ class Orchestrator:
             flow, status=state.status, events=flow.events + 1, moved_at=event.at, ended_at=ended, failure=state.failure[:256]
         )
 
-    def _out(self, tenant: str, loaded: Loaded, command: Act | Undo) -> Out:
-        step = loaded.workflow.step(step_of(command.node))
-        local = self._here < self._most and not self._stopping and not self.limited(tenant, step.queue)
-        self._here += local
-        return Out(
-            run=loaded.flow.run,
-            node=command.node,
-            dispatch=command.dispatch,
-            queue=step.queue,
-            priority=step.priority,
-            holder=self.instance if local else "",
-            undo=isinstance(command, Undo),
-        )
+    def _place(self, tenant: str, loaded: Loaded, command: Act | Undo) -> Out:
+        """Here, if there is room and the queue has no limits; else the engine says when and where."""
+        out = _out(loaded, command, self.instance)
+        if self._here >= self._most or self._stopping or (tenant, out.queue) in self.lanes:
+            return replace(out, holder="")
+        self._here += 1
+        return out
+
+    def task(self, tenant: str, out: Out) -> Task:
+        """A command as the engine takes it: in the lane of its queue."""
+        return Task(
+            tenant=tenant, run=out.run, node=out.node, dispatch=out.dispatch, queue=self.lanes.get((tenant, out.queue), OPEN),
+            priority=out.priority,
+        )  # fmt: skip
 
     def give_back(self, here: frozenset[tuple[str, int]]) -> None:
         """The places of commands that were not committed are free again."""
@@ -339,13 +341,7 @@ class Orchestrator:
                 if (command.node, command.dispatch) in here:
                     self._spawn(self._perform_here(tenant, run, command.node, command.dispatch))
                 else:
-                    step = loaded.workflow.step(step_of(command.node))
-                    away.append(
-                        Task(
-                            tenant=tenant, run=run, node=command.node, dispatch=command.dispatch, queue=step.queue,
-                            priority=step.priority,
-                        )
-                    )  # fmt: skip
+                    away.append(self.task(tenant, _out(loaded, command, "")))
             elif isinstance(command, Withdraw) and self.doer is not None:
                 self._spawn(self._quietly(self.doer.withdraw(loaded, command.node)))
             elif isinstance(command, Finish) and self.doer is not None:
@@ -396,6 +392,14 @@ def _outstanding(loaded: Loaded | None, node: str, dispatch: int) -> Act | Undo 
         return None
     command = of_node(node, known)
     return command if isinstance(command, Act | Undo) else None
+
+
+def _out(loaded: Loaded, command: Act | Undo, holder: str) -> Out:
+    step = loaded.workflow.step(step_of(command.node))
+    return Out(
+        run=loaded.flow.run, node=command.node, dispatch=command.dispatch, queue=step.queue, priority=step.priority,
+        holder=holder, undo=isinstance(command, Undo),
+    )  # fmt: skip
 
 
 def _ended_by(command: Command, event: RunEvent) -> bool:

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from aegis.journal.unit import Committed, Delete, Require, Row, Unit
 from aegis.model.event import instant
-from aegis.runtime.engine import Task
 from aegis.runtime.runs.acting import HALTED, Acting
 from aegis.runtime.runs.executors import BEAT_SECONDS, Executors
 from aegis.runtime.runs.flow import DUE, FLOW, TASK, WAKE, Due, Out, drop_task, put_task, read_task
@@ -143,7 +142,7 @@ class Sweep:
             del self._unclaimed[place]
         late = [row for row in rows if now - self._unclaimed.setdefault((tenant, row.id), now) > LOST_SECONDS]
         if late:
-            await self._runs.engine.dispatch([_task(tenant, read_task(row)) for row in late])
+            await self._runs.engine.dispatch([self._runs.task(tenant, read_task(row)) for row in late])
             for row in late:
                 self._unclaimed[tenant, row.id] = now
         return 0
@@ -157,7 +156,3 @@ class Sweep:
 
     async def _forget(self, tenant: str, row: Row) -> None:
         await self._runs.store.commit(Unit(tenant=tenant, writes=(Delete(kind=row.kind, id=row.id),)))
-
-
-def _task(tenant: str, out: Out) -> Task:
-    return Task(tenant=tenant, run=out.run, node=out.node, dispatch=out.dispatch, queue=out.queue, priority=out.priority)
