@@ -10,8 +10,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from aegis.workflow.graph import Step, Workflow, element, turn
-from aegis.workflow.run import ENDED, Act, Command, Finish, Node, NodeState, RunState, Sleep, State, Undo, Withdraw
+from aegis.workflow.run import Act, Command, Finish, Node, NodeState, RunState, Sleep, State, Undo, Withdraw
 from aegis.workflow.shape import Shape
+
+# Tuples: a state is found in them by identity, while a set would ask each for its hash.
+OVER = (NodeState.SUCCEEDED, NodeState.SKIPPED, NodeState.FAILED, NodeState.CANCELLED)
+UNDER_WAY = (NodeState.ISSUED, NodeState.OFFERED)
 
 
 def unit_of(node: str) -> str:
@@ -68,7 +72,8 @@ class Draft:
 
     def ended(self, step: Step) -> bool:
         """Whether a step has ended for good; that of a `for_each` when all its elements have."""
-        return self.nodes[step.id if step.for_each is not None else self.last(step.id)].state in ENDED
+        name = step.id if step.for_each is not None or not self.turns else self.last(step.id)
+        return self.nodes[name].state in OVER
 
     def act(self, node: str, **fields: Any) -> None:
         """Issue the command of a node under the next number."""

@@ -10,16 +10,15 @@ from datetime import datetime
 from typing import Any
 
 from aegis.workflow import budgets
-from aegis.workflow.draft import Draft, unit_of
+from aegis.workflow.draft import OVER, UNDER_WAY, Draft, unit_of
 from aegis.workflow.failing import fail_here
 from aegis.workflow.graph import MAX_ELEMENTS, Ref, Step, element
-from aegis.workflow.run import ENDED, Node, NodeState, RunState
+from aegis.workflow.run import Node, NodeState, RunState
 from aegis.workflow.shape import Form, template
 from aegis.workflow.values import MissingValue, base, elements, has_output, lenient, resolve, view
 from aegis.workflow.values_syntax import refs
 
 PENDING, SKIPPED, WAITING = NodeState.PENDING, NodeState.SKIPPED, NodeState.WAITING
-_ACTIVE = frozenset({NodeState.ISSUED, NodeState.OFFERED})
 
 
 class Pass:
@@ -27,7 +26,7 @@ class Pass:
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.active = sum(1 for node in draft.nodes.values() if node.dispatch and node.state in _ACTIVE)
+        self.active = sum(1 for node in draft.nodes.values() if node.state in UNDER_WAY and node.dispatch)
         self.full = False
 
     def run(self) -> None:
@@ -42,6 +41,8 @@ class Pass:
 
     def _step(self, form: Form) -> None:
         entry = self.draft.nodes[form.step.id]
+        if entry.state in OVER and form.step.id not in self.draft.turns:
+            return
         if entry.state is PENDING and not entry.dispatch and not self._permitted(form):
             return
         if form.step.for_each is None:
@@ -52,8 +53,9 @@ class Pass:
     def _permitted(self, form: Form) -> bool:
         """Whether all needs have ended and nothing makes the step be skipped."""
         draft, forms = self.draft, self.draft.shape.forms
-        if not all(draft.ended(forms[need].step) for need in form.needs):
-            return False
+        for need in form.needs:
+            if not draft.ended(forms[need].step):
+                return False
         gone = next((need for need in form.uses if not has_output(draft, forms[need].step)), None)
         why = f"needs {gone}, which was skipped" if gone else "" if form.each else self._unwanted(form, form.step.id)
         if why:
@@ -73,14 +75,17 @@ class Pass:
         if draft.nodes[step.id].state is not NodeState.ISSUED:
             return
         units = [element(step.id, index) for index in range(draft.counts[step.id])]
-        active = sum(1 for unit in units if draft.nodes[draft.last(unit)].state in _ACTIVE)
-        for unit in units:
+        states = [draft.nodes[draft.last(unit)].state for unit in units]
+        active = sum(1 for state in states if state in UNDER_WAY)
+        for unit, state in zip(units, states, strict=True):
+            if state in OVER:
+                continue
             if step.max_parallel and active >= step.max_parallel:
                 break
             active += self._unit(form, unit)
             if draft.unwinding:
                 return
-        if all(draft.nodes[draft.last(unit)].state in ENDED for unit in units):
+        if all(draft.nodes[draft.last(unit)].state in OVER for unit in units):
             draft.change(step.id, state=NodeState.SUCCEEDED, outcome="succeeded")
 
     def _unit(self, form: Form, unit: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from aegis.errors import IllegalTransitionError
 from aegis.workflow import answers, hands, ready, unwinding
-from aegis.workflow.draft import Draft
+from aegis.workflow.draft import UNDER_WAY, Draft
 from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.run import (
     FINAL,
@@ -37,8 +37,8 @@ from aegis.workflow.shape import Shape, shape
 from aegis.workflow.table import check, tag
 
 MAX_SIGNALS = 1000
-_ACTIVE = frozenset({NodeState.ISSUED, NodeState.OFFERED, NodeState.UNDOING})
-_NEEDS_SOMEBODY = frozenset({NodeState.PARKED, NodeState.UNDO_FAILED})
+_ACTIVE = (*UNDER_WAY, NodeState.UNDOING)
+_NEEDS_SOMEBODY = (NodeState.PARKED, NodeState.UNDO_FAILED)
 
 
 def begin(run_id: str) -> State:
@@ -70,10 +70,11 @@ def status(draft: Draft) -> RunState:
         return draft.status
     if draft.halted:
         return RunState.HALTED
-    states = {node.state for node in draft.nodes.values() if node.dispatch or node.state is not NodeState.ISSUED}
-    if draft.unwinding:
-        return RunState.STUCK if states & _NEEDS_SOMEBODY and not states & _ACTIVE else RunState.UNWINDING
-    return RunState.RUNNING if states & _ACTIVE else RunState.WAITING
+    active = any(node.state in _ACTIVE and node.dispatch for node in draft.nodes.values())
+    if not draft.unwinding:
+        return RunState.RUNNING if active else RunState.WAITING
+    stuck = not active and any(node.state in _NEEDS_SOMEBODY for node in draft.nodes.values())
+    return RunState.STUCK if stuck else RunState.UNWINDING
 
 
 def _step(form: Shape, event: RunEvent) -> Step | None:

@@ -10,14 +10,14 @@
 """
 
 from aegis.workflow.budgets import release
-from aegis.workflow.draft import Draft, names, unit_of
+from aegis.workflow.draft import UNDER_WAY, Draft, names, unit_of
 from aegis.workflow.run import Node, NodeState, RunState
 from aegis.workflow.values import MissingValue, resolve, view
 from aegis.workflow.values_syntax import refs
 
-_WAITS = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.PAUSED, NodeState.OFFERED})
-_BLOCKS = frozenset({NodeState.ISSUED, NodeState.OFFERED, NodeState.PARKED, NodeState.UNDOING, NodeState.UNDO_FAILED})
-_UNDOABLE = frozenset({NodeState.SUCCEEDED, NodeState.FAILED})
+_WAITS = (NodeState.HELD, NodeState.WAITING, NodeState.PAUSED, NodeState.OFFERED)
+_BLOCKS = (*UNDER_WAY, NodeState.PARKED, NodeState.UNDOING, NodeState.UNDO_FAILED)
+_UNDOABLE = (NodeState.SUCCEEDED, NodeState.FAILED)
 
 
 def unwind(draft: Draft, failure: str) -> None:
@@ -50,7 +50,7 @@ def _stop(draft: Draft, name: str, node: Node) -> None:
         _cancel(draft, name, NodeState.PARKED if node.why == "unknown" else NodeState.CANCELLED)
     elif node.state is NodeState.PARKED and node.why != "unknown":
         _cancel(draft, name, NodeState.FAILED)
-    elif draft.step(name).kind == "workflow" and node.state in {NodeState.ISSUED, NodeState.OFFERED}:
+    elif draft.step(name).kind == "workflow" and node.state in UNDER_WAY:
         draft.withdraw(name)
     elif node.state in _WAITS:
         draft.withdraw(name)

@@ -105,7 +105,7 @@ def outstanding_is_issued_minus_answered(
             assert command.node not in left, f"{command.node} has two dispatches out"
             assert command.dispatch > (before.nodes[command.node].dispatch if command.node in before.nodes else 0)
             left[command.node] = command
-        elif isinstance(command, Withdraw) and definition.step(step_of(command.node)).kind != "workflow":
+        elif isinstance(command, Withdraw) and not sub_run(definition, left.get(command.node)):
             left.pop(command.node, None)
     assert {command.node: command for command in outstanding(definition, after)} == left
 
@@ -137,6 +137,11 @@ def books_balance(after: State) -> None:
 
 def a_snapshot_is_the_state(after: State) -> None:
     assert SNAPSHOT.decode(msgspec.json.encode(after)) == after
+
+
+def sub_run(definition: Workflow, command: Command | None) -> bool:
+    """Whether this is the start of a sub-run: withdrawn, it is still awaited."""
+    return isinstance(command, Act) and definition.step(step_of(command.node)).kind == "workflow"
 
 
 def by_person(before: State, node: str) -> bool:
