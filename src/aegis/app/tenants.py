@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from aegis.adapters import catalogue, directory, keyfiles, policies, trust
+from aegis.adapters import catalogue, directory, gates, keyfiles, policies, triggers, trust
 from aegis.adapters.catalogue import Catalogue
 from aegis.adapters.http_upstream import HttpUpstream
 from aegis.adapters.shelf import Shelf
@@ -50,6 +50,8 @@ def load_tenant(
     lying = shelf or Shelf(settings.tenants, lambda: KeySet(()))
     contracts = catalogue.arranged(each.contract for each in lying.stated(name))
     trust.load(settings.tenants / name, name)  # what is wrong with it is told before the first request
+    triggers.load(settings.tenants, name)
+    gates.load(settings.tenants / name, name)
     base = Tenant(
         name=name,
         directory=found,

@@ -13,7 +13,7 @@ What can be halted: `tenant`, `tool:NAME`, `agent:NAME` (also where it is an anc
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from aegis.errors import ConfigError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Delete, Put, Require, Unit
+from aegis.journal.unit import Committed, Delete, Put, Require, Row, Unit
 from aegis.model.event import SYSTEM_TENANT, Event
 from aegis.model.proposal import Proposal
 from aegis.runtime import ids
@@ -168,6 +168,20 @@ class Halts:
             )
         await self._write(halt, "active", statement)
 
+    async def spring(self, halt: Halt, *, since: datetime | None) -> bool:
+        """Halt for something that happened from `since` on, as one of perhaps many processes that saw it; false when it is done.
+
+        What is halted stays as it is; safe mode becomes a halt. What happened before the last halt was lifted is over.
+        """
+        ref = (KIND, _row_id(halt))
+        for _ in range(ATTEMPTS):
+            row = (await self._store.rows(SYSTEM_TENANT, [ref])).get(ref)
+            if row is not None and _settled(row, halt, since):
+                return False
+            if await self._write(halt, "active", "", expecting=row.version if row else 0):
+                return True
+        return False
+
     async def lift(self, halt: Halt, *, statement: str = "") -> bool:
         """Lift a halt; false when there is none to lift."""
         ref = (KIND, _row_id(halt))
@@ -177,12 +191,15 @@ class Halts:
         await self._write(halt, "lifted", statement)
         return True
 
-    async def _write(self, halt: Halt, state: str, statement: str) -> None:
+    async def _write(self, halt: Halt, state: str, statement: str, *, expecting: int | None = None) -> bool:
+        """Commit the change and its event; false when the row is no longer the one that was expected."""
         ref = (KIND, _row_id(halt))
         for _ in range(ATTEMPTS):
             counts = (EPOCH, "epoch")
             rows = await self._store.rows(SYSTEM_TENANT, [ref, counts])
             version = {name: row.version for name, row in rows.items()}
+            if expecting is not None and version.get(ref, 0) != expecting:
+                return False
             now = self._clock.now()
             data = {
                 "on_tenant": halt.tenant,
@@ -201,14 +218,21 @@ class Halts:
                 events=(event,),
                 requires=tuple(Require(kind=kind, id=name, version=version.get((kind, name), 0)) for kind, name in (ref, counts)),
                 writes=(
-                    Put(kind=KIND, id=ref[1], body=msgspec.json.encode(halt), state=state, lookup=halt.tenant),
+                    Put(kind=KIND, id=ref[1], body=msgspec.json.encode(halt), state=state, lookup=halt.tenant, due=now),
                     Put(kind=EPOCH, id=counts[1], body=b"{}"),
                 ),
             )
             if isinstance(await self._store.commit(unit), Committed):
                 await self.refresh()
-                return
+                return True
         raise ConfigError("others are changing the same halt at this moment: look at `aegis halts` and try again")
+
+
+def _settled(row: Row, halt: Halt, since: datetime | None) -> bool:
+    """Whether what happened from `since` on has been answered: by a halt that stands, or by a person who lifted one."""
+    if row.state == "active":
+        return halt.mode in (msgspec.json.decode(row.body, type=Halt).mode, "safe")
+    return since is not None and row.due is not None and since <= row.due
 
 
 def _row_id(halt: Halt) -> str:

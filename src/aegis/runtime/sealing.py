@@ -211,6 +211,18 @@ class Sealer:
                 found.append(f"log of `{each.tenant}`: not cosigned since {seconds:.0f} s: is the witness there?")
         return found
 
+    def wrong(self) -> list[tuple[str, str, str]]:
+        """What is wrong with logs now: whose, `violated` (not what was committed or sealed) or `stale`, and words."""
+        corrupt = [name for name, kind in self._failing.items() if kind == CorruptStoreError.__name__]
+        stale = [(name, words) for words in self.alarms() for name in (*self._known, *self._waiting) if f"`{name}`" in words]
+        return [
+            *(
+                (name, "violated", f"log of `{name}`: it is not what was sealed; `aegis audit verify` names the place")
+                for name in corrupt
+            ),
+            *((name, "stale", words) for name, words in dict(stale).items()),
+        ]
+
     async def sealed(self, tenant: str) -> Sealed | None:
         """The newest checkpoint of a tenant's log."""
         found = await checkpoints.newest(self._store, [tenant])

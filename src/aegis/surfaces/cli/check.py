@@ -10,12 +10,14 @@ import click
 from aegis.app import App
 from aegis.errors import AegisError, CorruptStoreError
 from aegis.identity.issuers import loose
+from aegis.model.node import nearest
 from aegis.runtime.credentials import named_by
 from aegis.runtime.rollout import Source, Status
 from aegis.runtime.tenant import Tenant
 from aegis.surfaces.cli import context, output
 from aegis.surfaces.cli.loose_ends import loose_ends
 from aegis.surfaces.cli.main import DONE, FAILED
+from aegis.surfaces.cli.workflow.validate import rows as workflow_rows
 
 _MISSING = "tenants/{}/policy.yaml: not found, and the registry holds no version; without a policy nothing is allowed"
 
@@ -46,6 +48,7 @@ def check(ctx: click.Context) -> int:
                 results += [(f"policy test {name}", state, text) for state, text in app.policy_tests(settings, name)]
                 loose = loose_ends(found.enforced.policy, found.directory, list(found.contracts.values()))
                 results += [(f"policy {name}", "ok", text) for text in loose]
+            results += workflow_rows(settings, name)
         except AegisError as error:
             results.append((f"tenant {name}", "failed", str(error)))
     if not names:
@@ -64,6 +67,7 @@ def check(ctx: click.Context) -> int:
         bare = [name for name, found in tenants.items() if found.enforced is None and f"policy {name}" not in told]
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
     results += [row for found in tenants.values() for row in _issuers(settings.tenants, found)]
+    results += [row for found in tenants.values() for row in _triggers(settings.tenants, found)]
     results += [row for found in tenants.values() for row in _prompts(settings.tenants, settings.keys, found)]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     results += _sealed(ctx, tenants)
@@ -164,6 +168,24 @@ def _issuers(root: Path, tenant: Tenant) -> list[tuple[str, str, str]]:
     ]
     rows = [(what, "failed", f"`{name}`: {text}") for name, text in found]
     return rows or ([(what, "ok", f"issuers: {len(stated.by_name)}")] if stated else [])
+
+
+def _triggers(root: Path, tenant: Tenant) -> list[tuple[str, str, str]]:
+    """Triggers that count or stop what the tenant does not have: they would wait for ever."""
+    from aegis.adapters import triggers
+
+    try:
+        stated = triggers.load(root, tenant.name)
+    except AegisError:
+        return []  # told with the tenant
+    if stated is None:
+        return []
+    what, known = f"triggers {tenant.name}", {f"tool:{name}" for name in tenant.contracts} | set(tenant.directory.agents)
+    known |= {name.replace(".", ":", 1) for name in tenant.contracts if name.startswith(("workflow.", "queue."))}
+    named = [(each.id, name) for each in stated.triggers for name in dict.fromkeys((each.of, each.what))]
+    odd = [(key, name) for key, name in named if ":" in name and not name.startswith("run:") and not name.endswith(":*")]
+    rows = [(what, "failed", f"`{key}`: no `{name}` here{nearest(name, known)}") for key, name in odd if name not in known]
+    return rows or [(what, "ok", f"triggers: {len(stated.triggers)}")]
 
 
 def _sealed(ctx: click.Context, tenants: Mapping[str, Tenant]) -> list[tuple[str, str, str]]:
