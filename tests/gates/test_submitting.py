@@ -15,7 +15,7 @@ SMALL = plan()
 
 def heavy(steps=2):
     """More and larger payments than `gates.yaml` calls small: a person must look."""
-    return plan({f"pay{index}": pay(500) for index in range(steps)})
+    return plan({f"pay{n}": pay(500, needs=[f"pay{n - 1}"] if n else []) for n in range(steps)})
 
 
 def test_a_plan_that_passes_starts_one_run_however_often_it_is_submitted(w):
@@ -78,7 +78,7 @@ def test_a_changed_plan_input_key_or_submitter_voids_the_approval(on_sqlite):
     w = on_sqlite
     w.approve(submit(w, heavy()).json()["approval_id"])
     for other in (
-        submit(w, plan({"pay0": pay(500), "pay1": pay(501)})),
+        submit(w, plan({"pay0": pay(500), "pay1": pay(501, needs=["pay0"])})),
         submit(w, heavy(), key="k-2"),
         submit(w, heavy(), agent="agent:desk"),
     ):

@@ -3,10 +3,15 @@
 from typing import Any
 
 from aegis.adapters import gates, workflows
+from aegis.model.contract import Contract
 from aegis.model.schema import Schema
 from aegis.runtime.tenant import Tenant
 from aegis.settings import Settings
+from aegis.workflow import checks
+from aegis.workflow.checks import View, check
+from aegis.workflow.definitions import Definitions
 from aegis.workflow.gates import Finding, Gates
+from aegis.workflow.gates.report import Level
 from aegis.workflow.graph import Workflow
 
 GATE = "definition"
@@ -25,15 +30,35 @@ class PlanStudy:
     def faults(self, tenant: Tenant, plan: Workflow, given: Any) -> tuple[Finding, ...]:
         """As the port says."""
         known = workflows.load(self._tenants / tenant.name, tenant.name)
-        return _input(plan, known.schema(plan.input), given)
+        found = check(plan, _view(tenant, known))
+        return (*map(_checked, found), *_input(plan, known.schema(plan.input), given))
+
+
+def _view(tenant: Tenant, known: Definitions) -> View:
+    contracts: dict[str, tuple[Contract, ...]] = {}
+    for each in tenant.by_digest.values():
+        contracts[each.name] = (*contracts.get(each.name, ()), each)
+    ruling = tenant.enforced
+    return View(
+        contracts=contracts,
+        directory=tenant.directory,
+        definitions=known,
+        policy=ruling.policy if ruling else None,
+        tenant_data=ruling.data if ruling else {},
+    )
+
+
+def _checked(found: checks.Finding) -> Finding:
+    level: Level = "refuse" if found.level == "error" else "note"
+    return Finding(gate=GATE, code=found.code, level=level, text=found.text, step=found.step, place=found.place)
 
 
 def _input(plan: Workflow, schema: Schema | None, given: Any) -> tuple[Finding, ...]:
-    """Where the input of the run does not fit; paths and rules, never a value."""
-    if plan.input and schema is None:
-        return (_fault("unknown_data", f"there is no contract of data `{plan.input}` in this tenant"),)
+    """Where the input of the run does not fit; paths and rules, never a value. `None` is an input that is not known yet."""
+    if given is None or (plan.input and schema is None):  # that there is no such contract has been found already
+        return ()
     if schema is None:
-        return (_fault("input", "the plan names no `input`, so its run takes none"),) if given not in (None, {}) else ()
+        return (_fault("input", "the plan names no `input`, so its run takes none"),) if given != {} else ()
     return tuple(_fault("input", f"input{each.path}: {each.text}") for each in schema.check(given))
 
 

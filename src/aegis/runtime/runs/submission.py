@@ -201,11 +201,14 @@ class Submissions:
         run = await self._beginning.known(tenant, kept.start)
         return Told(row=kept, request_id=kept.request_id, approval=approval[0] if approval else None, run=run)
 
-    async def report(self, tenant: Tenant, asked: Submitted) -> tuple[GateReport, Gates]:
-        """What the gates say now. A document of gates that cannot be read refuses every plan."""
+    async def weigh(self, tenant: Tenant, plan: Workflow, given: Any, who: Principal | None = None) -> tuple[GateReport, Gates]:
+        """What the gates say now of a plan that `who` thought up, and by which weights; nothing is recorded.
+
+        A document of gates that cannot be read refuses every plan.
+        """
         try:
             gates = await asyncio.to_thread(self._study.gates, tenant.name)
-            faults = await asyncio.to_thread(self._study.faults, tenant, asked.plan, asked.input)
+            faults = await asyncio.to_thread(self._study.faults, tenant, plan, given)
         except AegisError:
             gates, faults = Gates(tenant=tenant.name), (_blind(),)
         scene = Scene(
@@ -216,11 +219,11 @@ class Submissions:
             gates=gates,
             environment=tenant.environment,
             halted=self._halted(tenant.name),
-            input=asked.input,
-            proposer=asked.who,
-            signed=_vouched(tenant, asked.plan),
+            input=given,
+            proposer=who,
+            signed=_vouched(tenant, plan),
         )
-        return judge(asked.plan, scene, also=faults), gates
+        return judge(plan, scene, also=faults), gates
 
     def _halted(self, tenant: str) -> dict[str, str] | None:
         halts = self._gate.halts
@@ -231,7 +234,7 @@ class Submissions:
     async def _decided(self, tenant: Tenant, asked: Submitted, made: str, version: int) -> Told | None:
         """Decide and record; `None` when something changed meanwhile."""
         started, now = perf_counter_ns(), self._clock.now()
-        report, gates = await self.report(tenant, asked)
+        report, gates = await self.weigh(tenant, asked.plan, asked.input, asked.who)
         proposal = _proposal(tenant, asked, made, report, asked.request_id or ids.new("req", now))
         known = Known()
         await known.read(self._store, tenant.name, [(CALL, proposal.request_id), (APPROVAL, made)])
