@@ -34,7 +34,7 @@ from aegis.model.schema import Schema
 API_VERSION = "aegis.queue/v1"
 PREFIX = "queue."
 ENQUEUE = "enqueue"
-ACTIONS = (ENQUEUE, "retry", "cancel", "requeue", "discard", "edit", "pause", "resume", "drain")
+ACTIONS = (ENQUEUE, "retry", "cancel", "requeue", "discard", "edit", "signal", "pause", "resume", "drain")
 MAX_CONCURRENCY = 1000
 MAX_DEPTH = 1_000_000
 LEASE_SECONDS = 30
@@ -103,8 +103,9 @@ class QueueContract(Contract, frozen=True, kw_only=True):
 
     @property
     def limited(self) -> bool:
-        """Whether not everything may begin at once."""
-        return bool(self.concurrency or self.rate)
+        """Whether dispatch must hold tasks back. Those of workers are held back when they are leased, and need it not."""
+        local = any(not isinstance(server, Remote) for server in self.agents.values())
+        return local and bool(self.concurrency or self.rate)
 
 
 class QueueGuard:

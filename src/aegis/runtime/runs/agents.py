@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aegis.errors import IdentityError, StoreBusyError
 from aegis.journal.store import Store
-from aegis.journal.unit import Committed, Existing, Payload, Require, Unit
+from aegis.journal.unit import Committed, Existing, Payload, Put, Require, Unit
 from aegis.model.call import Call, CallState
 from aegis.model.event import Event
 from aegis.model.principal import Principal
@@ -32,7 +33,21 @@ from aegis.runtime.enforce import Gate
 from aegis.runtime.known import CALL
 from aegis.runtime.record import commitment
 from aegis.runtime.runs.credentials import holder, stand
-from aegis.runtime.runs.queued import INPUT, QUEUE, READY, TASK, Queued, Stand, TaskState, moved, place, read, standing, task_id
+from aegis.runtime.runs.queued import (
+    DEPTH,
+    INPUT,
+    QUEUE,
+    READY,
+    TASK,
+    Queued,
+    Stand,
+    TaskState,
+    moved,
+    place,
+    read,
+    standing,
+    task_id,
+)
 from aegis.runtime.runs.queued import Gate as Open
 from aegis.runtime.tenant import Tenant
 from aegis.workflow.graph import Step, Workflow
@@ -40,6 +55,7 @@ from aegis.workflow.run import Failed, Held, Offered, RunEvent, Usage
 
 ATTEMPTS = 8
 CLOSED = 16
+FULL = "the queue is full"
 _DONE = (Kind.DONE, Kind.GONE)
 NOW = datetime.fromtimestamp(0, tz=UTC)
 """A place holder: the time of an event is that of its commit."""
@@ -61,6 +77,14 @@ class AgentTask(Struct, frozen=True, kw_only=True):
     agent_id: str
     deadline: datetime | None = None
     traceparent: str = ""
+
+
+class Also(Struct, frozen=True, kw_only=True):
+    """What else belongs into the unit of a task; rows that are required are written, too."""
+
+    events: tuple[Event, ...] = ()
+    payloads: tuple[Payload, ...] = ()
+    requires: tuple[Require, ...] = ()
 
 
 class Handed(Struct, frozen=True, kw_only=True):
@@ -144,7 +168,7 @@ class Agents:
         if local:
             return "the queue is paused" if found.gate is Open.PAUSED else ""
         if queue.max_depth and await self._full(tenant, queue, agent_id):
-            return "the queue is full"
+            return FULL
         return ""
 
     async def _full(self, tenant: str, queue: QueueContract, agent_id: str) -> bool:
@@ -186,45 +210,53 @@ class Agents:
         )  # fmt: skip
         plain = canon_arguments({"input": task.arguments})
         for _ in range(ATTEMPTS):
+            fence = await self._fence(task, handed.queue)
+            if fence is None:
+                await self.close(task.tenant.name, made.by, made.enqueue, done=False)
+                return await self._wait(task, handed.queue, FULL)
             sealed = await self._gate.vault.seal(task.tenant.name, made.event, INPUT, plain, handed.sealed_for)
-            if await self._put(task, made, (_told(task, made, sealed),), (sealed,)):
-                break
-        return _offered(task, now)
+            if await self._put(task, made, Also(events=(_told(task, made, sealed),), payloads=(sealed,), requires=fence)):
+                return _offered(task, now)
+        raise StoreBusyError("others keep filling this queue: try again")
+
+    async def _fence(self, task: AgentTask, queue: QueueContract) -> tuple[Require, ...] | None:
+        """What makes tasks that come in at once count each other; `None` when the queue is full."""
+        if not queue.max_depth:
+            return ()
+        ref = (DEPTH, place(queue.queue, task.agent_id))
+        row = (await self._store.rows(task.tenant.name, [ref])).get(ref)
+        if await self._full(task.tenant.name, queue, task.agent_id):
+            return None
+        return (Require(kind=DEPTH, id=ref[1], version=row.version if row else 0),)
 
     async def _wait(self, task: AgentTask, queue: QueueContract, why: str) -> RunEvent:
         """The queue takes nothing now: the task waits outside, and the sweep of leases has it issued again."""
         now = self._gate.clock.now()
         made = Queued(**_about(task, queue), state=TaskState.WAITING, offered_at=now, due=now + WAIT, why=why)
-        await self._put(task, made, (), ())
-        return _offered(task, now)
-
-    async def _put(self, task: AgentTask, made: Queued, events: tuple[Event, ...], payloads: tuple[Payload, ...]) -> bool:
-        """Write the task over whatever an earlier dispatch left of it; false when a key was destroyed meanwhile: seal anew.
-
-        Raises:
-            StoreBusyError: Others keep changing it.
-        """
-        ref = (TASK, made.id)
         for _ in range(ATTEMPTS):
-            row = (await self._store.rows(task.tenant.name, [ref])).get(ref)
-            known = read(row) if row else None
-            if known is not None and known.dispatch >= made.dispatch and known.state is not TaskState.WAITING:
-                return True
-            lapses = known.lapses if known is not None and known.attempt == made.attempt else 0
-            fresh = msgspec.structs.replace(made, lapses=lapses)
-            unit = Unit(
-                tenant=task.tenant.name,
-                events=events,
-                payloads=payloads,
-                requires=(Require(kind=TASK, id=made.id, version=row.version if row else 0),),
-                writes=moved(known, fresh),
-            )
-            receipt = await self._store.commit(unit)
-            if isinstance(receipt, Committed | Existing):
-                return True
-            if self._gate.vault.refused(task.tenant.name, receipt):
-                return False
+            if await self._put(task, made, Also()):
+                return _offered(task, now)
         raise StoreBusyError("others keep changing this task: try again")
+
+    async def _put(self, task: AgentTask, made: Queued, also: Also) -> bool:
+        """Write the task over whatever an earlier dispatch left of it; false when something changed meanwhile: try again."""
+        ref = (TASK, made.id)
+        row = (await self._store.rows(task.tenant.name, [ref])).get(ref)
+        known = read(row) if row else None
+        if known is not None and known.dispatch >= made.dispatch and known.state is not TaskState.WAITING:
+            return True
+        lapses = known.lapses if known is not None and known.attempt == made.attempt else 0
+        fences = tuple(Put(kind=each.kind, id=each.id, body=b"{}") for each in also.requires)
+        unit = Unit(
+            tenant=task.tenant.name,
+            events=also.events,
+            payloads=also.payloads,
+            requires=(Require(kind=TASK, id=made.id, version=row.version if row else 0), *also.requires),
+            writes=(*moved(known, replace(made, lapses=lapses)), *fences),
+        )
+        receipt = await self._store.commit(unit)
+        self._gate.vault.refused(task.tenant.name, receipt)
+        return isinstance(receipt, Committed | Existing)
 
     async def _close_earlier(self, task: AgentTask) -> None:
         """Close what earlier dispatches of the node left under way: their agents work for nobody any more.
@@ -271,6 +303,8 @@ def _not_handed(task: AgentTask, answer: Answer) -> RunEvent:
             at=NOW, node=task.node, dispatch=task.dispatch, approval_id=found.approval_id,
             expires_at=found.expires_at,
         )  # fmt: skip
+    if answer.passing:
+        raise StoreBusyError("the task cannot be handed out now")
     if answer.kind is Kind.DENIED and answer.decision is not None:
         rules = ", ".join(answer.decision.rules)
         return failed(task, "denied", f"handing the task out: {rules}", outcome="denied")

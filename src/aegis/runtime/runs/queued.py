@@ -5,6 +5,7 @@
     task-due     its id begins with the instant at which something is to happen to the task
     queue-slot   one for each task at work in a queue with `concurrency`: there are never more slots than the queue has
     queue-start  one for each start that a queue with a `rate` still counts; it is taken over when its period has passed
+    queue-depth  written by every task that comes into a queue with `max_depth`, so that two that count at once do not both come in
     queue        whether a queue is open, paused or draining
 
 A node has one task at a time, under its newest dispatch number. The input is sealed beside the event `task_offered`.
@@ -21,7 +22,8 @@ from aegis.crypto.digest import sha256
 from aegis.journal.unit import Delete, Put, Row
 from aegis.model.event import instant
 
-TASK, READY, DUE, SLOT, START, QUEUE = "task", "task-ready", "task-due", "queue-slot", "queue-start", "queue"
+TASK, READY, DUE, SLOT, START = "task", "task-ready", "task-due", "queue-slot", "queue-start"
+QUEUE, DEPTH = "queue", "queue-depth"
 INPUT = "input"
 _SEP = "\x1f"
 
@@ -67,8 +69,8 @@ class Stand(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Queued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A task. `enqueue` is the call that handed it out, by the agent `by`; `event` the one beside which the input is sealed.
 
-    While it is leased, `worker` has it under `lease` until `due`. Its credential is `good_until` then. `slot` is its place among those at work; `lapses` counts leases
-    of this attempt that ran out. `outcome` is how it ended; `told` that its call was reported ended, too.
+    While it is leased, `worker` has it under `lease` until `due`, and its credential is `good_until`. `slot` is its place among those
+    at work; `lapses` counts leases of this attempt that ran out. `outcome` is how it ended; `told` that its call was reported ended.
     """
 
     id: str
