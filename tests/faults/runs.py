@@ -25,6 +25,7 @@ import httpx
 from aegis.app import open_store
 from aegis.app.workflows import read_definition
 from aegis.runtime.clock import Clock
+from aegis.runtime.runs.callables import effect_key
 from aegis.runtime.runs.flow import DUE, FLOW, TASK, read_flow
 from aegis.runtime.runs.histories import Histories
 from aegis.runtime.tool import upstream_key
@@ -253,7 +254,7 @@ def _effects(run: str, loaded: Any) -> set[tuple[str, str]]:
         step = loaded.workflow.step(step_of(node))
         if step.kind == "agent":
             if known.done and step.id == "pays" and node != "pays":
-                found.add(("pay.honours", upstream_key("acme", "agent:payer", f"{run}:{node}:pay")))
+                found.add(("pay.honours", upstream_key("acme", "agent:payer", effect_key(run, node, "pay"))))
             continue
         if known.done:
             found.add((step.act.name, upstream_key("acme", RUNNER, f"{run}:{node}")))

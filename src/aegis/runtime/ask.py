@@ -8,7 +8,11 @@ from msgspec import Struct
 from aegis.model.approval import Approval
 from aegis.model.decision import Decision
 from aegis.model.principal import Principal
+from aegis.policy.guards import HALTED
 from aegis.runtime.resources import Holder
+
+LACKS = ("opa#", "engine#", "facts#", "policy#")
+"""How the rules of denials begin by which nothing is known to be wrong: the gateway lacks something that it needs to decide."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -77,3 +81,14 @@ class Answer(Struct, frozen=True, kw_only=True):
     upstream_status: int = 0
     seq: int = -1
     holder: Holder | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it was denied only because this gateway could not decide; ask again when it can."""
+        rules = self.decision.rules if self.kind is Kind.DENIED and self.decision else ()
+        return any(rule.startswith(LACKS) and not rule.endswith("#input") for rule in rules)
+
+    @property
+    def passing(self) -> bool:
+        """Whether it was denied for what passes: it could not be decided, or something is halted."""
+        return self.undecided or (self.kind is Kind.DENIED and self.decision is not None and HALTED in self.decision.rules)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from aegis.errors import StoreBusyError
 from aegis.journal.unit import Delete, Unit
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
@@ -161,6 +162,8 @@ class Acting:
             door="workflow",
         )
         answer = await settled(lambda: self._gate.call(ask))
+        if answer.passing:
+            raise StoreBusyError(f"`{tool}` cannot be decided on now")
         writes = contract is None or contract.effect != "read"
         cost = contract.cost_micros if contract else 0
         event = event_of(answer, command, writes=writes, cost_micros=cost)

@@ -50,7 +50,7 @@ class RefusedCallError(GatewayError):
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"`{answer.tool}`: {answer.kind} ({answer.reason})")
         self.kind = answer.kind
-        self.again = answer.kind in _AGAIN
+        self.again = answer.kind in _AGAIN or answer.passing
 
 
 class _HeldError(ApprovalPending):

@@ -5,13 +5,12 @@ from typing import Any
 from msgspec import Struct
 
 from aegis.model.decision import Decision
-from aegis.runtime.ask import Answer, Kind
+from aegis.runtime.ask import LACKS, Answer, Kind
 from aegis.runtime.record import public
 from aegis.runtime.resources import BUSY
 from aegis.surfaces.gateway.wire import Problem, ReasonView
 
 PREFIX = "urn:aegis:problem:"
-_LACKS = ("opa#", "engine#", "facts#", "policy#")
 _UNDECIDED = (
     "Nothing is known to be wrong with the request: the gateway lacks something that it needs to decide. "
     "Tell its operator (`/readyz` names the cause), and try again later."
@@ -83,6 +82,9 @@ TABLE: dict[str, Shown] = {
     "resource-conflict": Shown(
         status=409, title="Another write to the same resource was first", detail="nothing was done", retryable=True, retry_after=5,
         next="Look at what the other request (`held_by`) does before sending this one again: it may no longer be wanted."),
+    "run-conflict": Shown(
+        status=409, title="The run does not stand so that this could be done", detail="nothing was done",
+        next="Look at the run (`GET /v1/runs/{run}`, `aegis workflow show`): somebody may have done it, or it has ended."),
     "store-unavailable": Shown(
         status=503, title="The decision could not be recorded", detail="so nothing was done, or its outcome is not yet recorded",
         retryable=True, retry_after=5,
@@ -199,7 +201,7 @@ def _advice(decision: Decision) -> str:
 
 def _undecided(decision: Decision) -> bool:
     """Whether it was denied because the gateway lacked something, and not because a rule spoke against the call."""
-    return any(rule.startswith(_LACKS) and not rule.endswith("#input") for rule in decision.rules)
+    return any(rule.startswith(LACKS) and not rule.endswith("#input") for rule in decision.rules)
 
 
 def _decided(decision: Decision) -> dict[str, Any]:
