@@ -4,15 +4,22 @@ from typing import Any
 
 import msgspec
 
-from aegis.surfaces.gateway import envelope, plans, taskwire, wire
+from aegis.surfaces.gateway import envelope, plans, runs, taskwire, wire
 from aegis.surfaces.gateway.tokens import FIELDS
 
 _TYPES = (
     wire.CallBody, wire.DecideBody, wire.OutcomeBody, wire.AnswerBody, wire.CallView, wire.DecideView, wire.ToolView,
     wire.ApprovalView, wire.DelegationBody, wire.DelegationView, wire.TokenView, wire.Problem, *envelope.TYPES,
-    *taskwire.TYPES, *plans.TYPES,
+    *taskwire.TYPES, *plans.TYPES, *runs.TYPES,
 )  # fmt: skip
 _REFUSED = {"400", "401", "403", "404", "405", "409", "413", "415", "422", "431", "500", "502", "503", "504", "408"}
+_OF_STEPS = {
+    "retry": "New attempts for a step that is parked, or for a compensation that failed",
+    "requeue": "The same, as an action of its own for policy",
+    "edit": "The same with other arguments",
+    "discard": "Give a parked step up",
+    "settle": "Say that a person has undone by hand what a compensation could not",
+}
 
 
 def document() -> dict[str, Any]:
@@ -90,6 +97,20 @@ def _paths() -> dict[str, Any]:
         "/v1/plans": {"post": _operation(
             "Submit a plan; its run begins if the gates let it pass", _ref("PlanView"), body="PlanBody", parameters=[key, rid])},
         "/v1/plans/{plan_id}": {"get": _operation("Where a plan stands", _ref("PlanView"), parameters=[_part("plan_id")])},
+        "/v1/runs": {"get": _operation("Runs of workflows, newest first", _ref("RunsView"), parameters=[
+            _asked("workflow"), _asked("state"), _asked("limit"), _asked("after")])},
+        "/v1/runs/{run}": {"get": _operation(
+            "Where a run stands, step by step", _ref("OneRun"), parameters=[_part("run"), _asked("values")])},
+        "/v1/runs/{run}/events": {"get": _operation(
+            "What the journal holds of a run", story, parameters=[_part("run"), _asked("after")])},
+        "/v1/runs/{run}/cancel": {"post": _operation(
+            "End a run and undo what it did", _ref("Operated"), body="OperateBody", parameters=[_part("run"), key, rid])},
+        "/v1/runs/{run}/signal": {"post": _operation(
+            "Say that what a step waits for has happened", _ref("Operated"), body="SignalBody",
+            parameters=[_part("run"), key, rid])},
+        **{f"/v1/runs/{{run}}/steps/{{node}}/{name}": {"post": _operation(
+            what, _ref("Operated"), body="OperateBody", parameters=[_part("run"), _part("node"), key, rid])}
+            for name, what in _OF_STEPS.items()},
         "/v1/messages": {"post": _operation(
             "Send a message in a CloudEvents 1.0 envelope", _ref("SentView"), body="Envelope", status="202",
             parameters=[key, rid, override])},
@@ -149,6 +170,10 @@ def _array(name: str) -> dict[str, Any]:
 
 def _part(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _asked(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
 
 
 def _header(name: str, why: str, *, required: bool) -> dict[str, Any]:

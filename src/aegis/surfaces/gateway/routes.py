@@ -8,8 +8,8 @@ from aegis.model.authority import covers
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
 from aegis.runtime.recorded import events_of
-from aegis.surfaces.gateway import http, messages, plans, tasks, tokens, wire
-from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
+from aegis.surfaces.gateway import channels, http, messages, plans, runs, tasks, tokens, wire
+from aegis.surfaces.gateway.asking import OK, ask_of, shaped, taken, told
 from aegis.surfaces.gateway.caller import Caller, agent
 from aegis.surfaces.gateway.problems import problem
 from aegis.surfaces.gateway.views import approval_view, request_view, tool_view
@@ -145,13 +145,7 @@ async def answer(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     statement = gateway.app.verifier.statement(said.statement, now=gateway.app.gate.clock.now())
     if statement.tenant != caller.tenant or statement.approval_id != parts[0] or statement.approver != caller.person:
         raise http.refuse("approval-refused", "the statement is for another approval, person or tenant")
-    moved = await gateway.app.gate.desk.answer(statement, said.statement, exchange.trace)
-    if isinstance(moved, Refused):
-        if moved.code == "approval_unknown":
-            raise http.refuse("not-found", "no such approval")
-        exchange.outcome = "approval_refused"
-        return 409, problem("approval-refused", detail=f"{moved.code}: {moved.text}", request_id=exchange.request_id)
-    return OK, approval_view(moved)
+    return await taken(gateway, exchange, statement, said.statement)
 
 
 async def request(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
@@ -195,9 +189,11 @@ ROUTES: dict[tuple[str, tuple[str, ...]], Any] = {
     ("POST", ("v1", "approvals", "{approval_id}", "answer")): answer,
     ("GET", ("v1", "requests", "{request_id}")): request,
     ("POST", ("v1", "token")): tokens.token,
+    ("POST", ("v1", "channels", "{tenant}", "{channel}", "answers")): channels.answer,
     ("POST", ("v1", "delegations")): tokens.delegate,
     ("POST", ("v1", "delegations", "{request_id}", "end")): tokens.end,
     **messages.ROUTES,
     **tasks.ROUTES,
     **plans.ROUTES,
+    **runs.ROUTES,
 }
