@@ -15,6 +15,7 @@ from aegis.model.contract import contract
 from aegis.model.document import parse
 from aegis.model.message import message_contract
 from aegis.model.provenance import parse_trust
+from aegis.model.trigger import triggers
 from aegis.policy import plan
 from aegis.policy.language import load as load_policy
 from aegis.policy.selftest import run_tests
@@ -32,6 +33,7 @@ LOADERS = {
     "aegis.issuers/v1": lambda text, source: parse_issuers(parse(text, source=source)),
     "aegis.trust/v1": lambda text, source: parse_trust(parse(text, source=source)),
     "aegis.directory/v1": lambda text, source: parse_directory(parse(text, source=source)),
+    "aegis.triggers/v1": lambda text, source: triggers(parse(text, source=source)),
     "aegis.plan/v1": lambda text, source: plan.read(text, source=source),
 }
 
