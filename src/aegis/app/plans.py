@@ -15,6 +15,8 @@ from aegis.workflow.gates.report import Level
 from aegis.workflow.graph import Workflow
 
 GATE = "definition"
+_GATED = frozenset({"never_allowed"})
+"""What a gate says more exactly."""
 
 
 class PlanStudy:
@@ -31,7 +33,7 @@ class PlanStudy:
         """As the port says."""
         known = workflows.load(self._tenants / tenant.name, tenant.name)
         found = check(plan, _view(tenant, known))
-        return (*map(_checked, found), *_input(plan, known.schema(plan.input), given))
+        return (*(_checked(each) for each in found if each.code not in _GATED), *_input(plan, known.schema(plan.input), given))
 
 
 def _view(tenant: Tenant, known: Definitions) -> View:
@@ -50,7 +52,8 @@ def _view(tenant: Tenant, known: Definitions) -> View:
 
 def _checked(found: checks.Finding) -> Finding:
     level: Level = "refuse" if found.level == "error" else "note"
-    return Finding(gate=GATE, code=found.code, level=level, text=found.text, step=found.step, place=found.place)
+    text = found.text.removeprefix(f"step `{found.step}`: ")
+    return Finding(gate=GATE, code=found.code, level=level, text=text, step=found.step, place=found.place)
 
 
 def _input(plan: Workflow, schema: Schema | None, given: Any) -> tuple[Finding, ...]:

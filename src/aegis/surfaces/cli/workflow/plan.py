@@ -1,5 +1,6 @@
 """`aegis workflow plan`: what a workflow would do, what the gates say of it, and whom it would ask. Nothing runs."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def plan(ctx: click.Context, what: str, pairs: tuple[str, ...], whole: str | Non
     if context.as_json(ctx):
         output.document("workflow-plan", _document(made, report, gates))
     else:
-        _print(made, report, gates)
+        _print(made, report, gates, f"{context.settings(ctx).root}{os.sep}")
     return ENDINGS[report.verdict]
 
 
@@ -101,7 +102,7 @@ def _document(made: "Workflow", report: "GateReport", gates: "Gates") -> dict[st
     }  # fmt: skip
 
 
-def _print(made: "Workflow", report: "GateReport", gates: "Gates") -> None:
+def _print(made: "Workflow", report: "GateReport", gates: "Gates", here: str) -> None:
     click.echo(f"{made.name} {made.version} acts as {made.run_as or 'nobody'}, {made.digest[:19]}")
     click.echo(f"{click.style(report.verdict, fg=_STYLES[report.verdict])}: it {SAID[report.verdict]}")
     _order(made)
@@ -112,7 +113,7 @@ def _print(made: "Workflow", report: "GateReport", gates: "Gates") -> None:
     output.table(("factor", "count", "weight", "subtotal", "steps"), rows, empty="nothing counts")
     _cost(report)
     for found in report.findings:
-        where = f" at {found.place}" if found.place else ""
+        where = f" at {found.place.replace(here, '')}" if found.place else ""
         click.echo(f"\n{click.style(found.level, fg=_STYLES[found.level])} {found.gate}.{found.code}{output.harmless(where)}")
         output.wrapped(output.harmless(f"{f'step {found.step}: ' if found.step else ''}{found.text}"))
 
