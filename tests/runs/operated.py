@@ -9,6 +9,7 @@ import msgspec
 from aegis.adapters import keyfiles
 from aegis.identity.token import build_person, mint
 from aegis.runtime.runs.operating import Wanted
+from gateway.world import World
 from runs.flows import Flows, lay
 
 RISKY = """
@@ -59,8 +60,7 @@ class Operated(Flows):
     """A world in which runs are operated."""
 
     def statement(self, wanted: Wanted, person: str = "person:alice", tenant: str = "acme") -> str:  # type: ignore[override]
-        claims = build_person(tenant=tenant, person=person, audience=wanted.audience("aegis-gw"), now=self.hand())
-        return mint(claims, keyfiles.load_private(self.keys, "human", tenant, person))
+        return signed(self, wanted, person, tenant)
 
     def by_person(self, wanted: Wanted, person: str = "person:alice", **changed: Any) -> httpx.Response:
         """What a person asks for, signed."""
@@ -105,6 +105,12 @@ class Operated(Flows):
         """The events of the run as the journal holds them."""
         found = self.inside(lambda app: app.workflows.reading.events("acme", run))
         return list(found)
+
+
+def signed(w: World, wanted: Wanted, person: str, tenant: str) -> str:
+    """A person's statement about exactly this."""
+    claims = build_person(tenant=tenant, person=person, audience=wanted.audience("aegis-gw"), now=w.hand())
+    return mint(claims, keyfiles.load_private(w.keys, "human", tenant, person))
 
 
 def go(run: str, key: str = "s1", **payload: Any) -> Wanted:

@@ -14,7 +14,9 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def rows(names):
-    return [Row(tenant="acme", kind="flow", id=name, version=1, body=b"{}", state="", lookup="", due=None) for name in sorted(names)]
+    return [
+        Row(tenant="acme", kind="flow", id=name, version=1, body=b"{}", state="", lookup="", due=None) for name in sorted(names)
+    ]
 
 
 def looked(names, end=LATEST, most=10**6):

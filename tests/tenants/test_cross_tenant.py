@@ -12,8 +12,10 @@ import re
 import pytest
 from tests.tenants.two import CURIOUS, MEMO, OWNER, Two, nowhere
 
+from aegis.runtime.runs.operating import Wanted
 from aegis.surfaces.gateway import routes
 from authority.agents import Bot
+from runs.operated import path, signed
 
 NOT_THERE = {404}
 REFUSED = {401, 403, 404, 409, 422}
@@ -39,6 +41,17 @@ def said(w, held, tenant):
     return w.statement(card, "person:alice", tenant)
 
 
+def operates(w, i, action, **more):
+    """What a person signs about a run that is not of their tenant."""
+    wanted = Wanted(action=action, run=i.run, **more)
+    statement = signed(w, wanted, "person:alice", CURIOUS)
+    if action == "signal":
+        body = {"name": wanted.signal, "key": wanted.key, "payload": wanted.payload, "statement": statement}
+    else:
+        body = {"statement": statement} | ({"arguments": wanted.arguments} if action == "edit" else {})
+    return w.post(path(wanted), body, person(w))
+
+
 # (route, name) -> (the attempt, the statuses that are right). `OWN`: the identifier is free in the caller's own tenant, and so the
 # call is the caller's own, begun anew. `CREDENTIAL`: a text that the owner's key signed is refused as what it is, 401 or 403; whoever
 # holds it knows that it exists.
@@ -57,6 +70,21 @@ ROWS = {
     ("POST /v1/tools/{tool}/call", "a key"): (lambda w, i: w.call("pay.honours", {"amount": 5, "memo": MEMO}, i.key, own(w)), OWN),
     ("POST /v1/tools/{tool}/call", "an override token"): (lambda w, i: w.call("pay.honours", {"amount": 1600, "memo": MEMO}, "o", own(w), aegis_override=i.override), CREDENTIAL),
     ("POST /v1/tools/{tool}/call", "a key of an approved call"): (lambda w, i: w.call("pay.honours", {"amount": 1600, "memo": MEMO}, "approved-key", own(w)), {403}),
+    ("GET /v1/runs", "an agent"): (lambda w, i: w.get("/v1/runs", own(w)), {200}),
+    ("GET /v1/runs", "a workflow of the owner, for a person"): (lambda w, i: w.get(f"/v1/runs?workflow={i.kind}&after={i.run}", person(w)), {200}),
+    ("GET /v1/runs/{run}", "a run"): (lambda w, i: w.get(f"/v1/runs/{i.run}", own(w)), NOT_THERE),
+    ("GET /v1/runs/{run}", "its values, for a person"): (lambda w, i: w.get(f"/v1/runs/{i.run}?values=true", person(w)), NOT_THERE),
+    ("GET /v1/runs/{run}/events", "a run"): (lambda w, i: w.get(f"/v1/runs/{i.run}/events", person(w)), NOT_THERE),
+    ("POST /v1/runs/{run}/cancel", "a run"): (lambda w, i: w.post(f"/v1/runs/{i.run}/cancel", {}, own(w)), NOT_THERE),
+    ("POST /v1/runs/{run}/cancel", "a run, signed by a person"): (lambda w, i: operates(w, i, "cancel"), NOT_THERE),
+    ("POST /v1/runs/{run}/signal", "a run"): (lambda w, i: w.post(f"/v1/runs/{i.run}/signal", {"name": "opened", "key": "1"}, own(w)), NOT_THERE),
+    ("POST /v1/runs/{run}/signal", "a run, signed by a person"): (lambda w, i: operates(w, i, "signal", signal="opened", key="1"), NOT_THERE),
+    **{
+        (f"POST /v1/runs/{{run}}/steps/{{node}}/{action}", "a step"): (
+            lambda w, i, action=action: operates(w, i, action, node="gate", **({"arguments": {}} if action == "edit" else {})), NOT_THERE
+        )
+        for action in ("retry", "requeue", "edit", "discard", "settle")
+    },
     ("GET /v1/tools", "an agent"): (lambda w, i: w.get("/v1/tools", own(w)), {200}),
     ("GET /v1/tools", "a person"): (lambda w, i: w.get("/v1/tools", person(w)), {200}),
     ("GET /v1/tools/{tool}", "a tool"): (lambda w, i: w.get(f"/v1/tools/{i.tool}", own(w)), NOT_THERE),

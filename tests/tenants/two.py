@@ -8,6 +8,7 @@ from msgspec import Struct
 from authority.agents import AGENTS, Bot, with_keys
 from gateway.world import READ, World
 from messages.post import Post
+from runs.flows import lay
 
 OWNER, CURIOUS = "acme", "globex"
 MEMO = "the-memo-of-the-owner"
@@ -23,6 +24,16 @@ spec:
   idempotency: source_and_id
   data: {type: object, properties: {text: {type: string}}}
 """
+HIDDEN_FLOW = """
+apiVersion: aegis.workflow/v1
+kind: Workflow
+metadata: {name: hidden, version: 1.0.0, tenant: acme, owner: ops, runbook: hidden.md}
+spec:
+  steps:
+    gate: {wait: {signal: opened, timeout: 2h}}
+"""
+HIDDEN_LINE = "    workflow.hidden: {contract: workflow.hidden@1}\n"
+HIDDEN_RULE = "    - {id: flows, effect: allow, tools: [workflow.hidden], when: {agent.roles: {contains: treasury}}}\n"
 
 
 class Ids(Struct, frozen=True, kw_only=True):
@@ -43,6 +54,7 @@ class Ids(Struct, frozen=True, kw_only=True):
     agent: str
     kind: str
     statement: str
+    run: str
 
     def each(self) -> list[str]:
         return [getattr(self, name) for name in self.__struct_fields__]
@@ -58,6 +70,7 @@ class Two(Post):
             text = READ.format(tenant=tenant, port=self.tool.port).replace("records.read", "vault.open")
             (home / "tools" / "vault.open.yaml").write_text(text)
             (home / "messages" / "hidden.yaml").write_text(HIDDEN)
+            lay(self.root, tenant, workflows={"hidden": HIDDEN_FLOW}, lines=HIDDEN_LINE, rules=HIDDEN_RULE)
             path = home / "directory.yaml"
             path.write_text(
                 path.read_text().replace("\n    agent:off:", "\n    agent:hidden: {roles: [], scopes: []}\n    agent:off:")
@@ -78,6 +91,7 @@ class Two(Post):
         assert self.send().status_code == 202
         taken = self.take(seconds=900)  # longer than a slow machine needs for all rows
         card = self.get(f"/v1/approvals/{held['approval_id']}", self.person_token()).json()
+        begun = self.call("workflow.hidden", {}, "run-key").json()
         return Ids(
             request=done["request_id"],
             decided=decided["request_id"],
@@ -94,6 +108,7 @@ class Two(Post):
             agent="agent:hidden",
             kind="hidden",
             statement=self.statement(card),
+            run=begun["result"]["run"],
         )
 
 

@@ -86,7 +86,7 @@ class Operating:
         """The run, if this could be done to it now, or has been done already."""
         loaded = await self._runs.histories.load(tenant, wanted.run)
         if loaded is None:
-            return Impossible(code="absent", text=f"no run `{text(wanted.run, 64)}`")
+            return Impossible(code="absent", text="no such run")
         return _refused(loaded, wanted, self._runs.clock.now()) or loaded
 
     async def do(self, tenant: str, wanted: Wanted, by: By) -> Loaded | Impossible:
