@@ -51,7 +51,9 @@ def lay_queues(root, tenant="acme", *, endpoint="http://127.0.0.1:9/", limits=""
         flows[name] = GIVE.replace("NAME", name).replace("AGENT", "agent:payer")
     if fans:
         fan = f"      for_each: $input.items\n      max_parallel: {fans}\n"
-        flows["away"] = flows["away"].replace("{amount: $input.amount}", "{amount: $item}").replace("      retry:", fan + "      retry:")
+        flows["away"] = (
+            flows["away"].replace("{amount: $input.amount}", "{amount: $item}").replace("      retry:", fan + "      retry:")
+        )
     lines = "".join(f"    {kind}.{name}: {{contract: {kind}.{name}@1}}\n" for name in NAMES for kind in ("workflow", "queue"))
     tools = ", ".join(f"{kind}.{name}" for name in NAMES for kind in ("workflow", "queue"))
     banned = "{args.action: {in: [drain]}}"
@@ -87,9 +89,7 @@ class Work(Flows):
             "parent_agent_id": given["parent_agent_id"],
             "parent_request_id": given["parent_request_id"],
         }
-        return self.post(
-            f"/v1/tools/{tool}/call", body, token or given["token"], idempotency_key=task["key_prefix"] + key
-        )
+        return self.post(f"/v1/tools/{tool}/call", body, token or given["token"], idempotency_key=task["key_prefix"] + key)
 
     def of_type(self, kind, tenant="acme"):
         return [event for event in self.events(tenant=tenant) if event["type"] == kind]

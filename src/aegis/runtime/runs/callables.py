@@ -78,6 +78,7 @@ class Task:
         self.said: Mapping[str, str] = dict(task.step.model)
         self._gate = gate
         self._who = who
+        self._dispatch = task.dispatch
         self._turn = 0
 
     async def call(self, tool: str, arguments: Mapping[str, Any], *, key: str = "") -> Any:
@@ -97,6 +98,7 @@ class Task:
             tool=tool,
             arguments=dict(arguments),
             idempotency_key=effect_key(self.run, self.node, key or str(self._turn)),
+            request_id=f"{self.run}:{self.node}:{self._dispatch}.{self._turn}",  # by which an answer finds the task that waits
             door="workflow",
         )
         return _result(await self._gate.call(ask))
