@@ -194,7 +194,7 @@ async def settled(call: Callable[[], Awaitable[Answer]]) -> Answer:
     turn = 0
     while True:
         answer = await call()
-        if answer.kind not in _AGAIN or answer.reason == "resource_busy":
+        if answer.kind not in _AGAIN or answer.holder is not None:
             return answer
         await asyncio.sleep(PAUSES[min(turn, len(PAUSES) - 1)])
         turn += 1
@@ -220,7 +220,7 @@ def event_of(answer: Answer, command: Act | Undo, *, writes: bool, cost_micros: 
     if answer.kind is Kind.DENIED:
         rules = ", ".join(answer.decision.rules) if answer.decision else ""
         return _failed(command, "denied", f"{rules}: {why}" if why else rules, outcome="denied", usage=Usage(amount=Amount()))
-    if answer.reason == "resource_busy":
+    if answer.holder is not None:
         return _failed(command, "resource_busy", "another request is changing the same thing", again=True)
     if answer.kind is Kind.FAILED:
         refused = 400 <= answer.upstream_status < 500
