@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from aegis.runtime.halts import Halt
+from messages.post import until
 
 
 def test_a_foreign_agent_tenant_or_person_gets_no_task(q):
@@ -74,8 +75,8 @@ def test_a_paused_queue_hands_nothing_out_and_goes_on_when_it_is_resumed(on_sqli
     assert on_sqlite.call("queue.away", {"action": "pause"}, "p1").status_code == 200
     assert on_sqlite.call("queue.near", {"action": "pause"}, "p2").status_code == 200
     away, near = on_sqlite.begin("away", key="a", amount=7), on_sqlite.begin("near", key="n", amount=7)
-    on_sqlite.until(away, "waiting")
-    on_sqlite.until(near, "waiting")
+    for run in (away, near):
+        until(lambda run=run: on_sqlite.state(run).nodes["find"].state == "offered")
     assert on_sqlite.lease().json()["task"] is None
     assert on_sqlite.tool.done == []
     for name in ("away", "near"):

@@ -67,7 +67,7 @@ def test_a_service_acts_with_the_credential_of_its_task(tmp_path, store_url):
     ],
 )
 def test_what_a_service_does_wrong_fails_its_task_with_a_word(tmp_path, reply, kind, asked):
-    with serving(tmp_path, lambda said: reply) as made:
+    with serving(tmp_path, lambda _: reply) as made:
         run = made.begin("far", amount=7)
         state = made.until(run, "failed")
         assert (state.nodes["find"].why, len(made.service.heard)) == (kind, asked)

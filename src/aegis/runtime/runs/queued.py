@@ -70,7 +70,7 @@ class Queued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A task. `enqueue` is the call that handed it out, by the agent `by`; `event` the one beside which the input is sealed.
 
     While it is leased, `worker` has it under `lease` until `due`, and its credential is `good_until`. `slot` is its place among
-    those at work; `lapses` counts leases of this attempt that ran out. `outcome` is how it ended, `told` that its call was reported.
+    those at work; `lapses` counts leases of this attempt that ran out. `outcome` is how it ended; `told`: its call was reported.
     """
 
     id: str
