@@ -54,9 +54,10 @@ def failed(draft: Draft, event: Failed) -> None:
 
 
 def offered(draft: Draft, event: Offered) -> None:
-    """The task lies in its queue. A compensation that is offered is still under way."""
+    """The task lies in its queue, or its sub-run goes on. A compensation that is offered is still under way."""
     if draft.nodes[event.node].state is not UNDOING:
         draft.change(event.node, state=NodeState.OFFERED)
+        _withdraw_late(draft, event.node)
 
 
 def held(draft: Draft, event: Held) -> None:
@@ -87,8 +88,7 @@ def redispatched(draft: Draft, event: Redispatched) -> None:
         draft.undo(event.node)
         return
     draft.act(event.node)
-    if draft.unwinding and draft.step(event.node).kind == "workflow":
-        draft.withdraw(event.node)
+    _withdraw_late(draft, event.node)
 
 
 def waited(draft: Draft, event: Waited) -> None:
@@ -105,6 +105,12 @@ def next_turn(draft: Draft, node: str, fresh: Node) -> None:
     number = draft.turns.get(unit, 1) + 1
     draft.turns[unit] = number
     draft.nodes[turn(unit, number)] = fresh
+
+
+def _withdraw_late(draft: Draft, node: str) -> None:
+    """A sub-run that began after its run turned round is to end, too."""
+    if draft.unwinding and draft.step(node).kind == "workflow":
+        draft.withdraw(node)
 
 
 def _again(draft: Draft, node: str) -> None:

@@ -142,7 +142,7 @@ def proceed(draft: Draft) -> None:
 
 def _arguments(draft: Draft, form: Form, name: str) -> Any:
     """The values that a node is taken with."""
-    return resolve(template(form.step), view(draft, unit_of(name), form.uses))
+    return resolve(template(form.step), view(draft, unit_of(name), form.reads))
 
 
 def _expand(draft: Draft, step: Step) -> None:
@@ -187,7 +187,7 @@ def _wait(draft: Draft, name: str, form: Form) -> None:
 def _instant(draft: Draft, name: str, form: Form, until: datetime | Ref | None) -> datetime | None:
     if not isinstance(until, Ref):
         return until
-    found = resolve(until, view(draft, name, form.uses))
+    found = resolve(until, view(draft, name, form.reads))
     try:
         made = datetime.fromisoformat(found) if isinstance(found, str) else None
     except ValueError:

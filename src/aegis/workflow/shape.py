@@ -19,10 +19,14 @@ _shapes: dict[int, tuple[Workflow, "Shape"]] = {}
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """One step. `uses` are the steps whose output its values refer to; `each` says that `when` is asked of every element."""
+    """One step. Its values refer to the steps in `reads`, and to the output of those in `uses`; what it refers to, it `needs`.
+
+    `each` says that `when` is asked of every element.
+    """
 
     step: Step
     needs: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     when: Test | None = None
     until: Test | None = None
@@ -70,21 +74,18 @@ def _shape(definition: Workflow) -> Shape:
 
 
 def _form(step: Step) -> Form:
-    uses = _uses(step)
+    until = step.wait.until if step.wait is not None else None
+    paths = [ref.path for value in (template(step), step.for_each, until) for ref in refs(value) if ref.path[0] == "steps"]
+    reads = {path[1] for path in paths} - {step.id}
     return Form(
         step=step,
-        needs=tuple(sorted({*step.needs, *uses, *conditions.steps(step.when)} - {step.id})),
-        uses=uses,
+        needs=tuple(sorted({*step.needs, *reads, *conditions.steps(step.when)} - {step.id})),
+        reads=tuple(sorted(reads)),
+        uses=tuple(sorted({path[1] for path in paths if path[2] != conditions.OUTCOME} & reads)),
         when=conditions.test(step.when) if step.when is not None else None,
         until=conditions.test(step.repeat.until) if step.repeat is not None else None,
         each=step.for_each is not None and _of_element(step.when),
     )
-
-
-def _uses(step: Step) -> tuple[str, ...]:
-    until = step.wait.until if step.wait is not None else None
-    found = (ref.path for value in (template(step), step.for_each, until) for ref in refs(value))
-    return tuple(sorted({path[1] for path in found if path[0] == "steps" and path[2] != conditions.OUTCOME and path[1] != step.id}))
 
 
 def _of_element(when: Condition | None) -> bool:
