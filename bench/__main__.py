@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 
 BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "sealing")
-LONG = ("search", "evidence", "workflow")
-"""Run by name only: they make a million events first."""
+LONG = ("search", "evidence", "workflow", "engine")
+"""Run by name only: they take long; the first two make a million events first."""
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
 

@@ -4,8 +4,9 @@ DBOS counts what a process had started against the limits of its lane until some
 say so. No clock is compared with another: each process watches by its own, which never goes back, how long a row stands still.
 
 The rule: `lease_seconds` without a change, and the tasks that it had started are cancelled in the queue. Their commands are handed
-in again by the sweep under the next number. A process that was only suspended finds its row gone, writes it anew, and goes on; what
-it answers is refused by the journal where another took over.
+in again by the sweep under the next number. Who could not look for a while, because the database or it itself stood still, watches
+anew: it cannot tell whether the others could write. A process that was only suspended finds its row gone, writes it anew, and goes
+on; what it answers is refused by the journal where another took over.
 """
 
 import time
@@ -26,6 +27,7 @@ class Executors:
         self._own = own
         self._lease = lease_seconds
         self._seen: dict[str, tuple[int, float]] = {}
+        self._looked = 0.0
         self._rows = sa.Table(
             "aegis_executor",
             sa.MetaData(schema=schema),
@@ -54,7 +56,8 @@ class Executors:
 
     def _gone(self, found: dict[str, int], now: float) -> list[str]:
         """Those whose rows did not change for as long as the lease."""
-        last = self._seen
+        last = self._seen if now - self._looked < self._lease / 2 else {}
+        self._looked = now
         self._seen = {each: last[each] if last.get(each, (0,))[0] == beats else (beats, now) for each, beats in found.items()}
         return [each for each, (_, since) in self._seen.items() if each != self._own and now - since >= self._lease]
 
