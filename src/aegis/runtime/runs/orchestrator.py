@@ -58,6 +58,7 @@ ATTEMPTS = 16
 BATCH = 32
 SNAPSHOT_EVERY = 64
 RETRY_SECONDS = 1.0
+TIMED = frozenset({"agent", "workflow"})
 
 
 class Also(Struct, frozen=True, kw_only=True):
@@ -146,9 +147,18 @@ class Orchestrator:
                 if out.holder:
                     here.add((command.node, command.dispatch))
                 writes.append(put_task(out))
+                writes += self._deadline(state_of, command)
             elif isinstance(command, Sleep):
                 writes.append(put_due(command.until, Due(run=state_of.flow.run, node=command.node, dispatch=command.dispatch)))
         return writes, frozenset(here)
+
+    def _deadline(self, loaded: Loaded, command: Act | Undo) -> list[Put]:
+        """When somebody looks whether an agent or another run has taken too long. A tool's own contract bounds its calls."""
+        step = loaded.workflow.step(step_of(command.node))
+        if step.timeout is None or step.kind not in TIMED or isinstance(command, Undo):
+            return []
+        until = self.clock.now() + step.timeout
+        return [put_due(until, Due(run=loaded.flow.run, node=command.node, dispatch=command.dispatch))]
 
     async def serve(self, task: Task) -> None:
         """What the engine hands in: claim it for this process and carry it out."""

@@ -34,7 +34,9 @@ class Waking:
             await self._runs.advance(tenant, due.run, TimedOut(at=self._clock.now()))
             return
         if event := self._over(loaded, due):
-            await self._runs.advance(tenant, due.run, event)
+            moved = await self._runs.advance(tenant, due.run, event)
+            if moved is not None and isinstance(event, Failed):
+                await self._acting.withdraw(loaded, due.node)
 
     async def wake(self, tenant: str, name: str) -> None:
         """`run:ID`: a run ended that another waits for. Anything else is the id of an approval that ended."""
@@ -90,9 +92,15 @@ class Waking:
         now = self._clock.now()
         if node.state in (NodeState.PAUSED, NodeState.UNDOING):
             return Waited(at=now, node=due.node, dispatch=due.dispatch)
+        step = loaded.workflow.step(step_of(due.node))
+        if node.state in (NodeState.ISSUED, NodeState.OFFERED) and step.timeout is not None:
+            return Failed(
+                at=now, node=due.node, dispatch=due.dispatch, kind="timed_out", text="it took longer than the step allows",
+                again=True, outcome="timed_out",
+            )  # fmt: skip
         if node.state is not NodeState.WAITING:
             return None
-        wait = loaded.workflow.step(step_of(due.node)).wait
+        wait = step.wait
         if wait is not None and wait.signal:
             return Failed(
                 at=now, node=due.node, dispatch=due.dispatch, kind="timed_out", text=f"no signal `{wait.signal}` came in time",
