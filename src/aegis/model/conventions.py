@@ -181,6 +181,20 @@ METRICS = (
         "aegis_dead_letters", "aegis.dead_letters", "{message}", "", "Messages that reached nobody, until a person has looked."
     ),
     _tenants(
+        "aegis_queue_tasks",
+        "aegis.queue.tasks",
+        "{task}",
+        "queue state",
+        "Tasks of an owned queue that lie in it (ready), are at work (working) or could not come in (waiting).",
+    ),
+    _tenants(
+        "aegis_queue_age_seconds",
+        "aegis.queue.age",
+        "s",
+        "queue",
+        "For how long the oldest task that workers could take has waited.",
+    ),
+    _tenants(
         "aegis_unsealed_seconds",
         "aegis.unsealed",
         "s",

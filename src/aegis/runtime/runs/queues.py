@@ -28,6 +28,9 @@ from aegis.runtime import ids
 from aegis.runtime.clock import Clock
 from aegis.runtime.known import CALL
 from aegis.runtime.record import text
+from aegis.runtime.runs.acting import HALTED
+from aegis.runtime.runs.flow import TASK as FLOW_TASK
+from aegis.runtime.runs.flow import read_task
 from aegis.runtime.runs.queued import QUEUE, TASK, Gate, Queued, Standing, TaskState, read, standing
 from aegis.runtime.tenant import Tenant
 
@@ -38,7 +41,10 @@ GATES = {"pause": Gate.PAUSED, "resume": Gate.OPEN, "drain": Gate.DRAINING}
 
 
 class Depth(Struct, frozen=True, kw_only=True):
-    """How a queue stands. `waiting` are tasks that it did not take in yet; at most `MOST` tasks are looked at."""
+    """How a queue stands, over all processes. `waiting` are tasks that it did not take in yet, or that rest because of a halt.
+
+    `ready` lie in it, `working` are in the hands of a worker or of a process. At most `MOST` tasks are looked at.
+    """
 
     queue: str
     owner: str
@@ -47,7 +53,7 @@ class Depth(Struct, frozen=True, kw_only=True):
     reason: str = ""
     waiting: int = 0
     ready: int = 0
-    leased: int = 0
+    working: int = 0
     oldest: datetime | None = None
     workers: tuple[str, ...] = ()
 
@@ -128,10 +134,13 @@ class Queues:
         found, _ = standing(await self._store.rows(tenant.name, [(QUEUE, name)]), name)
         tasks = await self.tasks(tenant.name, name)
         states = [task.state for task in tasks]
+        holders = await self._out(tenant.name, name)
         waiting = [task for task in tasks if task.state in (TaskState.WAITING, TaskState.READY)]
         return Depth(
             queue=name, owner=contract.owner, gate=found.gate, by=found.by, reason=found.reason,
-            waiting=states.count(TaskState.WAITING), ready=states.count(TaskState.READY), leased=states.count(TaskState.LEASED),
+            waiting=states.count(TaskState.WAITING) + holders.count(HALTED),
+            ready=states.count(TaskState.READY) + holders.count(""),
+            working=states.count(TaskState.LEASED) + sum(1 for each in holders if each not in ("", HALTED)),
             oldest=min((task.offered_at for task in waiting), default=None),
             workers=tuple(sorted({task.worker or task.agent_id for task in tasks if task.state is TaskState.LEASED})),
         )  # fmt: skip
@@ -149,6 +158,17 @@ class Queues:
                 if len(rows) < PAGE:
                     break
         return sorted(found, key=lambda task: task.offered_at)
+
+    async def _out(self, tenant: str, queue: str) -> list[str]:
+        """Who has the commands of this queue that are out: a process, nobody yet, or a halt."""
+        found: list[str] = []
+        after, looked = "", 0
+        while looked < MOST and (rows := await self._store.find(tenant, FLOW_TASK, after=after, limit=PAGE)):
+            after, looked = rows[-1].id, looked + len(rows)
+            found += [out.holder for out in map(read_task, rows) if out.queue == queue]
+            if len(rows) < PAGE:
+                break
+        return found
 
     async def _done(self, contract: QueueContract, said: Mapping[str, Any], by: str, key: str) -> str:
         gate = GATES.get(str(said["action"]))

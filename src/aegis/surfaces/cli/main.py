@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "guardrail": ("guardrail:guardrail", "operate", "answer approvals by rules, with a key of its own"),
     "calls": ("calls:calls", "operate", "see calls by state, settle those whose outcome nobody knows"),
     "messages": ("messages:messages", "operate", "see messages between agents, put dead letters back or discard them"),
+    "queue": ("queue:queue", "operate", "see the queues of agents' tasks; pause, resume and drain them"),
     "halt": ("halts:halt", "operate", "stop a tool, an agent, a run, a workflow, a queue, a tenant or all, at once and everywhere"),
     "resume": ("halts:resume", "operate", "lift a halt"),
     "halts": ("halts:halts", "operate", "list what is halted or in safe mode"),

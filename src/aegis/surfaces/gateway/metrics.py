@@ -64,6 +64,8 @@ class Metrics:
         self._pending = self._gauge("aegis_approvals_pending")
         self._mailbox = self._gauge("aegis_mailbox_messages")
         self._dead = self._gauge("aegis_dead_letters")
+        self._queued = self._gauge("aegis_queue_tasks")
+        self._queue_age = self._gauge("aegis_queue_age_seconds")
         self._unsealed = self._gauge("aegis_unsealed_seconds")
         self._uncosigned = self._gauge("aegis_cosignature_age_seconds")
         self._series: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
@@ -113,6 +115,7 @@ class Metrics:
         for tenant in app.gate.snapshot:
             self._cover(tenant)
             await self._waiting(app, tenant.name)
+            await self._queues(app, tenant)
         for name, value in (await app.gate.store.stats()).items():
             if isinstance(value, int | float):
                 self._store.labels(name).set(value)
@@ -172,6 +175,13 @@ class Metrics:
         self._mailbox.labels(tenant, "ready").set(found.ready)
         self._mailbox.labels(tenant, "leased").set(found.leased)
         self._dead.labels(tenant).set(found.dead)
+
+    async def _queues(self, app: "App", tenant: "Tenant") -> None:
+        now = app.gate.clock.now()
+        for each in await app.tasks.queues.listed(tenant):
+            for state, many in (("ready", each.ready), ("working", each.working), ("waiting", each.waiting)):
+                self._queued.labels(tenant.name, each.queue, state).set(many)
+            self._queue_age.labels(tenant.name, each.queue).set((now - each.oldest).total_seconds() if each.oldest else 0)
 
     def _count(self, counter: Counter, *labels: str, by: int = 1) -> None:
         """Count under these labels; beyond many series only under the tenant's `other`."""
