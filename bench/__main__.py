@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "sealing")
+BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "sealing", "halts")
 LONG = ("search", "evidence", "workflow", "engine")
 """Run by name only: they take long; the first two make a million events first."""
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
