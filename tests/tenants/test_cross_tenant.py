@@ -15,6 +15,7 @@ from tests.tenants.two import CURIOUS, MEMO, OWNER, Two, nowhere
 from aegis.runtime.runs.operating import Wanted
 from aegis.surfaces.gateway import routes
 from authority.agents import Bot
+from gates.plans import plan
 from runs.operated import path, signed
 
 NOT_THERE = {404}
@@ -112,6 +113,11 @@ ROWS = {
     ("POST /v1/delegations", "a parent request"): (lambda w, i: w.post("/v1/delegations", {"to": "agent:planner", "parent_agent_id": "agent:desk", "parent_request_id": i.delegation_request}, w.token("agent:desk", CURIOUS, parent=("agent:desk", i.delegation_request))), REFUSED),
     ("POST /v1/delegations/{request_id}/end", "a delegation"): (lambda w, i: Bot(w, "agent:desk", CURIOUS).get().end(i.delegation_request), NOT_THERE),
     ("POST /v1/delegations/{request_id}/end", "a decided request"): (lambda w, i: Bot(w, "agent:payer", CURIOUS).get().end(i.decided), NOT_THERE),
+    ("POST /v1/plans", "a plan in the name of the owner"): (lambda w, i: w.post("/v1/plans", {"plan": plan(tenant=OWNER)}, own(w), idempotency_key="a-plan"), REFUSED),
+    ("POST /v1/plans", "a plan that acts as an agent of the owner"): (lambda w, i: w.post("/v1/plans", {"plan": plan(tenant=CURIOUS, run_as=i.agent)}, own(w), idempotency_key="b-plan"), REFUSED),
+    ("POST /v1/plans", "a plan with a tool of the owner"): (lambda w, i: w.post("/v1/plans", {"plan": plan({"open": {"tool": i.tool, "role": "retriever", "args": {"id": "1"}}}, tenant=CURIOUS)}, own(w), idempotency_key="c-plan"), REFUSED),
+    ("GET /v1/plans/{plan_id}", "a plan, an agent"): (lambda w, i: w.get(f"/v1/plans/{i.plan}", own(w)), NOT_THERE),
+    ("GET /v1/plans/{plan_id}", "a plan, a person"): (lambda w, i: w.get(f"/v1/plans/{i.plan}", person(w)), NOT_THERE),
     ("POST /v1/messages", "a message of the owner"): (lambda w, i: send(w, i.kind), REFUSED),
     ("POST /v1/messages", "to an agent of the owner"): (lambda w, i: w.post("/v1/messages", w.envelope(to=i.agent), own(w)), REFUSED),
     ("POST /v1/messages/lease", "a message of the owner"): (lambda w, i: w.lease(i.kind, "1.0", tenant=CURIOUS), NOT_THERE),

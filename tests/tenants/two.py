@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from authority.agents import AGENTS, Bot, with_keys
+from gates.plans import plan
 from gateway.world import READ, World
 from messages.post import Post
 from runs.flows import lay
@@ -54,6 +55,7 @@ class Ids(Struct, frozen=True, kw_only=True):
     agent: str
     kind: str
     statement: str
+    plan: str
     run: str
 
     def each(self) -> list[str]:
@@ -108,8 +110,16 @@ class Two(Post):
             agent="agent:hidden",
             kind="hidden",
             statement=self.statement(card),
+            plan=self.planned(),
             run=begun["result"]["run"],
         )
+
+    def planned(self) -> str:
+        """A plan that waits for a person."""
+        steps = {"look": {"tool": "records.read", "role": "retriever", "args": {"id": MEMO}}}
+        made = plan(steps, run_as="agent:other")
+        assert self.post("/v1/plans", {"plan": made}, self.token("agent:other"), idempotency_key="a-plan").status_code == 403
+        return next(event["plan"]["id"] for event in self.events() if event["type"] == "plan_submitted")
 
 
 def nowhere(ids: Ids) -> Ids:

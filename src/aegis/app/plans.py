@@ -15,7 +15,7 @@ from aegis.workflow.gates.report import Level
 from aegis.workflow.graph import Workflow
 
 GATE = "definition"
-_GATED = frozenset({"never_allowed"})
+_GATED = frozenset({"never_allowed", "unknown_agent", "unknown_tool", "unknown_workflow", "unknown_message"})
 """What a gate says more exactly."""
 
 
@@ -52,7 +52,8 @@ def _view(tenant: Tenant, known: Definitions) -> View:
 
 def _checked(found: checks.Finding) -> Finding:
     level: Level = "refuse" if found.level == "error" else "note"
-    text = found.text.removeprefix(f"step `{found.step}`: ")
+    # An agent is not told which names are near: they may be of tools and people that its token does not show it.
+    text = found.text.removeprefix(f"step `{found.step}`: ").partition("; did you mean")[0]
     return Finding(gate=GATE, code=found.code, level=level, text=text, step=found.step, place=found.place)
 
 

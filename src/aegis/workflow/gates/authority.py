@@ -48,7 +48,7 @@ def _proposed(plan: Workflow, scene: Scene) -> Iterator[Finding]:
     if scene.gates.proposers is not None and not names & set(scene.gates.proposers):
         yield _finding("not_a_proposer", f"`{who.agent_id}` may not submit plans: `spec.proposers` of the gates does not name it")
     if plan.tenant != who.tenant:
-        yield _finding("other_tenant", f"the plan is of tenant `{plan.tenant}`, its proposer of `{who.tenant}`")
+        yield _finding("other_tenant", "the plan is of another tenant than its proposer")
     if who.grants is not None or who.budget_micros is not None:
         yield _finding("token_too_narrow", "the token opens named calls or a budget only, to which a run would not be bound")
 
