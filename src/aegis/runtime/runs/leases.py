@@ -75,6 +75,7 @@ class Leased(Struct, frozen=True, kw_only=True):
     task: Queued
     input: Any
     credential: Credential
+    seconds: int
 
 
 class Beat(Struct, frozen=True, kw_only=True):
@@ -217,7 +218,7 @@ class Leases:
         )
         if not isinstance(await self._store.commit(unit), Committed):
             return None
-        return Leased(task=leased, input=given["input"], credential=made)
+        return Leased(task=leased, input=given["input"], credential=made, seconds=queue.lease_seconds)
 
     def _issued(self, tenant: Tenant, shown: Shown, task: Queued, now: datetime) -> Credential:
         assert task.stand is not None, "what lies in a queue stands on a call"

@@ -31,11 +31,15 @@ class CredentialView(Struct, frozen=True, kw_only=True):
 
 
 class TaskView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task in the hands of a worker until `lease_until`. The keys of its effects begin with `key_prefix`."""
+    """A task in the hands of a worker until `lease_until`: a heartbeat well within `lease_seconds` makes it last.
+
+    The keys of its effects begin with `key_prefix`.
+    """
 
     task_id: str
     lease: str
     lease_until: str
+    lease_seconds: int
     queue: str
     run: str
     workflow: str
@@ -131,7 +135,8 @@ def task_view(found: Leased) -> TaskView:
     task, made = found.task, found.credential
     assert task.due is not None
     return TaskView(
-        task_id=task.id, lease=task.lease, lease_until=instant(task.due), queue=task.queue, run=task.run, workflow=task.workflow,
+        task_id=task.id, lease=task.lease, lease_until=instant(task.due), lease_seconds=found.seconds,
+        queue=task.queue, run=task.run, workflow=task.workflow,
         step=task.step, node=task.node, dispatch=task.dispatch, attempt=task.attempt, agent_id=task.agent_id,
         key_prefix=f"{task.run}/{task.node}/", input=found.input,
         credential=CredentialView(
