@@ -11,6 +11,7 @@ from aegis import settings
 from aegis.errors import ConfigError
 from aegis.identity.directory import parse_directory
 from aegis.identity.issuers import parse_issuers
+from aegis.model.channel import parse_channels
 from aegis.model.contract import contract
 from aegis.model.document import parse
 from aegis.model.message import message_contract
@@ -22,6 +23,8 @@ from aegis.policy.selftest import run_tests
 from aegis.surfaces.cli import main
 from aegis.surfaces.gateway import routes
 from aegis.surfaces.gateway.problems import TABLE
+from aegis.workflow.gates import gates
+from aegis.workflow.guardrail import parse_guardrail
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,8 +35,11 @@ LOADERS = {
     "aegis.message/v1": lambda text, source: message_contract(parse(text, source=source)),
     "aegis.issuers/v1": lambda text, source: parse_issuers(parse(text, source=source)),
     "aegis.trust/v1": lambda text, source: parse_trust(parse(text, source=source)),
+    "aegis.channels/v1": lambda text, source: parse_channels(parse(text, source=source)),
+    "aegis.guardrail/v1": lambda text, source: parse_guardrail(parse(text, source=source)),
     "aegis.directory/v1": lambda text, source: parse_directory(parse(text, source=source)),
     "aegis.triggers/v1": lambda text, source: triggers(parse(text, source=source)),
+    "aegis.gates/v1": lambda text, source: gates(parse(text, source=source)),
     "aegis.plan/v1": lambda text, source: plan.read(text, source=source),
 }
 

@@ -80,8 +80,8 @@ class HttpReceiver:
         return headers | ({"authorization": f"Bearer {read_token(self._token_file)}"} if self._token_file else {})
 
 
-def check_url(url: str) -> None:
-    """Check that events may be sent to `url`: over TLS, or to this host.
+def check_url(url: str, what: str = "export.url", where: str = "`export.token_file`") -> None:
+    """Check that events may be sent to `url`: over TLS, or to this host. `what` names it, `where` is the place of a secret.
 
     Raises:
         ConfigError: They may not; the message says what is expected.
@@ -90,15 +90,15 @@ def check_url(url: str) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError("export.url: not a URL") from None
+        raise ConfigError(f"{what}: not a URL") from None
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ConfigError("export.url: expected visible ASCII; write other characters as %XX")
+        raise ConfigError(f"{what}: expected visible ASCII; write other characters as %XX")
     if parts.username is not None or parts.password is not None:
-        raise ConfigError("export.url: holds a user name; put the token into a file and name it in `export.token_file`")
+        raise ConfigError(f"{what}: holds a user name; put the secret into a file and name it in {where}")
     if parts.fragment:
-        raise ConfigError("export.url: a fragment (`#...`) is never sent; leave it out")
+        raise ConfigError(f"{what}: a fragment (`#...`) is never sent; leave it out")
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _here(host))):
-        raise ConfigError("export.url: expected https://HOST/..., or http:// to a loopback address such as 127.0.0.1")
+        raise ConfigError(f"{what}: expected https://HOST/..., or http:// to a loopback address such as 127.0.0.1")
 
 
 def read_token(path: Path) -> str:

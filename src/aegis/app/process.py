@@ -14,6 +14,7 @@ from aegis.adapters.oidc import OtherIssuers
 from aegis.adapters.opa import OpaEngine
 from aegis.adapters.otlp import Exporter, target
 from aegis.adapters.triggers import TriggerFiles
+from aegis.adapters.webhook import Channels, WebhookSender
 from aegis.adapters.witnesses import asking
 from aegis.app.exports import Exports
 from aegis.app.plans import PlanStudy
@@ -29,7 +30,7 @@ from aegis.model import conventions as names
 from aegis.model.approval import Approval
 from aegis.model.principal import Principal
 from aegis.model.span import Span, Work
-from aegis.runtime import escalations, exporting, halts, ids, indexing, sealing, triggers, vault
+from aegis.runtime import escalations, exporting, halts, ids, indexing, notices, sealing, triggers, vault
 from aegis.runtime.credentials import EVERY_SECONDS as CREDENTIALS_SECONDS
 from aegis.runtime.credentials import SealedCredentials
 from aegis.runtime.directories import Directories
@@ -42,6 +43,7 @@ from aegis.runtime.keychanges import KeyChanges
 from aegis.runtime.letters import Letters
 from aegis.runtime.messages import EVERY_SECONDS as MAIL_SECONDS
 from aegis.runtime.messages import Messages
+from aegis.runtime.notices import Notices
 from aegis.runtime.rollout import EVERY_SECONDS, Rollout, Source
 from aegis.runtime.runs import settling, sweep
 from aegis.runtime.runs.submission import Submissions
@@ -111,6 +113,17 @@ class App:
             gate.snapshot,
         )
         self.escalations = escalations.Escalations(gate.store, gate.clock, gate.snapshot, gate.desk, gate.spans)
+        self.channels = Channels(settings.tenants, settings.root, lambda: [tenant.name for tenant in gate.snapshot])
+        self.webhooks = WebhookSender(self.channels.secrets, gate.clock.now)
+        self.notices = Notices(
+            gate.store,
+            gate.clock,
+            gate.desk,
+            self.webhooks,
+            self.channels.all,
+            instance=gate.instance,
+            url=settings.gateway.url,
+        )
         self._opa = opa
         collector = target(settings.telemetry.otlp_url, os.environ, gate.instance)
         seconds = settings.telemetry.metrics_seconds
@@ -141,6 +154,8 @@ class App:
             Follower(name="issuers", every_seconds=EVERY_SECONDS, work=self.other_issuers.refresh),
             Follower(name="policies", every_seconds=EVERY_SECONDS, work=rollout.refresh),
             Follower(name="messages", every_seconds=MAIL_SECONDS, work=self.messages.sweep),
+            # That a receiver hears late of something is no reason to refuse calls.
+            Follower(name="channels", every_seconds=notices.EVERY_SECONDS, work=self.notices.turn, tells=False),
             # An approval that is over counts as expired whether or not that is recorded: the next turn tries again.
             Follower(name="approvals", every_seconds=escalations.EVERY_SECONDS, work=self.escalations.sweep, tells=False),
             Follower(name="tools", every_seconds=EVERY_SECONDS, work=toolbox.refresh),
@@ -209,6 +224,7 @@ class App:
         if self.witnesses is not None:
             await self.witnesses.close()
         await self._upstream.close()
+        await self.webhooks.close()
         if self.exports is not None:
             await self.exports.close()
         await self.other_issuers.close()

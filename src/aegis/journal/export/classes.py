@@ -79,6 +79,7 @@ _REQUESTS: Mapping[str, tuple[int, str]] = {
     "approval_escalated": (UPDATE, "approvals/escalate"),
     "approval_expired": (UPDATE, "approvals/expire"),
     "approval_withdrawn": (DELETE, "approvals/withdraw"),
+    "notice_dropped": (DELETE, "notices/drop"),
     "resource_conflict": (OTHER, "tools/call"),
     "workflow_started": (CREATE, "runs/start"),
     "workflow_succeeded": (UPDATE, "runs/step_succeeded"),

@@ -68,6 +68,7 @@ def check(ctx: click.Context) -> int:
         results += [(f"policy {name}", "failed", _MISSING.format(name)) for name in bare]
     results += [row for found in tenants.values() for row in _issuers(settings.tenants, found)]
     results += [row for found in tenants.values() for row in _triggers(settings.tenants, found)]
+    results += [row for found in tenants.values() for row in _channels(settings.tenants, settings.root, found.name)]
     results += [row for found in tenants.values() for row in _prompts(settings.tenants, settings.keys, found)]
     results += [("tool credential", "failed", text) for text in app.missing_credentials(settings, tenants)]
     results += _sealed(ctx, tenants)
@@ -168,6 +169,18 @@ def _issuers(root: Path, tenant: Tenant) -> list[tuple[str, str, str]]:
     ]
     rows = [(what, "failed", f"`{name}`: {text}") for name, text in found]
     return rows or ([(what, "ok", f"issuers: {len(stated.by_name)}")] if stated else [])
+
+
+def _channels(tenants: Path, root: Path, tenant: str) -> list[tuple[str, str, str]]:
+    """Whether every channel has an address that may be used, and a secret."""
+    from aegis.adapters import webhook
+
+    what = f"channels {tenant}"
+    try:
+        found = webhook.load(tenants / tenant, tenant, root)
+    except AegisError as error:
+        return [(what, "failed", str(error))]
+    return [(what, "ok", f"channels: {len(found)}")] if found else []
 
 
 def _triggers(root: Path, tenant: Tenant) -> list[tuple[str, str, str]]:

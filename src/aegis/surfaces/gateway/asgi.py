@@ -7,6 +7,7 @@ authenticated caller is an event of its tenant.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,7 @@ from aegis.model.event import origin
 from aegis.runtime import ids
 from aegis.runtime.spanning import call_span
 from aegis.runtime.trace import Trace
-from aegis.surfaces.gateway import http, routes, tokens
+from aegis.surfaces.gateway import channels, http, routes, tokens
 from aegis.surfaces.gateway.caller import Caller, authenticate, confirm
 from aegis.surfaces.gateway.metrics import Metrics
 from aegis.surfaces.gateway.openapi import document
@@ -30,6 +31,20 @@ from aegis.surfaces.gateway.wire import Problem
 log = logging.getLogger("aegis.gateway")
 REQUEST_ID = "aegis-request-id"
 MAX_FORM = 64 * 1024
+
+
+class Door(Struct, frozen=True, kw_only=True):
+    """How those are told of a refusal who are known by what their body holds."""
+
+    media: str
+    refused: str
+    rule: str
+    advice: str = ""
+
+
+SIGN = "Sign id, time and body with the secret of the channel, as Standard Webhooks says, and send it within five minutes."
+TOKEN = Door(media=http.FORM, refused="token-refused", rule="token", advice=ASSERT)
+STATEMENT = Door(media=http.JSON, refused="approval-refused", rule="statement", advice=SIGN)
 
 
 class Exchange(Struct, kw_only=True):
@@ -162,7 +177,9 @@ class Gateway:
         exchange.request_id = caller_request_id(request) or ids.new("req", self.app.gate.clock.now())
         found, arguments = routes.find(request)
         if found is tokens.token:
-            return await self._token(exchange, receive)
+            return await self._stranger(exchange, receive, partial(tokens.token, self, exchange), TOKEN)
+        if found is channels.answer:
+            return await self._stranger(exchange, receive, partial(channels.answer, self, exchange, parts=arguments), STATEMENT)
         handler: Handler = found
         caller = authenticate(self.app, request)
         exchange.tenant, exchange.agent_id, exchange.person = caller.tenant, caller.name, caller.agent is None
@@ -199,8 +216,10 @@ class Gateway:
             log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed
             return 503, problem("store-unavailable", request_id=exchange.request_id)
 
-    async def _token(self, exchange: Exchange, receive: http.Receive) -> tuple[int, Any]:
-        """The token endpoint: who asks is known only by what the body holds."""
+    async def _stranger(
+        self, exchange: Exchange, receive: http.Receive, work: Callable[[bytes], Awaitable[tuple[int, Any]]], door: Door
+    ) -> tuple[int, Any]:
+        """The token endpoint and the channels: who asks is known only by what the body holds."""
         settings = self.app.settings.gateway
         limit = min(settings.max_body_bytes, MAX_FORM)
         busy = problem("busy", detail="too many requests are under way in this process", request_id=exchange.request_id)
@@ -210,7 +229,7 @@ class Gateway:
         try:
             # Nobody is known yet: who only sends slowly must not take the places of those who call tools.
             body = await http.read_body(
-                exchange.request, receive, limit=limit, seconds=settings.body_timeout_seconds, expected=http.FORM
+                exchange.request, receive, limit=limit, seconds=settings.body_timeout_seconds, expected=door.media
             )
         finally:
             self._forms -= 1
@@ -218,16 +237,18 @@ class Gateway:
             return 503, busy
         self._taken += 1
         try:
-            return await tokens.token(self, exchange, body)
+            return await work(body)
         except InputError as error:
             refused = problem("malformed", detail=f"`{error.path}`: {error}" if error.path else str(error), field=error.path)
             raise (await self._refused(exchange, refused) if exchange.tenant else http.RefusedError(refused)) from None
         except IdentityError as error:
             detail = f"{error.reason}: {error}" if str(error) != error.reason else error.reason
             if not exchange.tenant:
-                refused = problem("unauthenticated", detail=f"refused: {error.reason}", advice=advice(error.reason) or ASSERT)
+                refused = problem("unauthenticated", detail=f"refused: {error.reason}", advice=advice(error.reason) or door.advice)
                 raise http.RefusedError(refused, error.reason) from None
-            raise await self._refused(exchange, problem("token-refused", detail=detail, rule=f"token.{error.reason}")) from None
+            raise await self._refused(exchange, problem(door.refused, detail=detail, rule=f"{door.rule}.{error.reason}")) from None
+        except http.RefusedError as refusal:
+            raise (await self._refused(exchange, refusal.answer) if exchange.tenant else refusal) from None
         except StoreError as error:
             log.error("store", extra={"code": error.code, "request_id": exchange.request_id})  # noqa: TRY400 - no trace needed
             return 503, problem("store-unavailable", request_id=exchange.request_id)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from aegis.identity.token import Statement
+from aegis.model.approval import Refused
 from aegis.model.decision import Stage
 from aegis.model.principal import Principal
 from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.surfaces.gateway import http, wire
-from aegis.surfaces.gateway.problems import of_answer
-from aegis.surfaces.gateway.views import call_view, decide_view
+from aegis.surfaces.gateway.problems import of_answer, problem
+from aegis.surfaces.gateway.views import approval_view, call_view, decide_view
 
 OK = 200
 
@@ -41,6 +43,17 @@ def ask_of(gateway: Any, exchange: Any, who: Principal, name: str, arguments: di
         override_hash=override_hash,
         traceparent=exchange.trace.traceparent,
     )
+
+
+async def taken(gateway: Any, exchange: Any, statement: Statement, text: str) -> tuple[int, Any]:
+    """What becomes of a verified statement, whichever door it came through."""
+    moved = await gateway.app.gate.desk.answer(statement, text, exchange.trace)
+    if isinstance(moved, Refused):
+        if moved.code == "approval_unknown":
+            return 404, problem("not-found", detail="no such approval", request_id=exchange.request_id)  # recorded already
+        exchange.outcome = "approval_refused"
+        return 409, problem("approval-refused", detail=f"{moved.code}: {moved.text}", request_id=exchange.request_id)
+    return OK, approval_view(moved)
 
 
 def told(gateway: Any, exchange: Any, said: Answer, *, enforced: bool = True) -> tuple[int, Any]:

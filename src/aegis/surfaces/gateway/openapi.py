@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from aegis.crypto.webhook import ID, SIGNATURE, TIMESTAMP
 from aegis.surfaces.gateway import envelope, plans, runs, taskwire, wire
 from aegis.surfaces.gateway.tokens import FIELDS
 
@@ -92,6 +93,7 @@ def _paths() -> dict[str, Any]:
             "Where an approval stands", _ref("ApprovalView"), parameters=[_part("approval_id")])},
         "/v1/approvals/{approval_id}/answer": {"post": _operation(
             "Answer with a signed statement", _ref("ApprovalView"), body="AnswerBody", parameters=[_part("approval_id")])},
+        "/v1/channels/{tenant}/{channel}/answers": {"post": _over_a_channel()},
         "/v1/requests/{request_id}": {"get": _operation(
             "What the journal holds of a request", story, parameters=[_part("request_id")])},
         "/v1/plans": {"post": _operation(
@@ -154,6 +156,14 @@ def _token() -> dict[str, Any]:
     body = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
     dpop = _header("DPoP", "Binds the token to the key of this proof (RFC 9449).", required=False)
     return {**_operation("Get an access token", _ref("TokenView"), parameters=[dpop]), "requestBody": body, "security": []}
+
+
+def _over_a_channel() -> dict[str, Any]:
+    """A statement in a signed webhook, and no `Authorization`."""
+    signed = [_header(name, "As Standard Webhooks says.", required=True) for name in (ID, TIMESTAMP, SIGNATURE)]
+    parameters = [_part("tenant"), _part("channel"), *signed]
+    summary = "Answer with a signed statement, over a channel"
+    return {**_operation(summary, _ref("ApprovalView"), body="AnswerBody", parameters=parameters), "security": []}
 
 
 def _plain(summary: str, *statuses: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from aegis.errors import InputError
-from aegis.model.approval import Approval, ApprovalState, Refused
+from aegis.model.approval import Approval, ApprovalState
 from aegis.model.authority import covers
 from aegis.model.operation import to_arguments
 from aegis.model.principal import Principal
@@ -11,7 +11,6 @@ from aegis.runtime.recorded import events_of
 from aegis.surfaces.gateway import channels, http, messages, plans, runs, tasks, tokens, wire
 from aegis.surfaces.gateway.asking import OK, ask_of, shaped, taken, told
 from aegis.surfaces.gateway.caller import Caller, agent
-from aegis.surfaces.gateway.problems import problem
 from aegis.surfaces.gateway.views import approval_view, request_view, tool_view
 
 MOST = 200
