@@ -118,9 +118,10 @@ def _again(draft: Draft, node: str) -> None:
     form, unit = draft.shape.form(node), unit_of(node)
     assert form.until is not None
     assert form.step.repeat is not None
-    if form.until(view(draft, unit, form.needs, own=True)):
+    number = draft.turns.get(unit, 1)
+    if form.until(view(draft, unit, form.needs, own=number)):
         return
-    if draft.turns.get(unit, 1) < form.step.repeat.most:
+    if number < form.step.repeat.most:
         next_turn(draft, node, Node())
     else:
         fail_here(draft, node, NOT_CONVERGED)

@@ -6,7 +6,7 @@ up those behind it that cost something: it is not overtaken for ever by cheaper 
 takes no place of a parallel limit.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from aegis.workflow import budgets
@@ -141,8 +141,13 @@ def proceed(draft: Draft) -> None:
 
 
 def _arguments(draft: Draft, form: Form, name: str) -> Any:
-    """The values that a node is taken with."""
-    return resolve(template(form.step), view(draft, unit_of(name), form.reads))
+    """The values that a node is taken with. What a `repeat` gave last is, in its first turn, the step's default."""
+    unit, step = unit_of(name), form.step
+    before = draft.turns.get(unit, 1) - 1
+    seen = view(draft, unit, form.reads, own=before if form.own else 0)
+    if form.own and not before:
+        seen["steps"][step.id] = {"outcome": "", "output": step.default}
+    return resolve(template(step), seen)
 
 
 def _expand(draft: Draft, step: Step) -> None:
@@ -190,9 +195,9 @@ def _instant(draft: Draft, name: str, form: Form, until: datetime | Ref | None) 
     found = resolve(until, view(draft, name, form.reads))
     try:
         made = datetime.fromisoformat(found) if isinstance(found, str) else None
-    except ValueError:
+        return made.astimezone(UTC) if made is not None and made.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return made if made is not None and made.tzinfo is not None else None
 
 
 def _take_signal(draft: Draft, name: str, step: Step) -> bool:

@@ -21,7 +21,7 @@ _shapes: dict[int, tuple[Workflow, "Shape"]] = {}
 class Form(Struct, frozen=True, kw_only=True):
     """One step. Its values refer to the steps in `reads`, and to the output of those in `uses`; what it refers to, it `needs`.
 
-    `each` says that `when` is asked of every element.
+    `each` says that `when` is asked of every element, `own` that its values refer to the output of its last turn.
     """
 
     step: Step
@@ -31,6 +31,7 @@ class Form(Struct, frozen=True, kw_only=True):
     when: Test | None = None
     until: Test | None = None
     each: bool = False
+    own: bool = False
 
 
 class Shape(Struct, frozen=True, kw_only=True):
@@ -85,6 +86,7 @@ def _form(step: Step) -> Form:
         when=conditions.test(step.when) if step.when is not None else None,
         until=conditions.test(step.repeat.until) if step.repeat is not None else None,
         each=step.for_each is not None and _of_element(step.when),
+        own=step.repeat is not None and any(path[1] == step.id for path in paths),
     )
 
 

@@ -22,10 +22,8 @@ _UNDOABLE = (NodeState.SUCCEEDED, NodeState.FAILED)
 
 def unwind(draft: Draft, failure: str) -> None:
     """Turn the run round, for this reason."""
-    if draft.unwinding:
-        return
-    draft.unwinding = True
-    draft.failure = draft.failure or failure
+    assert not draft.unwinding, "it turns round once"
+    draft.unwinding, draft.failure = True, failure
     for node in draft.fresh:
         release(draft, node)
         draft.retract(node)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from aegis.workflow.draft import Draft
-from aegis.workflow.graph import Collect, Ref, Step, Template, element
+from aegis.workflow.graph import Collect, Ref, Step, Template, element, turn
 from aegis.workflow.run import NodeState
 
 View = dict[str, Any]
@@ -26,14 +26,14 @@ class MissingValue(Exception):  # noqa: N818 - it never leaves a transition
         self.text = ref.text
 
 
-def view(draft: Draft, unit: str, steps: Collection[str], *, own: bool = False) -> View:
-    """What the values of a unit see, as far as these steps; its own last output at `output` and among the steps if `own`."""
+def view(draft: Draft, unit: str, steps: Collection[str], *, own: int = 0) -> View:
+    """What the values of a unit see, as far as these steps; and what it gave itself in the turn `own`, if that is not 0."""
     made = base(draft, steps)
     step = draft.step(unit)
     if unit != step.id:
         made["item"] = elements(draft, step)[int(unit[len(step.id) + 1 : -1])]
     if own:
-        node = draft.nodes[draft.last(unit)]
+        node = draft.nodes[turn(unit, own)]
         made["steps"][step.id] = {"outcome": node.outcome, "output": node.output}
     return made
 

@@ -2,7 +2,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from aegis.errors import IllegalTransitionError
 from aegis.workflow.graph import Amount, Budget, Collect, Repeat, Retry, Step, WaitSpec
 from aegis.workflow.outstanding import outstanding
 from aegis.workflow.run import (
@@ -174,6 +176,21 @@ def test_a_step_is_taken_again_as_another_node_until_its_condition_holds() -> No
     assert run.ok("a~2", {"good": True, "n": 2}) == (Act(node="b", dispatch=1, attempt=1, arguments={"x": 2}),)
 
 
+def test_a_turn_sees_what_the_turn_before_gave_and_the_first_one_sees_the_default() -> None:
+    run = Run(flow(refined(args={"draft": ref("$steps.a.output.text")}, default={"text": "nothing yet"})))
+    assert run.issued[0] == (Act(node="a", dispatch=1, attempt=1, arguments={"draft": "nothing yet"}),)
+    assert run.ok("a", {"text": "first"}) == (Act(node="a~2", dispatch=1, attempt=1, arguments={"draft": "first"}),)
+
+
+def test_elements_go_through_turns_of_their_own() -> None:
+    run = Run(
+        flow(refined(for_each=("x", "y"), args={"draft": ref("$steps.a.output.text"), "of": ref("$item")}, default={"text": ""}))
+    )
+    assert run.ok("a[1]", {"text": "y1"}) == (Act(node="a[1]~2", dispatch=1, attempt=1, arguments={"draft": "y1", "of": "y"}),)
+    assert said(run.ok("a[0]", {"good": True})) == []
+    assert said(run.ok("a[1]~2", {"good": True})) == ["finish succeeded"]
+
+
 def test_a_step_that_does_not_converge_fails_and_what_its_turns_did_is_undone() -> None:
     run = Run(flow(refined(undo=True)))
     run.ok("a", {"good": False, "id": 1})
@@ -207,15 +224,33 @@ def test_a_wait_ends_when_its_time_has_come() -> None:
     assert said(run.ok("a")) == ["act b#1"]
 
 
+def test_a_wait_can_end_at_an_instant_that_its_definition_names() -> None:
+    run = Run(flow(wait(until=LATER)))
+    assert run.issued[0][0].until == LATER
+
+
 def test_a_wait_can_end_at_an_instant_that_the_run_was_given() -> None:
     run = Run(flow(wait(until=ref("$input.when"))), {"when": "2027-01-01T00:00:00Z"})
     assert run.issued[0][0].until == datetime(2027, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("when", ["tomorrow", "2027-01-01T00:00:00", 5, None])
+@pytest.mark.parametrize("when", ["tomorrow", "2027-01-01T00:00:00", "0001-01-01T00:00:00+14:00", 5, None])
 def test_an_instant_that_is_none_fails_the_step(when: Any) -> None:
     run = Run(flow(wait(until=ref("$input.when"))), {"when": when})
     assert run.state.nodes["a"].why == "invalid_value"
+
+
+def test_an_instant_or_a_list_that_is_missing_fails_its_step_too() -> None:
+    for step in (wait(until=ref("$input.nothing")), tool("a", for_each=ref("$input.nothing"))):
+        node = Run(flow(step)).state.nodes["a"]
+        assert (node.why, node.text) == ("missing_value", "$input.nothing")
+
+
+def test_a_run_takes_only_so_many_signals() -> None:
+    run = Run(flow(tool("a")))
+    run.state = replace(run.state, keys=tuple(f"go/{number}" for number in range(1000)))
+    with pytest.raises(IllegalTransitionError, match="has had 1000 signals"):
+        run.take(Signalled(at=T0, name="go", key="more"))
 
 
 def test_a_signal_that_came_before_is_taken_by_the_one_who_comes_to_wait_and_the_oldest_first() -> None:
@@ -324,6 +359,14 @@ def test_unwinding_waits_for_a_person_where_nobody_knows_of_an_effect() -> None:
     assert said(run.ok("b")) == ["undo a#2"]
 
 
+def test_a_run_that_unwinds_asks_again_only_for_what_was_asked_before() -> None:
+    run = Run(flow(tool("a")))
+    run.by(CancelAsked)
+    run.fail("a", "unknown")
+    with pytest.raises(IllegalTransitionError, match="node `a` can be asked for again only as it was"):
+        run.by(Requeued, "a", edited=True, arguments={})
+
+
 def test_what_was_asked_for_again_and_is_not_out_yet_is_unknown_still_when_the_run_turns_round() -> None:
     run = Run(flow(tool("a", undo=True)))
     run.fail("a", "unknown")
@@ -345,6 +388,19 @@ def test_a_command_that_is_taken_over_is_the_same_attempt_under_the_next_number(
     assert run.of(Redispatched, "a", why="gone") == (Act(node="a", dispatch=2, attempt=1, arguments={"x": 1}),)
 
 
+def test_the_list_of_a_fan_out_can_be_put_right_by_a_person() -> None:
+    run = Run(flow(tool("a", for_each=ref("$input.list"), on_failure="park", args={"x": ref("$item")})))
+    assert run.word("a") == "parked"
+    assert [each.arguments for each in run.by(Requeued, "a", edited=True, arguments=[1, 2])] == [{"x": 1}, {"x": 2}]
+
+
+def test_what_a_value_says_is_never_read_as_a_reference() -> None:
+    run = Run(flow(tool("a"), tool("b", "a", args={"x": [ref("$steps.a.output")]})))
+    assert run.ok("a", {"t": "$input.secret", "u": "{{ 7 * 7 }}"})[0].arguments == {
+        "x": [{"t": "$input.secret", "u": "{{ 7 * 7 }}"}]
+    }
+
+
 # Budgets
 
 
@@ -354,6 +410,13 @@ def test_a_step_waits_for_what_others_may_give_back_and_starts_when_they_have() 
     assert said(run.issued[0]) == ["act a#1", "act b#1"]
     assert said(run.ok("a", usage=used(2))) == []
     assert said(run.ok("b", usage=used(2))) == ["act c#1"]
+
+
+def test_a_cheap_step_does_not_overtake_one_that_waits_for_its_share() -> None:
+    run = Run(flow(tool("a"), tool("b", estimate=Amount(calls=4)), tool("c"), budget=Budget(calls=4), max_parallel=9))
+    assert said(run.issued[0]) == ["act a#1"]
+    assert said(run.ok("a", usage=used(0))) == ["act b#1"]
+    assert said(run.ok("b", usage=used(3))) == ["act c#1"]
 
 
 def test_a_step_fails_when_what_is_spent_leaves_too_little() -> None:
