@@ -79,7 +79,11 @@ class Live:
                 else Waited(at=at, node=command.node, dispatch=command.dispatch)
             )
         assert isinstance(command, Act | Undo)
-        usage = Usage(model={"id": "m", "version": "1", "prompt": "sha256:1", "seed": "7"}) if command.node == "gather" else Usage()
+        usage = (
+            Usage(model={"id": "m", "version": "1", "prompt_sha256": "sha256:1", "seed": "7"})
+            if command.node == "gather"
+            else Usage()
+        )
         if choice % 4 == 3:
             return Failed(at=at, node=command.node, dispatch=command.dispatch, kind="upstream", again=True, pause_ms=5, usage=usage)
         return Succeeded(at=at, node=command.node, dispatch=command.dispatch, output=outputs(command.node, total), usage=usage)
@@ -202,7 +206,7 @@ def test_the_model_of_every_agent_action_is_listed_and_compared_between_runs():
     used = models(live.recorded)
 
     assert [(each.node, each.dispatch, each.outcome) for each in used] == [("gather", 1, "failed"), ("gather", 3, "succeeded")]
-    assert used[0].model == {"id": "m", "version": "1", "prompt": "sha256:1", "seed": "7"}
+    assert used[0].model == {"id": "m", "version": "1", "prompt_sha256": "sha256:1", "seed": "7"}
     assert compared(used, used) == ()
     other = [msgspec.structs.replace(used[1], model={**used[1].model, "seed": "8"})]
     assert [node for node, _, _ in compared(used, other)] == ["gather"]

@@ -27,6 +27,7 @@ from aegis.sdk import exchange
 from aegis.sdk.agent import Agent
 from aegis.sdk.exchange import Called, Decided, Message
 from aegis.sdk.messages import AsyncMail, Mail, agent_of
+from aegis.sdk.runs import AsyncRuns, Runs
 
 Token = str | Callable[[], str] | Agent
 _ZERO = timedelta(0)
@@ -81,7 +82,7 @@ class _Address:
         return await asyncio.to_thread(self.headers, message) if isinstance(self._token, Agent) else self.headers(message)
 
 
-class Client(Mail):
+class Client(Mail, Runs):
     """A blocking client over one kept connection; it may be used from several threads, one call at a time."""
 
     def __init__(self, url: str, token: Token, *, timeout: timedelta = timedelta(seconds=60)) -> None:
@@ -206,7 +207,7 @@ class Client(Mail):
             self._connection = None
 
 
-class AsyncClient(AsyncMail):
+class AsyncClient(AsyncMail, AsyncRuns):
     """The same for asyncio; use it as an async context manager."""
 
     def __init__(self, url: str, token: Token, *, timeout: timedelta = timedelta(seconds=60)) -> None:

@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "calls": ("calls:calls", "operate", "see calls by state, settle those whose outcome nobody knows"),
     "messages": ("messages:messages", "operate", "see messages between agents, put dead letters back or discard them"),
     "queue": ("queue:queue", "operate", "see the queues of agents' tasks; pause, resume and drain them"),
+    "dlq": ("dlq:dlq", "operate", "see what runs could not do: edit, requeue or discard it"),
+    "replay": ("replay:replay", "operate", "fold the events of a run again, and compare"),
     "halt": ("halts:halt", "operate", "stop a tool, an agent, a run, a workflow, a queue, a tenant or all, at once and everywhere"),
     "resume": ("halts:resume", "operate", "lift a halt"),
     "halts": ("halts:halts", "operate", "list what is halted or in safe mode"),
