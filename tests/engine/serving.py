@@ -30,7 +30,7 @@ class Server:
 
 async def main() -> None:
     url, name, folder, concurrency, seconds = sys.argv[1:]
-    engine = DbosEngine(url, name, in_flight=2, lease_seconds=1.0)
+    engine = DbosEngine(url, name, in_flight=2, lease_seconds=2.0)
     lane = Lane(name="default", concurrency=int(concurrency))
     await engine.start([lane], Server(Path(folder), float(seconds)).serve)
     (Path(folder) / name).touch()

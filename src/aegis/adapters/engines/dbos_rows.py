@@ -16,6 +16,7 @@ TASK = "aegis.task"
 _WAITING = ["ENQUEUED", "DELAYED"]
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _BATCH = 500
+_NEVER_REACHED = 1_000_000
 
 
 class Rows:
@@ -30,10 +31,17 @@ class Rows:
         ).c
 
     def register(self, lane: Lane, in_flight: int, poll_seconds: float) -> None:
-        """Put the limits of a lane in force for every process."""
+        """Put the limits of a lane in force for every process.
+
+        DBOS counts and claims in one transaction, on PostgreSQL in a snapshot. Two processes that count at once then lock the same
+        rows, and one of them gives way, unless something more urgent came between their snapshots: each claims another row, and the
+        limit is passed. With a limit on the queue as a whole DBOS uses serializable transactions, so every queue with limits has
+        one that is never reached.
+        """
         self._client.register_queue(
             lane.name,
             worker_concurrency=in_flight,
+            global_concurrency=_NEVER_REACHED if lane.concurrency or lane.rate else None,
             partition_concurrency=lane.concurrency or None,
             partition_limiter={"limit": lane.rate, "period": lane.period_seconds} if lane.rate else None,
             polling_interval_sec=poll_seconds,
