@@ -81,6 +81,11 @@ _REQUESTS: Mapping[str, tuple[int, str]] = {
     "approval_withdrawn": (DELETE, "approvals/withdraw"),
     "notice_dropped": (DELETE, "notices/drop"),
     "resource_conflict": (OTHER, "tools/call"),
+    "task_offered": (CREATE, "tasks/offer"),
+    "task_leased": (READ, "tasks/lease"),
+    "task_extended": (UPDATE, "tasks/extend"),
+    "task_lapsed": (UPDATE, "tasks/lapse"),
+    "task_ended": (DELETE, "tasks/end"),
     "workflow_started": (CREATE, "runs/start"),
     "workflow_succeeded": (UPDATE, "runs/step_succeeded"),
     "workflow_failed": (UPDATE, "runs/step_failed"),
@@ -123,6 +128,7 @@ _CHANGES: Mapping[str, tuple[int, str, int]] = {
     "tool_restored": (RESUME, "tool", INFORMATIONAL),
     "revoked": (DISABLE, "", MEDIUM),
     "halt": (SUSPEND, "", HIGH),
+    "queue_changed": (UPDATE, "queue", LOW),
     "export_moved": (UPDATE, "export", MEDIUM),
 }
 _QUARANTINE = {"tool_quarantined": (DENIED, 3), "tool_restored": (ALLOWED, 9), "revoked": (DENIED, 24)}
