@@ -98,6 +98,23 @@ def test_dead_letters_are_listed_shown_edited_and_cleared_up_in_bulk(o):
     assert reasons == ["paid by hand"]
 
 
+def test_the_story_of_a_run_tells_steps_people_and_decisions(o):
+    stuck = o.stuck()
+    run(o, "dlq", "settle", f"{stuck}/first", "--as", "person:bob", "--reason", "refunded by hand")
+    o.until(stuck, "compensated")
+
+    told = run(o, "audit", "show", stuck)
+    for words in (
+        "agent:payer runs risky 1.0.0: compensated",
+        "cancelled by person:alice: not wanted",
+        "first failed, refused: the tool answered 422",
+        "first settled by hand by person:bob: refunded by hand",
+        "settle first asked for by person:bob, signed: refunded by hand",
+        "agent:other calls pay.ask: allow",
+    ):
+        assert words in told, told
+
+
 def test_a_failed_compensation_is_settled_by_a_person(o):
     stuck = o.stuck()
     assert run(o, "dlq", "list", as_json=True)["letters"][0]["kind"] == "stuck"

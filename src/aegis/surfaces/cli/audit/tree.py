@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from aegis.surfaces.cli import output
+from aegis.surfaces.cli.audit import flows
 
 WIDTH = 80
 Body = Mapping[str, Any]
@@ -45,11 +46,15 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
 def title(events: Sequence[Body]) -> str:
     """Who wanted what, and what the newest decision is."""
     made = next((body for body in reversed(events) if body["type"] in ("decision", "delegation", "plan_submitted")), None)
+    if made is None and (run := flows.title(events)):
+        return run
     if made is None:
         return f"{events[0].get('agent_id') or events[0].get('by') or 'somebody'}: {_plain(events[0])}"
     if made["type"] == "delegation" and made.get("to"):
         tools = ", ".join(each["tool"] for each in made.get("tools", ())) or ", ".join(made.get("scopes", ()))
         wanted = f"hands {tools} to {made['to']}"
+    elif made["type"] == "plan_submitted":
+        wanted = f"submits the plan {made['plan']['name']}"
     else:
         wanted = "hands a task down" if made["type"] == "delegation" else f"calls {made['tool']['name']}"
     return f"{made['agent_id']} {wanted}: {made['decision']}"
@@ -140,6 +145,7 @@ _TOLD: Mapping[str, Callable[[Body, Sequence[Body]], str]] = {
     "late_outcome": _ended,
     "token_issued": _token,
     "message": _message,
+    **flows.TOLD,
 }
 
 

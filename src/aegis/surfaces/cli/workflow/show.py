@@ -38,9 +38,8 @@ def list_(ctx: click.Context, workflow: str, state: str | None, limit: int, afte
         output.document("runs", {"runs": [_line(flow) for flow in found.runs], "after": found.after})
         return
     output.table(
-        ("run", "state", "workflow", "started", "by", "failure"),
-        [(f.run, str(f.status), f"{f.workflow} {f.version}", output.ago(f.started_at), f.starter.agent_id, f.failure)
-         for f in found.runs],
+        ("run", "state", "workflow", "started"),
+        [(f.run, str(f.status), f"{f.workflow} {f.version}", output.ago(f.started_at)) for f in found.runs],
         empty="no runs",
         keep=("run",),
     )  # fmt: skip
