@@ -214,3 +214,33 @@ def test_a_gate_that_cannot_read_its_facts_refuses_and_tells_nothing():
 
 def test_facts_of_another_kind_refuse():
     assert judge(plan(READ), scene(contracts=None)).verdict == "refuse"
+
+
+def test_a_label_of_many_steps_is_one_finding_for_each_step_that_it_reaches():
+    reads = [call("crm.read", id=f"r{n}") for n in range(5)]
+    report = judge(plan(*reads, call("mail.send", needs=tuple(each.id for each in reads))), scene())
+    assert [each.text for each in report.findings] == ["`confidential` of step `r0` and 4 more could reach the sink `external`"]
+
+
+def test_an_agent_that_proposes_a_plan_does_not_choose_its_own_watchers():
+    approvers = Gates(auto_below=1000).approvers
+    assert approvers.sets == (("role:operator",),)
+    weak = ask(id="weak")
+    own = replace(weak, approval=replace(weak.approval, approver_sets=(("role:friends",),)))
+    alone = replace(weak, approval=replace(weak.approval, not_requester=False))
+    for watched, found in ((weak, set()), (own, {"unguarded"}), (alone, {"unguarded"})):
+        made = plan(watched, call("pay.wipe", needs=("weak",)), run_as="agent:planner")
+        assert codes(judge(made, scene(proposer=PLANNER)), "person") == found
+        assert codes(judge(made, scene()), "person") == set()
+
+
+def test_a_task_for_an_agent_that_holds_more_than_the_token_goes_to_a_person():
+    narrow = replace(PLANNER, scopes=("pay.*", "crm.*"))
+    made = plan(task("agent:payer"), run_as="agent:planner")
+    assert codes(judge(made, scene(proposer=narrow)), "person") == {"task_reaches_further"}
+    assert judge(made, scene(proposer=PLANNER)).verdict == "pass"
+
+
+def test_a_version_that_gates_cannot_judge_is_refused():
+    old = Step(id="old", kind="tool", role="retriever", act=Action(kind="tool", name="crm.read", version="2"), place="p:1:1")
+    assert "other_version" in codes(judge(plan(old), scene()), "refuse")

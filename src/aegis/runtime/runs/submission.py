@@ -30,6 +30,7 @@ from aegis.model.approval import at as standing
 from aegis.model.call import AGAIN, Call, CallState
 from aegis.model.datasubject import key_name
 from aegis.model.decision import ApprovalTerms, Decision, Outcome, Reason, Verdict
+from aegis.model.document import parse
 from aegis.model.event import Event
 from aegis.model.facts import Facts
 from aegis.model.principal import Principal
@@ -223,7 +224,8 @@ class Submissions:
             proposer=who,
             signed=_vouched(tenant, plan),
         )
-        return judge(plan, scene, also=faults), gates
+        report = await asyncio.to_thread(judge, plan, scene, also=faults)  # a large plan takes a while, and others wait
+        return report, gates
 
     def _halted(self, tenant: str) -> dict[str, str] | None:
         halts = self._gate.halts
@@ -340,8 +342,9 @@ def words(report: GateReport) -> tuple[str, ...]:
 
 
 def _proposal(tenant: Tenant, asked: Submitted, made: str, report: GateReport, request_id: str) -> Proposal:
+    """The submission as a proposal. An approver is shown what the plan means: no comment of its author can speak to them."""
     arguments = {
-        "plan": asked.text,
+        "plan": parse(asked.text, source="plan").value,
         "input": asked.input,
         "findings": msgspec.to_builtins(report.findings),
         "factors": [msgspec.to_builtins(each) for each in report.factors if each.count],

@@ -42,20 +42,25 @@ def _finding(code: str, text: str, step: Step | None, level: Level) -> Finding:
 
 
 def _flows(plan: Workflow, scene: Scene) -> Iterator[Finding]:
-    earlier, found = before(plan), list(calls(plan))
-    for step, action in found:
+    """One finding for each step and label, whatever the number of steps that the label may come from."""
+    earlier, gives = before(plan), {step.id: _emits(action, scene) for step, action in calls(plan)}
+    for step, action in calls(plan):
         sink = labels_of(action, scene).sink
-        for origin, source in found:
-            if sink and origin.id in earlier[step.id]:
-                yield from _flow(scene, step, sink, origin, source)
+        origins = sorted(earlier[step.id] & gives.keys()) if sink else []
+        for label in sorted({label for name in origins for label in gives[name]}):
+            level = _level(scene.gates.flows, label, sink)
+            if level is not None:
+                yield _flow(step, label, sink, [name for name in origins if label in gives[name]], level)
 
 
-def _flow(scene: Scene, step: Step, sink: str, origin: Step, source: Action) -> Iterator[Finding]:
-    line = scene.policy.tools.get(tool_of(source)) if scene.policy else None
-    for label in emitted(line) if line else ():
-        level = _level(scene.gates.flows, label, sink)
-        if level is not None:
-            yield _finding("label_reaches_sink", f"`{label}` of step `{origin.id}` could reach the sink `{sink}`", step, level)
+def _emits(action: Action, scene: Scene) -> tuple[str, ...]:
+    line = scene.policy.tools.get(tool_of(action)) if scene.policy else None
+    return emitted(line) if line else ()
+
+
+def _flow(step: Step, label: str, sink: str, origins: list[str], level: Level) -> Finding:
+    others = f" and {len(origins) - 1} more" if len(origins) > 1 else ""
+    return _finding("label_reaches_sink", f"`{label}` of step `{origins[0]}`{others} could reach the sink `{sink}`", step, level)
 
 
 def _level(flows: tuple[Flow, ...], label: str, sink: str) -> Level | None:
@@ -71,10 +76,11 @@ def _subjects(plan: Workflow, scene: Scene) -> Iterator[Finding]:
         mine, contract = about[step.id][1], contract_of(action, scene)
         if mine is NOT_STATED or contract is None or contract.effect == "read":
             continue
-        for name in sorted(earlier[step.id] & about.keys()):
-            if about[name][1] is not NOT_STATED and about[name][1] != mine:
-                text = f"data of the person of step `{name}` could reach a call about another person"
-                yield _finding("other_subject", text, step, "person")
+        stated = (name for name in sorted(earlier[step.id] & about.keys()) if about[name][1] is not NOT_STATED)
+        other = next((name for name in stated if about[name][1] != mine), None)
+        if other is not None:
+            text = f"data of the person of step `{other}` could reach a call about another person"
+            yield _finding("other_subject", text, step, "person")
 
 
 def _subject(action: Action, scene: Scene) -> Any:
