@@ -16,6 +16,7 @@ from aegis.model.contract import contract
 from aegis.model.document import parse
 from aegis.model.message import message_contract
 from aegis.model.provenance import parse_trust
+from aegis.model.queue import queue_contract
 from aegis.model.trigger import triggers
 from aegis.policy import plan
 from aegis.policy.language import load as load_policy
@@ -33,6 +34,7 @@ LOADERS = {
     "aegis.policy/v1": lambda text, source: load_policy(text, source=source),
     "aegis.tool/v1": lambda text, source: contract(parse(text, source=source)),
     "aegis.message/v1": lambda text, source: message_contract(parse(text, source=source)),
+    "aegis.queue/v1": lambda text, source: queue_contract(parse(text, source=source)),
     "aegis.issuers/v1": lambda text, source: parse_issuers(parse(text, source=source)),
     "aegis.trust/v1": lambda text, source: parse_trust(parse(text, source=source)),
     "aegis.channels/v1": lambda text, source: parse_channels(parse(text, source=source)),
