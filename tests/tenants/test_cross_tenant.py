@@ -93,6 +93,8 @@ ROWS = {
     ("GET /v1/tools/{tool}", "a message"): (lambda w, i: w.get(f"/v1/tools/message.{i.kind}", own(w)), NOT_THERE),
     ("GET /v1/approvals", "all"): (lambda w, i: w.get("/v1/approvals?state=all", person(w)), {200}),
     ("GET /v1/approvals", "approved"): (lambda w, i: w.get("/v1/approvals?state=approved", person(w)), {200}),
+    ("GET /v1/approvals", "after the owner's"): (lambda w, i: w.get(f"/v1/approvals?state=all&after={i.held}", person(w)), {200}),
+    ("POST /v1/channels/{tenant}/{channel}/answers", "the owner's statement"): (lambda w, i: w.post(f"/v1/channels/{OWNER}/desk/answers", {"statement": said(w, i.held, OWNER)}, person(w)), CREDENTIAL),
     ("GET /v1/approvals/{approval_id}", "held, an agent"): (lambda w, i: w.get(f"/v1/approvals/{i.held}", own(w)), NOT_THERE),
     ("GET /v1/approvals/{approval_id}", "approved, an agent"): (lambda w, i: w.get(f"/v1/approvals/{i.approved}", own(w)), NOT_THERE),
     ("GET /v1/approvals/{approval_id}", "held, a person"): (lambda w, i: w.get(f"/v1/approvals/{i.held}", person(w)), NOT_THERE),

@@ -50,7 +50,7 @@ async def taken(gateway: Any, exchange: Any, statement: Statement, text: str) ->
     moved = await gateway.app.gate.desk.answer(statement, text, exchange.trace)
     if isinstance(moved, Refused):
         if moved.code == "approval_unknown":
-            return 404, problem("not-found", detail="no such approval", request_id=exchange.request_id)  # recorded already
+            raise http.refuse("not-found", "no such approval")
         exchange.outcome = "approval_refused"
         return 409, problem("approval-refused", detail=f"{moved.code}: {moved.text}", request_id=exchange.request_id)
     return OK, approval_view(moved)
