@@ -42,10 +42,11 @@ LEAD = """    - id: bank.lead
 
 
 class Ledger:
-    """What the bank did. `pause` is how long a write is at work; `overlaps` are accounts that two writes were at work on at once."""
+    """What the bank did. `pause` is how long a write is at work, `slow` how long some are; `overlaps` are accounts that two writes were at work on at once."""
 
     def __init__(self) -> None:
         self.pause = 0.0
+        self.slow = 0.0
         self.broken = False
         self.overlaps: list[str] = []
         self.done: list[tuple[str, str]] = []
@@ -75,7 +76,7 @@ class Ledger:
             if others:
                 self.overlaps.append(account)
         self.arrived.set()
-        time.sleep(self.pause)
+        time.sleep(self.slow if self.slow and len(self.done) % 4 == 0 else self.pause)
         self.gate.wait(20)
         with self._lock:
             self.at_work[f"{account}\0{key}"] -= 1
