@@ -80,6 +80,7 @@ async def test_two_processes_share_the_work_and_together_never_pass_the_limit_of
     assert fleet.by("two", "ended")
 
 
+@pytest.mark.parametrize("fleet", ["dbos-postgres"], indirect=True)
 async def test_what_a_killed_process_left_in_the_queue_is_served_by_the_other(fleet: Fleet, engine: DbosEngine) -> None:
     fleet.launch("one", concurrency=1, seconds=600.0)
     await fleet.up()
@@ -92,6 +93,7 @@ async def test_what_a_killed_process_left_in_the_queue_is_served_by_the_other(fl
     assert fleet.nodes("begun") == ["killed", "left"]
 
 
+@pytest.mark.parametrize("fleet", ["dbos-sqlite"], indirect=True)
 async def test_after_a_kill_a_restart_serves_what_waited_and_the_command_under_its_next_number(
     fleet: Fleet, engine: DbosEngine
 ) -> None:
@@ -107,6 +109,7 @@ async def test_after_a_kill_a_restart_serves_what_waited_and_the_command_under_i
     assert await engine.tidy() == 3
 
 
+@pytest.mark.parametrize("fleet", ["dbos-sqlite"], indirect=True)
 async def test_a_process_that_was_suspended_for_longer_than_its_lease_serves_on(fleet: Fleet, engine: DbosEngine) -> None:
     fleet.launch("one", concurrency=1, seconds=0.2)
     await fleet.up()
