@@ -5,6 +5,7 @@ Every command of a node has a dispatch number of its own, so each names one thin
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,10 +24,16 @@ def unit_of(node: str) -> str:
     return node.partition("~")[0]
 
 
+@lru_cache(maxsize=256)
+def elements_of(step: str, count: int) -> tuple[str, ...]:
+    """The elements of a step with so many, in their order."""
+    return tuple(element(step, index) for index in range(count))
+
+
 def names(definition: Workflow, counts: Mapping[str, int], turns: Mapping[str, int]) -> Iterator[str]:
     """Every node in canonical order: by step, the step itself before its elements, those in their order, each turn by turn."""
     for step in definition.steps:
-        units = [step.id, *(element(step.id, index) for index in range(counts.get(step.id, 0)))]
+        units = (step.id, *elements_of(step.id, counts.get(step.id, 0)))
         for unit in units:
             yield from (turn(unit, number) for number in range(1, turns.get(unit, 1) + 1))
 
@@ -67,13 +74,16 @@ class Draft:
 
     def last(self, unit: str) -> str:
         """The node of the turn that a unit stands in."""
-        number = self.turns.get(unit, 1) if self.turns else 1
+        number = self.turns.get(unit, 1)
         return unit if number == 1 else turn(unit, number)
+
+    def state_of(self, unit: str) -> NodeState:
+        """How the last turn of a unit stands."""
+        return self.nodes[self.last(unit) if self.turns else unit].state
 
     def ended(self, step: Step) -> bool:
         """Whether a step has ended for good; that of a `for_each` when all its elements have."""
-        name = step.id if step.for_each is not None or not self.turns else self.last(step.id)
-        return self.nodes[name].state in OVER
+        return (self.nodes[step.id].state if step.for_each is not None else self.state_of(step.id)) in OVER
 
     def act(self, node: str, **fields: Any) -> None:
         """Issue the command of a node under the next number."""

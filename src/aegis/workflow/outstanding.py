@@ -4,25 +4,34 @@ What waits for a person (a held call, an open approval, a dead letter) is not ou
 answers.
 """
 
-from aegis.workflow.draft import names
-from aegis.workflow.graph import Workflow
+from collections.abc import Mapping
+
+from aegis.workflow.draft import UNDER_WAY, unit_of
+from aegis.workflow.graph import Workflow, step_of
 from aegis.workflow.run import Act, Command, Node, NodeState, Sleep, State, Undo
 
 
 def outstanding(definition: Workflow, state: State) -> tuple[Command, ...]:
-    """Every such command in canonical order, equal to what was issued."""
-    found = ((name, state.nodes[name]) for name in names(definition, state.counts, state.turns) if name in state.nodes)
-    return tuple(command for name, node in found if (command := of_node(name, node)) is not None)
+    """Every such command in canonical order (by step, element, turn), equal to what was issued."""
+    found = {name: command for name, node in state.nodes.items() if (command := of_node(name, node)) is not None}
+    order = {step.id: index for index, step in enumerate(definition.steps)}
+    return tuple(found[name] for name in sorted(found, key=lambda name: _place(name, order)))
+
+
+def _place(name: str, order: Mapping[str, int]) -> tuple[int, int, int]:
+    step, unit = step_of(name), unit_of(name)
+    index = int(unit[len(step) + 1 : -1]) if unit != step else -1
+    return order[step], index, int(name[len(unit) + 1 :] or 1)
 
 
 def of_node(name: str, node: Node) -> Command | None:
     """What is outstanding of one node."""
     if not node.dispatch:
         return None
-    if node.state in {NodeState.ISSUED, NodeState.OFFERED}:
+    if node.state in UNDER_WAY:
         return Act(node=name, dispatch=node.dispatch, attempt=node.attempt, arguments=node.arguments)
     if node.state is NodeState.UNDOING and not node.undo_paused:
         undo = Undo(node=name, dispatch=node.dispatch, attempt=node.undo_attempt, arguments=node.undo_arguments)
         return None if node.approval_id else undo
-    sleeps = node.state in {NodeState.WAITING, NodeState.PAUSED} or node.undo_paused
+    sleeps = node.state in (NodeState.WAITING, NodeState.PAUSED) or node.undo_paused
     return Sleep(node=name, dispatch=node.dispatch, until=node.until) if sleeps and node.until is not None else None

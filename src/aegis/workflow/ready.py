@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aegis.workflow import budgets
-from aegis.workflow.draft import OVER, UNDER_WAY, Draft, unit_of
+from aegis.workflow.draft import OVER, UNDER_WAY, Draft, elements_of, unit_of
 from aegis.workflow.failing import fail_here
-from aegis.workflow.graph import MAX_ELEMENTS, Ref, Step, element
+from aegis.workflow.graph import MAX_ELEMENTS, Ref, Step
 from aegis.workflow.run import Node, NodeState, RunState
 from aegis.workflow.shape import Form, template
 from aegis.workflow.values import MissingValue, base, elements, has_output, lenient, resolve, view
@@ -74,18 +74,15 @@ class Pass:
             _expand(draft, step)
         if draft.nodes[step.id].state is not NodeState.ISSUED:
             return
-        units = [element(step.id, index) for index in range(draft.counts[step.id])]
-        states = [draft.nodes[draft.last(unit)].state for unit in units]
-        active = sum(1 for state in states if state in UNDER_WAY)
-        for unit, state in zip(units, states, strict=True):
-            if state in OVER:
-                continue
+        left = [unit for unit in elements_of(step.id, draft.counts[step.id]) if draft.state_of(unit) not in OVER]
+        active = sum(1 for unit in left if draft.state_of(unit) in UNDER_WAY)
+        for unit in left:
             if step.max_parallel and active >= step.max_parallel:
                 break
             active += self._unit(form, unit)
             if draft.unwinding:
                 return
-        if all(draft.nodes[draft.last(unit)].state in OVER for unit in units):
+        if all(draft.state_of(unit) in OVER for unit in left):
             draft.change(step.id, state=NodeState.SUCCEEDED, outcome="succeeded")
 
     def _unit(self, form: Form, unit: str) -> bool:
@@ -165,7 +162,7 @@ def _expand(draft: Draft, step: Step) -> None:
         fail_here(draft, step.id, "too_many", f"`for_each` has {len(found)} elements; expected at most {limit}")
         return
     draft.counts[step.id] = len(found)
-    draft.nodes.update((element(step.id, index), Node()) for index in range(len(found)))
+    draft.nodes.update(dict.fromkeys(elements_of(step.id, len(found)), Node()))
     draft.change(step.id, state=NodeState.ISSUED)
 
 

@@ -10,8 +10,8 @@ reference is a way through mappings, and a way that leads nowhere is `MissingVal
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aegis.workflow.draft import Draft
-from aegis.workflow.graph import Collect, Ref, Step, Template, element, turn
+from aegis.workflow.draft import Draft, elements_of
+from aegis.workflow.graph import Collect, Ref, Step, Template, turn
 from aegis.workflow.run import NodeState
 
 View = dict[str, Any]
@@ -114,7 +114,7 @@ def _of_step(draft: Draft, name: str) -> View:
 
 
 def _gathered(draft: Draft, step: Step) -> list[Any]:
-    found = (draft.nodes[draft.last(element(step.id, index))] for index in range(draft.counts.get(step.id, 0)))
+    found = (draft.nodes[draft.last(unit)] for unit in elements_of(step.id, draft.counts.get(step.id, 0)))
     return [node.output if node.state in _DONE else step.default for node in found]
 
 

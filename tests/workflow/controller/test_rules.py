@@ -401,6 +401,13 @@ def test_what_a_value_says_is_never_read_as_a_reference() -> None:
     }
 
 
+def test_what_is_outstanding_comes_by_step_by_element_and_by_turn() -> None:
+    run = Run(flow(refined(for_each=tuple(range(11))), tool("b")))
+    for index in range(11):
+        run.ok(f"a[{index}]", {"good": False})
+    assert [each.node for each in outstanding(run.definition, run.state)] == [*(f"a[{index}]~2" for index in range(11)), "b"]
+
+
 # Budgets
 
 
