@@ -48,6 +48,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown_tool:version": (whole(pay={**PAY, "tool": "payments.transfer@2"}), "pay", "has no version `2`"),
     "unknown_tool:undo": (whole(pay={**PAY, "compensate": {"tool": "no.such", "args": {}}}), "pay", "its compensation"),
     "unknown_workflow": (whole(sub={"workflow": "other", "input": {}}), "sub", "in `workflows/`"),
+    "recursion": (whole(sub={"workflow": "procurement", "input": {}}), "sub", "without an end"),
     "unknown_message": (whole(tell={"emit": "order.placed", "data": {}}), "tell", "in `messages/`"),
     "unknown_queue": (whole(gather={**GATHER, "queue": "fast"}), "gather", "no queue `fast`"),
     "not_served": (whole(gather={**GATHER, "agent": "idle"}), "gather", "under `agents`"),

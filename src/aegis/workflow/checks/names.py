@@ -22,6 +22,20 @@ def names(workflow: Workflow, view: View) -> Iterator[Finding]:
             yield of_all(workflow, "unknown_contract", f"`{key}`: {wrong}")
     for step in workflow.steps:
         yield from _step(step, view)
+        if step.act and step.act.kind == "workflow" and workflow.name in _started(step.act.name, view):
+            yield of_step(step, "recursion", f"a run of `{step.act.name}` would start `{workflow.name}` again, without an end")
+
+
+def _started(name: str, view: View) -> set[str]:
+    """The workflows that a run of this one starts, near and far, with itself."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        this = waiting.pop()
+        made = view.definitions.newest.get(this)
+        if this not in found and made is not None:
+            waiting += [step.act.name for step in made.steps if step.act and step.act.kind == "workflow"]
+        found.add(this)
+    return found
 
 
 def _step(step: Step, view: View) -> Iterator[Finding]:
