@@ -28,6 +28,7 @@ from aegis.runtime.runs.queues import Queues
 from aegis.runtime.runs.reading_runs import Runs
 from aegis.runtime.runs.starting import Starting
 from aegis.runtime.runs.sweep import Sweep
+from aegis.runtime.runs.tracing import Tracing
 from aegis.runtime.runs.waking import Waking
 from aegis.runtime.tenant import Tenant
 from aegis.settings import Settings
@@ -69,14 +70,21 @@ class Workflows:
         self.waking = Waking(self.runs, gate, self.acting)
         self.executors = Executors(gate.store, gate.instance, lease_seconds=float(settings.workflows.lease_seconds))
         self.sweep = Sweep(self.runs, self.acting, self.executors, self.waking, gate.snapshot)
+        self.spans = Tracing(gate.spans)
+        self.runs.issuing = self.spans.issued
+        self.runs.watch(self.spans.moved)
         self.starting = Starting(self.runs, self.definition)
         self.reading = Runs(gate.store, self.histories)
         self.operating = Operating(self.runs)
         self.dead = DeadLetters(gate.store, self.histories)
-        gate.desk.watch(self.waking.answered)
+        self._desk = gate.desk
 
     async def start(self) -> None:
-        """Begin to serve what the engine hands in; what an earlier process left is found by the first sweep."""
+        """Begin to serve what the engine hands in; what an earlier process left is found by the first sweep.
+
+        Only who serves moves a run on when people have answered: a command that takes an answer ends at once, and its `wake` is found.
+        """
+        self._desk.watch(self.waking.answered)
         await self.executors.beat()
         await self.follow()
 

@@ -44,6 +44,8 @@ STANDARD = (
 GUARDRAIL = "apply_guardrail aegis"
 WAIT = "await_approval"
 SETTLE = "settle"
+RUN_WORKFLOW = "run_workflow"
+TAKE_STEP = "take_step"
 DECISION = "aegis.decision"
 RULE = "aegis.rule"
 SHADOW_RULE = "aegis.shadow.rule"
@@ -65,10 +67,15 @@ REPEAT_OF = "aegis.repeat.of"
 REPEATED = "aegis.repeat.told"
 COST = "aegis.cost.micros"
 TO = "aegis.to"
+WORKFLOW = "aegis.workflow.name"
+WORKFLOW_VERSION = "aegis.workflow.version"
+STEP = "aegis.step"
+ATTEMPT = "aegis.attempt"
 
 OURS = (
     DECISION, RULE, SHADOW_RULE, POLICY_NAME, POLICY_VERSION, ENFORCED, REQUEST_ID, PARENT_REQUEST_ID, PARENT_AGENT_ID, RUN_ID,
     APPROVAL_ID, AUDIT_EVENT, AUDIT_SEQ, TENANT, DOOR, EFFECT, OUTCOME, REPEAT_OF, REPEATED, COST, TO,
+    WORKFLOW, WORKFLOW_VERSION, STEP, ATTEMPT,
 )  # fmt: skip
 
 
@@ -194,6 +201,23 @@ METRICS = (
         "queue",
         "For how long the oldest task that workers could take has waited.",
     ),
+    _process("aegis_run_seconds", "aegis.run.duration", "s", "result", "Time from the start of a run to its end, by how it ended."),
+    _process(
+        "aegis_step_seconds",
+        "aegis.step.duration",
+        "s",
+        "result",
+        "Time from issuing an attempt of a step to its end, by what came of it.",
+    ),
+    _tenants("aegis_runs_total", "aegis.runs", "{run}", "workflow result", "Runs that ended, by how."),
+    _tenants(
+        "aegis_steps_total",
+        "aegis.steps",
+        "{attempt}",
+        "workflow result",
+        "Attempts of steps by what came of them; retried ones are tried again, parked ones are dead letters.",
+    ),
+    _tenants("aegis_runs_open", "aegis.runs.open", "{run}", "state", "Runs that did not end, by how they stand."),
     _tenants(
         "aegis_unsealed_seconds",
         "aegis.unsealed",

@@ -23,6 +23,10 @@ class Work(StrEnum):
     """One conversation with a tool, or one message put in."""
     SETTLE = "settle"
     """The settlement of a call that its own process did not finish."""
+    RUN = "run"
+    """A whole run of a workflow."""
+    STEP = "step"
+    """One attempt of one step of a run, to do it or to undo it."""
 
 
 class Kind(StrEnum):

@@ -22,6 +22,7 @@ from aegis.runtime.runs.flow import CHILD, WAKE, Out, child_id, put_task
 from aegis.runtime.runs.histories import Loaded
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.principals import NoSuchAgent, acting
+from aegis.runtime.runs.traced import of_step
 from aegis.runtime.tenant import Tenant
 from aegis.workflow.graph import Action, Amount, Step, Workflow, step_of
 from aegis.workflow.run import Act, CancelAsked, Failed, Held, NodeState, Offered, RunEvent, RunState, Succeeded, Undo, Usage
@@ -140,6 +141,7 @@ class Acting:
                 arguments=command.arguments,
                 principal=runner,
                 agent_id=action.name,
+                traceparent=of_step(flow, command.node, command.dispatch).traceparent,
             )
         )
 
@@ -158,7 +160,7 @@ class Acting:
             arguments=command.arguments if isinstance(command.arguments, dict) else {},
             idempotency_key=f"{flow.run}:{command.node}" + (":compensate" if undo else ""),
             request_id=f"{flow.run}:{command.node}:{command.dispatch}",
-            traceparent=flow.traceparent,
+            traceparent=of_step(flow, command.node, command.dispatch).traceparent,
             door="workflow",
         )
         answer = await settled(lambda: self._gate.call(ask))

@@ -15,6 +15,7 @@ from aegis.journal.unit import Payload
 from aegis.model.event import Event, Stored
 from aegis.model.proposal import canon_arguments
 from aegis.runtime.record import commitment, text
+from aegis.runtime.runs import traced
 from aegis.runtime.runs.flow import Flow
 from aegis.workflow.run import Act, Command, Finish, RunEvent, Sleep, State, Undo, Withdraw
 
@@ -77,6 +78,7 @@ def written(
     for name in ("node", "by", "approval_id", "outcome", "kind"):
         if value := getattr(event, name, ""):
             data[{"node": "step", "kind": "reason"}.get(name, name)] = value
+    data |= traced.told(flow, event)
     if sealed is not None:
         data["value"] = {"pii_commit": commitment(sealed)}
     return Event(id=event_id(flow.run, event, number), type=PREFIX + tag, tenant="", time=event.at, request_id=flow.run, data=data)

@@ -100,6 +100,7 @@ class Orchestrator:
         self.instance = instance
         self.lanes: Mapping[tuple[str, str], str] = {}
         self.doer: Doer | None = None
+        self.issuing: Callable[[Loaded, Sequence[Command]], None] = lambda loaded, commands: None  # noqa: ARG005 - nobody looks
         self.active: set[str] = set()
         self._most = most
         self._here = 0
@@ -344,6 +345,7 @@ class Orchestrator:
 
     async def _issue(self, loaded: Loaded, commands: Sequence[Command], here: frozenset[tuple[str, int]]) -> None:
         """See to it that committed commands are carried out. What fails here is found again by the sweep."""
+        self.issuing(loaded, commands)
         tenant, run = loaded.tenant, loaded.flow.run
         away: list[Task] = []
         for command in commands:

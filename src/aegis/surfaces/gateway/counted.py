@@ -9,6 +9,8 @@ from aegis.model.approval import ApprovalState
 from aegis.runtime.approval_rows import KIND as APPROVAL
 from aegis.runtime.letters import DEAD
 from aegis.runtime.mailbox import LEASED, MESSAGE, READY
+from aegis.runtime.runs.flow import FLOW
+from aegis.workflow.run import FINAL, RunState
 
 MOST = 2000
 """Beyond that, more is only more."""
@@ -32,6 +34,11 @@ async def counted(store: Store, tenant: str, now: datetime) -> Waiting:
         leased=await _rows(store, tenant, MESSAGE, LEASED),
         dead=await _rows(store, tenant, DEAD, None),
     )
+
+
+async def open_runs(store: Store, tenant: str) -> dict[str, int]:
+    """Runs that did not end, by how they stand."""
+    return {str(state): await _rows(store, tenant, FLOW, str(state)) for state in RunState if state not in FINAL}
 
 
 async def _rows(store: Store, tenant: str, kind: str, state: str | None, now: datetime | None = None) -> int:

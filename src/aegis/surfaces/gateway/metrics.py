@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from aegis.model import conventions as names
 from aegis.model.span import Span, Work
 from aegis.runtime.following import Follower
-from aegis.surfaces.gateway.counted import counted
+from aegis.surfaces.gateway.counted import counted, open_runs
 from aegis.surfaces.gateway.exported import Exported
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Metrics:
         self._deciding = self._histogram("aegis_decision_seconds")
         self._upstream = self._histogram("aegis_upstream_seconds")
         self._waits = self._histogram("aegis_approval_wait_seconds", _WAITS)
+        self._runs = self._counter("aegis_runs_total")
+        self._steps = self._counter("aegis_steps_total")
+        self._running = self._histogram("aegis_run_seconds", _WAITS)
+        self._stepping = self._histogram("aegis_step_seconds", (*_BUCKETS, *_WAITS[3:]))
+        self._open = self._gauge("aegis_runs_open")
         self._in_flight = self._gauge("aegis_calls_in_flight")
         self._store = self._gauge("aegis_store")
         self._clock = self._gauge("aegis_clock_behind_seconds")
@@ -151,6 +156,14 @@ class Metrics:
     def _answered(self, span: Span) -> None:
         self._waits.labels(span.result).observe((span.end_us - span.start_us) / 1_000_000)
 
+    def _run(self, span: Span) -> None:
+        self._running.labels(span.result).observe((span.end_us - span.start_us) / 1_000_000)
+        self._count(self._runs, span.tenant, span.tool, span.result)
+
+    def _step(self, span: Span) -> None:
+        self._stepping.labels(span.result).observe((span.end_us - span.start_us) / 1_000_000)
+        self._count(self._steps, span.tenant, span.tool, span.result)
+
     def _settled(self, span: Span) -> None:
         self._count(self._calls, span.tenant, span.tool, span.agent, span.result)
         if span.error:
@@ -175,6 +188,8 @@ class Metrics:
         self._mailbox.labels(tenant, "ready").set(found.ready)
         self._mailbox.labels(tenant, "leased").set(found.leased)
         self._dead.labels(tenant).set(found.dead)
+        for state, many in (await open_runs(app.gate.store, tenant)).items():
+            self._open.labels(tenant, state).set(many)
 
     async def _queues(self, app: "App", tenant: "Tenant") -> None:
         now = app.gate.clock.now()
@@ -214,6 +229,8 @@ _OBSERVED = {
     Work.APPROVAL: Metrics._answered,  # noqa: SLF001
     Work.UPSTREAM: Metrics._conversation,  # noqa: SLF001
     Work.SETTLE: Metrics._settled,  # noqa: SLF001
+    Work.RUN: Metrics._run,  # noqa: SLF001
+    Work.STEP: Metrics._step,  # noqa: SLF001
 }
 
 
