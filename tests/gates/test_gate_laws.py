@@ -39,7 +39,7 @@ def scenes(draw):
     return scene(gates=made, proposer=draw(st.sampled_from([None, PLANNER])), signed=draw(st.booleans()))
 
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=30, deadline=None)
 
 
 @LAW

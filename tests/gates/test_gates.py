@@ -80,7 +80,7 @@ def test_an_agent_may_propose_for_itself_and_for_whom_it_may_hand_tasks_to():
 
 
 def test_labelled_data_that_could_reach_a_sink_goes_to_a_person_also_by_way_of_other_steps():
-    middle = call("crm.read", id="other", needs=("crm_read",))
+    middle = call("pay.transfer", id="other", needs=("crm_read",))
     for made in (plan(READ, MAIL), plan(READ, middle, call("mail.send", needs=("other",)))):
         report = judge(made, scene())
         assert (report.verdict, codes(report, "person")) == ("person", {"label_reaches_sink"})

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from aegis.app import open_store
+from aegis.errors import StoreBusyError
 from aegis.runtime.clock import Clock
 from aegis.runtime.halts import Halt, Halts
 from gates.plans import ended, pay, plan, submit
@@ -112,6 +113,27 @@ def test_weights_that_no_longer_want_a_person_let_a_plan_pass_that_waits(on_sqli
     path = w.root / "tenants" / "acme" / "gates.yaml"
     path.write_text(path.read_text().replace("auto_below: 60", "auto_below: 200"))
     assert submit(w, heavy()).status_code == 200
+
+
+def test_a_process_that_died_between_the_decision_and_the_start_leaves_a_plan_that_starts_when_it_comes_again(on_sqlite):
+    w = on_sqlite
+    beginning = w.app.plans._beginning
+
+    class Dying:
+        known = beginning.known
+
+        async def begin(self, _start):
+            raise StoreBusyError("the process is gone")
+
+    w.app.plans._beginning = Dying()
+    assert submit(w, SMALL).status_code == 503
+    made = next(event["plan"]["id"] for event in w.events() if event["type"] == "plan_submitted")
+    assert w.get(f"/v1/plans/{made}").json()["state"] == "passed"
+    w.app.plans._beginning = beginning
+    run = submit(w, SMALL).json()["run"]
+    ended(w, run)
+    assert len(w.tool.done) == 1
+    assert len([event for event in w.events() if event["type"] == "plan_submitted"]) == 1
 
 
 def test_a_document_of_gates_that_is_broken_refuses_every_plan(on_sqlite):
