@@ -82,7 +82,7 @@ class Workflows:
     async def start(self) -> None:
         """Begin to serve what the engine hands in; what an earlier process left is found by the first sweep.
 
-        Only who serves moves a run on when people have answered: a command that takes an answer ends at once, and its `wake` is found.
+        Only who serves moves a run on when people have answered: a command that takes an answer ends at once; its `wake` is found.
         """
         self._desk.watch(self.waking.answered)
         await self.executors.beat()
