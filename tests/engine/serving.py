@@ -24,7 +24,7 @@ class Server:
         seen = sum(each.name.startswith(f"{task.tenant}.") for each in running.parent.iterdir())
         (self._folder / "begun" / f"{task.tenant}.{task.node}.{os.getpid()}").write_text(str(seen))
         await asyncio.sleep(self._seconds)
-        running.unlink()
+        running.unlink(missing_ok=True)
         (self._folder / "ended" / f"{task.tenant}.{task.node}.{os.getpid()}").touch()
 
 

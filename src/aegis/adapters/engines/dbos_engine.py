@@ -1,8 +1,7 @@
 """Dispatch through DBOS: queues in a database, shared by every process that opens it.
 
 Rows carry ids and nothing else. DBOS keeps no state of a run here and recovers nothing: a task is one workflow of one step, whose
-only result is that it ended, and what a process that died had started is released (`dbos_executors`) and handed in again by the
-sweep.
+only result is that it ended. What a process that died had started waits again after its lease (`dbos_executors`).
 
 What holds:
 * A task's id is known from when it is handed in until `tidy`; in that time it is queued once.
@@ -178,7 +177,7 @@ class DbosEngine:
                 _log.warning("the sign of life of this process could not be written; it is tried again", exc_info=True)
                 continue
             if released:
-                _log.warning("tasks of a process that is gone were released", extra={"tasks": released})
+                _log.warning("tasks of a process that is gone wait again", extra={"tasks": released})
 
     async def _drain(self) -> None:
         if self._dbos is None:
@@ -199,7 +198,7 @@ class DbosEngine:
             self._rows.give_back(self._name)
             self._executors.leave()
         except Exception:
-            _log.warning("what this process leaves in the queue could not be given back; the others release it", exc_info=True)
+            _log.warning("what this process leaves in the queue could not be given back; the others do it", exc_info=True)
         self._engine.dispose()
         self._engine = None
 

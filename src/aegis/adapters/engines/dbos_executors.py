@@ -3,10 +3,11 @@
 DBOS counts what a process had started against the limits of its lane until somebody says that it will not end. Here the others
 say so. No clock is compared with another: each process watches by its own, which never goes back, how long a row stands still.
 
-The rule: `lease_seconds` without a change, and the tasks that it had started are cancelled in the queue. Their commands are handed
-in again by the sweep under the next number. Who could not look for a while, because the database or it itself stood still, watches
-anew: it cannot tell whether the others could write. A process that was only suspended finds its row gone, writes it anew, and goes
-on; what it answers is refused by the journal where another took over.
+The rule: `lease_seconds` without a change, and the tasks that it had started wait again in their queues, under the same ids.
+Whoever takes one finds in the journal whether it was claimed; then nothing happens, and the sweep hands the command in under its
+next number. Who could not look for a while, because the database or it itself stood still, watches anew: it cannot tell whether
+the others could write. A process that was only suspended finds its row gone, writes it anew, and goes on; what it answers is
+refused by the journal where another took over.
 """
 
 import time
@@ -42,7 +43,7 @@ class Executors:
             connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} (id TEXT PRIMARY KEY, beats BIGINT NOT NULL)")
 
     def beat(self) -> int:
-        """Say that this process lives, and release what those had started that do not; how many tasks."""
+        """Say that this process lives, and give back what those had started that do not; how many tasks."""
         with self._engine.begin() as connection:
             mine = self._rows.c.id == self._own
             if not connection.execute(self._rows.update().where(mine).values(beats=self._rows.c.beats + 1)).rowcount:
@@ -62,7 +63,7 @@ class Executors:
         return [each for each, (_, since) in self._seen.items() if each != self._own and now - since >= self._lease]
 
     def _bury(self, executor: str) -> int:
-        count = self._tasks.release(executor)
+        count = self._tasks.give_back(executor)
         self._forget(executor)
         return count
 

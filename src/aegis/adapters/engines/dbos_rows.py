@@ -80,24 +80,15 @@ class Rows:
         return count
 
     def started(self, executor: str) -> list[WorkflowStatus]:
-        """Some of those that a process has started and not ended; none when there are none."""
-        return self._client.list_workflows(
-            executor_id=executor, status="PENDING", limit=_BATCH, load_input=False, load_output=False
-        )
+        """Those that a process has started and not ended."""
+        return self._client.list_workflows(executor_id=executor, status="PENDING", load_input=False, load_output=False)
 
-    def release(self, executor: str) -> int:
-        """Cancel what a process has started and will not end; how many."""
-        count = 0
-        while ids := self._ids(self.started(executor)):
-            self._client.cancel_workflows(ids)
-            count += len(ids)
-        return count
-
-    def give_back(self, executor: str) -> None:
-        """What a process has started and will not end waits again in its queue."""
-        while found := self.started(executor):
-            for each in found:
-                self._client.resume_workflow(each.workflow_id, queue_name=each.queue_name)
+    def give_back(self, executor: str) -> int:
+        """What a process has started and will not end waits again in its queue; how many."""
+        found = self.started(executor)
+        for each in found:
+            self._client.resume_workflow(each.workflow_id, queue_name=each.queue_name)
+        return len(found)
 
     def _ids(self, found: Sequence[WorkflowStatus]) -> list[str]:
         return [each.workflow_id for each in found]
