@@ -5,6 +5,7 @@ them, so here each is read by itself, and one that cannot be read keeps no other
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from aegis.model.document import Document, parse
 from aegis.policy.ir import Policy
 from aegis.workflow.checks import Finding, View, check, fault
 from aegis.workflow.contract import contract
-from aegis.workflow.data import DataContract, data_contract
+from aegis.workflow.data import DataContract, complaint, data_contract
 from aegis.workflow.definitions import Definitions, definitions
 from aegis.workflow.graph import Workflow
 from aegis.workflow.reading import draft
@@ -91,6 +92,10 @@ def _data(directory: Path, tenant: str) -> tuple[tuple[DataContract, ...], tuple
             found.append(_own(data_contract(_document(path)), tenant))
         except ConfigError as error:
             wrong.append(fault("format", str(error)))
+    ordered = sorted(found, key=lambda each: (each.name, each.numbers))
+    for older, newer in pairwise(ordered):
+        if older.name == newer.name and (hidden := complaint(older, newer)):
+            wrong.append(fault("data_version", f"{newer.source}:1:1: {hidden}"))
     return tuple(found), tuple(wrong)
 
 

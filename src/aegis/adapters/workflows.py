@@ -4,6 +4,7 @@ A workflow stands beside the tools of its tenant: to start a run is to call the 
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -17,7 +18,7 @@ from aegis.model.contract import Contract
 from aegis.model.document import Document, parse
 from aegis.model.workflow_contract import PREFIX
 from aegis.workflow.contract import contract, document
-from aegis.workflow.data import data_contract
+from aegis.workflow.data import complaint, data_contract
 from aegis.workflow.definitions import Definitions, definitions
 from aegis.workflow.reading import workflow
 
@@ -43,9 +44,14 @@ def load(home: Path, tenant: str) -> Definitions:
 
     Raises:
         DocumentError: A document is wrong, at its place.
-        ConfigError: A file ends in `.yml`, a document belongs to another tenant, or two state one version.
+        ConfigError: A file ends in `.yml`, a document belongs to another tenant, two state one version, or a version of data
+            hides a break.
     """
-    return definitions(_all(home / FOLDER, tenant, workflow), _all(home / DATA, tenant, data_contract))
+    data = sorted(_all(home / DATA, tenant, data_contract), key=lambda each: (each.name, each.numbers))
+    for older, newer in pairwise(data):
+        if older.name == newer.name and (wrong := complaint(older, newer)):
+            raise ConfigError(f"{newer.source}: {wrong}")
+    return definitions(_all(home / FOLDER, tenant, workflow), data)
 
 
 def stated(home: Path, tenant: str) -> tuple[Stated, ...]:

@@ -65,9 +65,9 @@ def changes(old: Contract, new: Contract) -> tuple[Change, ...]:
 def misfits(place: str, given: Any, wanted: Any) -> list[tuple[str, str]]:
     """Where a value that fits the schema `given` may not fit `wanted`: the places, and what `wanted` says there.
 
-    Whoever reads passes over members that it does not know, so those are no misfit.
+    Whoever gives gives what its schema names, and whoever reads passes over members that it does not know.
     """
-    return list(_narrower(place, given, _opened(wanted)))
+    return list(_narrower(place, _shut(given), _opened(wanted)))
 
 
 def complaint(old: Contract, new: Contract) -> str:
@@ -142,6 +142,30 @@ def _opened(schema: Any, *, named: bool = False) -> Any:
         for word, value in schema.items()
         if named or word != "additionalProperties" or value is not False
     }
+
+
+def _shut(schema: Any, *, named: bool = False) -> Any:
+    """The schema as a producer keeps it, who gives no members but those that it names."""
+    if isinstance(schema, list):
+        return [_shut(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {
+        word: _shut(value, named=not named and word in ("properties", "$defs", "patternProperties"))
+        for word, value in schema.items()
+    }
+    closes = not named and isinstance(schema.get("properties"), dict) and "patternProperties" not in schema
+    return {**({"additionalProperties": False} if closes else {} if named else _enumerated(schema)), **inner}
+
+
+def _enumerated(schema: dict[str, Any]) -> dict[str, Any]:
+    """What else holds of a closed set of texts or of whole numbers."""
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if values and all(isinstance(each, str) for each in values):
+        return {"type": "string", "minLength": min(map(len, values)), "maxLength": max(map(len, values))}
+    if values and all(type(each) is int for each in values):
+        return {"type": "integer", "minimum": min(values), "maximum": max(values)}
+    return {}
 
 
 def _compared(place: str, old: Any, new: Any, breaks: str, adds: str) -> list[Change]:

@@ -10,7 +10,6 @@ A step names one as `offer@1`, which is the newest version of that major one, or
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from msgspec import Struct
 
@@ -18,6 +17,7 @@ from aegis.crypto.canonical import canon_numbers
 from aegis.crypto.digest import sha256
 from aegis.model.contract import NAME, VERSION
 from aegis.model.document import Document
+from aegis.model.evolution import misfits
 from aegis.model.node import Node
 from aegis.model.schema import Schema, SchemaError
 
@@ -77,6 +77,18 @@ def fits(wanted: str, version: str) -> bool:
     return not wanted or version == wanted or version.partition(".")[0] == wanted
 
 
+def complaint(older: DataContract, newer: DataContract) -> str:
+    """What is wrong with the version of `newer`, which comes after `older`; empty when whoever reads or gives either copes."""
+    if older.numbers[0] != newer.numbers[0]:
+        return ""
+    before, after = older.schema.source, newer.schema.source
+    found = [*misfits("schema", after, before), *misfits("schema", before, after)]
+    if not found:
+        return ""
+    place, text = found[0]
+    return f"`{place}`: not everybody who knows {older.version} copes ({text}); that needs version {newer.numbers[0] + 1}.0.0"
+
+
 def _schema(node: Node) -> Schema:
     try:
         return Schema(node.value)
@@ -88,8 +100,3 @@ def _match(node: Node, pattern: re.Pattern[str], expected: str) -> str:
     if not pattern.fullmatch(node.text()):
         raise node.fail(f"expected {expected}")
     return node.text()
-
-
-def described(found: DataContract | None) -> Any:
-    """The schema as its owner wrote it; `None` when there is no contract."""
-    return found.schema.source if found else None

@@ -32,6 +32,7 @@ DATA: dict[str, Any] = {
         "required": ["score", "supplier", "price_minor"],
         "properties": {"score": {"type": "number"}, "supplier": TEXT, "price_minor": PRICE, "note": TEXT},
     },
+    "person": {"type": "object", "required": ["name"], "properties": {"name": TEXT, "age": {"type": "integer"}}},
     "big": {"type": "object", "required": ["price_minor"], "properties": {"price_minor": {"type": "integer"}}},
 }
 POLICY = """

@@ -94,6 +94,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "never_allowed:scope": (only(look={"tool": "secret.read"}), "look", "no scope of `agent:buyer`"),
     "unreachable": (whole(pay={**PAY, "when": {"steps.gather.outcome": {"eq": "failed"}}}), "pay", "on_failure: skip"),
     "unreachable:word": (whole(pay={**PAY, "when": {"steps.check.outcome": {"eq": "succeeded"}}}), "pay", "`approved`"),
+    "unreachable:behind": (
+        only(one=LOOK, two={**LOOK, "when": {"steps.one.outcome": {"eq": "failed"}}},
+             three={**LOOK, "args": {"id": "$steps.two.output.name"}}),
+        "", "which is never taken"),
     "unbounded": (
         whole(score={key: value for key, value in SCORE.items() if key != "max_elements"}), "score", "say `max_elements`"),
     "budget_below_estimate": (top(budget={"calls": 0}), "", "need 1 calls"),
@@ -144,6 +148,9 @@ NO_FAULTS: dict[str, dict[str, Any]] = {
         two={**LOOK, "when": {"not": {"steps.ask.outcome": {"eq": "approved"}}}},
     ),
     "nothing undoes it, for a reason": whole(pay={**PAY, "compensate": {"none": "the bank takes nothing back"}}),
+    "whoever gives gives only what its contract names": only(
+        one=LOOK, two={"agent": "scorer", "role": "validator", "accepts": "person@1", "input": "$steps.one.output"}
+    ),
     "a closed set of values fits a text": only(
         one=LOOK, two={**LOOK, "args": {"id": "$steps.one.output.name"}}
     ),
@@ -158,4 +165,4 @@ def test_what_is_meant_so_is_no_fault(case):
 
 
 def test_every_code_is_in_the_table_of_faults():
-    assert {case.partition(":")[0] for case in FAULTS} == set(CODES)
+    assert {case.partition(":")[0] for case in FAULTS} | {"data_version"} == set(CODES)

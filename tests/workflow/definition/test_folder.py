@@ -83,6 +83,28 @@ def test_a_version_that_takes_something_else_must_say_so(home):
         messages.registered(home, "acme")
 
 
+def _data(home: Path, version: str, properties: object, required: list[str]) -> None:
+    meta = {"name": "thing", "version": version, "tenant": "acme", "owner": "team:buying"}
+    schema = {"type": "object", "required": required, "properties": properties}
+    lay(
+        home,
+        "data",
+        f"thing-{version}",
+        {"apiVersion": "aegis.data/v1", "kind": "Data", "metadata": meta, "spec": {"schema": schema}},
+    )
+
+
+def test_a_version_of_data_may_add_and_not_break(home):
+    _data(home, "1.0.0", {"a": {"type": "string"}}, ["a"])
+    _data(home, "1.1.0", {"a": {"type": "string"}, "b": {"type": "integer"}}, ["a"])
+    _data(home, "2.0.0", {"b": {"type": "integer"}}, ["b"])
+    assert len(workflows.load(home, "acme").data) == len(DATA) + 3
+    _data(home, "1.2.0", {"a": {"type": "string"}, "b": {"type": "integer"}}, ["a", "b"])
+    with pytest.raises(ConfigError, match=r"that needs version 2\.0\.0"):
+        workflows.load(home, "acme")
+    assert "data_version" in aegis(home.parent.parent, "workflow", "validate").stdout
+
+
 @pytest.mark.parametrize(
     ("folder", "name", "document", "said"),
     [

@@ -25,7 +25,7 @@ CODES = (
     "format", "cycle", "unknown_step", "unknown_agent", "unknown_tool", "unknown_workflow", "unknown_message", "unknown_queue",
     "not_served", "unknown_contract", "unknown_role", "unknown_person", "edge_contract", "maybe_skipped", "no_compensation",
     "runbook_missing", "write_conflict", "never_allowed", "nobody_approves", "only_requester", "unreachable", "unbounded",
-    "budget_below_estimate", "recursion",
+    "budget_below_estimate", "recursion", "data_version",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def skipped(workflow: Workflow, view: View) -> Iterator[Finding]:  # noqa: ARG00
     """References to the output of a step that may have none."""
     loose = {step.id: step for step in workflow.steps if (step.when or step.on_failure == "skip") and step.default is None}
     for step in workflow.steps:
-        for name in sorted({ref.path[1] for ref in refs(_all_values(step)) if _reads_output(ref)} & set(loose)):
+        for name in sorted(reads(step) & set(loose)):
             if not _sure(step.when, name) and not _same(step.when, loose[name]):
                 text = (
                     f"refers to what `{name}` gives, which may be skipped; without a `default` there this step is skipped, too. "
@@ -36,6 +36,11 @@ def skipped(workflow: Workflow, view: View) -> Iterator[Finding]:  # noqa: ARG00
     for name in sorted({ref.path[1] for ref in refs(workflow.returns) if _reads_output(ref)} & set(loose)):
         text = f"`returns` refers to what `{name}` gives, which may be skipped: null stands there then"
         yield of_all(workflow, "maybe_skipped", text, "warning")
+
+
+def reads(step: Step) -> frozenset[str]:
+    """The steps to whose output the values of this one refer."""
+    return frozenset(ref.path[1] for ref in refs(_all_values(step)) if _reads_output(ref))
 
 
 def _values(step: Step, shapes: Shapes) -> Iterator[Finding]:

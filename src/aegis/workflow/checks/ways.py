@@ -10,6 +10,7 @@ from typing import Any
 
 from aegis.policy.ir import AllOf, AnyOf, Condition, Leaf, Not, Quantified
 from aegis.workflow import conditions
+from aegis.workflow.checks.edges import reads
 from aegis.workflow.checks.finding import Finding, View, of_all, of_step
 from aegis.workflow.graph import MAX_ELEMENTS, Amount, Budget, Step, Workflow
 
@@ -24,9 +25,11 @@ def unreachable(workflow: Workflow, view: View) -> Iterator[Finding]:  # noqa: A
     never: set[str] = set()
     by_id = {step.id: step for step in workflow.steps}
     for step in workflow.steps:
-        if step.when is not None and (wrong := _never(step.when, by_id, never)):
+        wrong = _never(step.when, by_id, never) if step.when is not None else ""
+        gone = sorted(name for name in reads(step) & never if by_id[name].default is None)
+        if wrong or gone:
             never.add(step.id)
-            yield of_step(step, "unreachable", wrong)
+            yield of_step(step, "unreachable", wrong or f"it refers to what `{gone[0]}` gives, which is never taken")
 
 
 def budgets(workflow: Workflow, view: View) -> Iterator[Finding]:
