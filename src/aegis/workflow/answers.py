@@ -84,11 +84,19 @@ def released(draft: Draft, event: Released) -> None:
 
 def redispatched(draft: Draft, event: Redispatched) -> None:
     """Whoever had the command is gone: the same attempt under the next number, whatever the limits, since it counts already."""
-    if draft.nodes[event.node].state is UNDOING:
-        draft.undo(event.node)
+    if draft.halted:
+        draft.change(event.node, lost=True)
+    else:
+        issue_again(draft, event.node)
+
+
+def issue_again(draft: Draft, node: str) -> None:
+    """Issue a command under the next number, as it was."""
+    if draft.nodes[node].state is UNDOING:
+        draft.undo(node)
         return
-    draft.act(event.node)
-    _withdraw_late(draft, event.node)
+    draft.act(node)
+    _withdraw_late(draft, node)
 
 
 def waited(draft: Draft, event: Waited) -> None:

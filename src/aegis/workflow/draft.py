@@ -87,12 +87,12 @@ class Draft:
 
     def act(self, node: str, **fields: Any) -> None:
         """Issue the command of a node under the next number."""
-        made = self.change(node, state=NodeState.ISSUED, dispatch=self.nodes[node].dispatch + 1, **fields)
+        made = self.change(node, state=NodeState.ISSUED, dispatch=self.nodes[node].dispatch + 1, lost=False, **fields)
         self.commands.append(Act(node=node, dispatch=made.dispatch, attempt=made.attempt, arguments=made.arguments))
 
     def undo(self, node: str, **fields: Any) -> None:
         """Issue the compensation of a node under the next number."""
-        made = self.change(node, state=NodeState.UNDOING, dispatch=self.nodes[node].dispatch + 1, **fields)
+        made = self.change(node, state=NodeState.UNDOING, dispatch=self.nodes[node].dispatch + 1, lost=False, **fields)
         self.commands.append(Undo(node=node, dispatch=made.dispatch, attempt=made.undo_attempt, arguments=made.undo_arguments))
 
     def sleep(self, node: str, until: datetime, **fields: Any) -> None:

@@ -1,16 +1,16 @@
 """What becomes of a node that failed: it is tried again, is parked for a person, is passed over, or its failure leaves the graph.
 
-A failure of which nobody knows whether it took effect is always parked: only a person can clear that up. While a run unwinds
-nothing is tried again.
+A failure of which nobody knows whether it took effect is always parked: only a person can clear that up. A call that changes
+something and was waited for no longer is in doubt as well: it may be tried again, under the same key, but it is never taken for not
+done. While a run unwinds nothing is tried again.
 """
 
 from datetime import timedelta
 
 from aegis.workflow.draft import Draft
 from aegis.workflow.run import Failed, NodeState
-from aegis.workflow.unwinding import unwind
+from aegis.workflow.unwinding import UNKNOWN, in_doubt, unwind
 
-UNKNOWN = "unknown"
 NOT_CONVERGED = "not_converged"
 
 
@@ -18,13 +18,13 @@ def fail(draft: Draft, node: str, event: Failed) -> None:
     """Take the failure of a node's last attempt."""
     step = draft.step(node)
     told = {"why": event.kind, "text": event.text, "outcome": event.outcome, "until": None, "approval_id": ""}
-    if event.kind == UNKNOWN:
-        draft.change(node, state=NodeState.PARKED, **told)
-    elif draft.unwinding:
-        draft.change(node, state=NodeState.FAILED, **told)
-    elif may_repeat(draft, node, event):
+    if may_repeat(draft, node, event) and not draft.unwinding:
         draft.change(node, state=NodeState.PAUSED, **told)
         draft.sleep(node, draft.at + timedelta(milliseconds=event.pause_ms))
+    elif in_doubt(step, event.kind, event.outcome):
+        draft.change(node, state=NodeState.PARKED, **{**told, "why": UNKNOWN})
+    elif draft.unwinding:
+        draft.change(node, state=NodeState.FAILED, **told)
     elif step.on_failure == "park":
         draft.change(node, state=NodeState.PARKED, **told)
     else:

@@ -3,8 +3,9 @@
 from aegis.errors import IllegalTransitionError
 from aegis.workflow.answers import next_turn
 from aegis.workflow.draft import Draft
-from aegis.workflow.failing import NOT_CONVERGED, UNKNOWN, leave
+from aegis.workflow.failing import NOT_CONVERGED, leave
 from aegis.workflow.run import Discarded, Node, NodeState, Requeued, SettledByHand
+from aegis.workflow.unwinding import UNKNOWN
 
 
 def requeued(draft: Draft, event: Requeued) -> None:

@@ -26,7 +26,7 @@ def _place(name: str, order: Mapping[str, int]) -> tuple[int, int, int]:
 
 def of_node(name: str, node: Node) -> Command | None:
     """What is outstanding of one node."""
-    if not node.dispatch:
+    if not node.dispatch or node.lost:
         return None
     if node.state in UNDER_WAY:
         return Act(node=name, dispatch=node.dispatch, attempt=node.attempt, arguments=node.arguments)

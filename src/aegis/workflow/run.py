@@ -304,9 +304,10 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One node of a run. `dispatch` is the number under which its last command was issued; 0 before the first.
 
     `done` is its place in the order of completion, from 1; compensations run from the greatest down. `why` says why it failed, was
-    skipped, or waits. `until` is what a `Sleep` waits for. `arguments` are those of its last `Act`, resolved, or (`edited`) those that
-    a person put in their place; `undo_arguments` the same of its last `Undo`. An entry of a `for_each` step that is `issued` with
-    dispatch 0 has its elements under way. `spent` is what its attempts used so far.
+    skipped, or waits. `until` is what a `Sleep` waits for. `arguments` are those of its last `Act`, resolved, or (`edited`) those
+    that a person put in their place; `undo_arguments` the same of its last `Undo`. An entry of a `for_each` step that is `issued`
+    with dispatch 0 has its elements under way. `spent` is what its attempts used so far. `lost`: whoever had its command is gone,
+    and it is issued again when the run is resumed; until then an answer under its number is still taken.
     """
 
     state: NodeState = NodeState.PENDING
@@ -327,6 +328,7 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     undo_paused: bool = False
     undo_arguments: Any = None
     undo_edited: bool = False
+    lost: bool = False
 
 
 class Share(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,9 +18,9 @@ RUN: Mapping[str, frozenset[str]] = {
     "pending": frozenset({"started"}),
     "running": _ANSWERS | _HANDS | _STOPS | {"redispatched", "signalled", "halted"},
     "waiting": _ANSWERS | _HANDS | _STOPS | {"redispatched", "signalled", "halted"},
-    "halted": _ANSWERS | _HANDS | _STOPS | {"signalled", "resumed"},
+    "halted": _ANSWERS | _HANDS | _STOPS | {"redispatched", "signalled", "resumed"},
     "unwinding": _ANSWERS | _HANDS | {"redispatched", "signalled", "halted"},
-    "unwinding, halted": _ANSWERS | _HANDS | {"signalled", "resumed"},
+    "unwinding, halted": _ANSWERS | _HANDS | {"redispatched", "signalled", "resumed"},
     "stuck": _ANSWERS | _HANDS | {"redispatched", "signalled", "halted"},
     **{str(state): frozenset() for state in FINAL},
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 from aegis.errors import IllegalTransitionError
 from aegis.workflow import answers, hands, ready, unwinding
-from aegis.workflow.draft import UNDER_WAY, Draft
+from aegis.workflow.draft import UNDER_WAY, Draft, names
 from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.run import (
     FINAL,
@@ -56,6 +56,7 @@ def transition(definition: Workflow, state: State, event: RunEvent) -> tuple[Sta
     form = shape(definition)
     check(state, event, _step(form, event))
     draft = Draft(form, state, event.at)
+    _found(draft, event)
     _TAKEN[tag(event)](draft, event)
     if not draft.unwinding and not draft.halted:
         ready.proceed(draft)
@@ -75,6 +76,13 @@ def status(draft: Draft) -> RunState:
         return RunState.RUNNING if active else RunState.WAITING
     stuck = not active and any(node.state in _NEEDS_SOMEBODY for node in draft.nodes.values())
     return RunState.STUCK if stuck else RunState.UNWINDING
+
+
+def _found(draft: Draft, event: RunEvent) -> None:
+    """A node that somebody answers for is not lost."""
+    node = draft.nodes.get(getattr(event, "node", ""))
+    if node is not None and node.lost:
+        draft.change(event.node, lost=False)  # type: ignore[union-attr]  # it has a node: that is how it was found
 
 
 def _step(form: Shape, event: RunEvent) -> Step | None:
@@ -117,7 +125,11 @@ def _halted(draft: Draft, _event: Halted) -> None:
 
 
 def _resumed(draft: Draft, _event: Resumed) -> None:
+    """Go on; what was lost meanwhile is issued again first."""
     draft.halted = False
+    for node in names(draft.definition, draft.counts, draft.turns):
+        if draft.nodes[node].lost:
+            answers.issue_again(draft, node)
 
 
 _TAKEN: Mapping[str, Callable[[Draft, Any], None]] = {

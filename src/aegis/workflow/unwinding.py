@@ -11,6 +11,7 @@
 
 from aegis.workflow.budgets import release
 from aegis.workflow.draft import UNDER_WAY, Draft, names, unit_of
+from aegis.workflow.graph import Step
 from aegis.workflow.run import Node, NodeState, RunState
 from aegis.workflow.values import MissingValue, resolve, view
 from aegis.workflow.values_syntax import refs
@@ -18,6 +19,16 @@ from aegis.workflow.values_syntax import refs
 _WAITS = (NodeState.HELD, NodeState.WAITING, NodeState.PAUSED, NodeState.OFFERED)
 _BLOCKS = (*UNDER_WAY, NodeState.PARKED, NodeState.UNDOING, NodeState.UNDO_FAILED)
 _UNDOABLE = (NodeState.SUCCEEDED, NodeState.FAILED)
+
+
+UNKNOWN = "unknown"
+TIMED_OUT = "timed_out"
+
+
+def in_doubt(step: Step, why: str, outcome: str) -> bool:
+    """Whether nobody knows if a failed attempt took effect: it says so, or a call that changes something was given up."""
+    changes = step.kind in ("tool", "emit") and (step.undo is not None or bool(step.irrevocable))
+    return why == UNKNOWN or (outcome == TIMED_OUT and changes)
 
 
 def unwind(draft: Draft, failure: str) -> None:
@@ -44,9 +55,8 @@ def proceed(draft: Draft) -> None:
 
 def _stop(draft: Draft, name: str, node: Node) -> None:
     if node.state is NodeState.PENDING or (node.state is NodeState.ISSUED and not node.dispatch):
-        # Asked for again by a person, and not yet asked: still nobody knows.
-        _cancel(draft, name, NodeState.PARKED if node.why == "unknown" else NodeState.CANCELLED)
-    elif node.state is NodeState.PARKED and node.why != "unknown":
+        _cancel(draft, name, NodeState.CANCELLED)
+    elif node.state is NodeState.PARKED and node.why != UNKNOWN:
         _cancel(draft, name, NodeState.FAILED)
     elif draft.step(name).kind == "workflow" and node.state in UNDER_WAY:
         draft.withdraw(name)
@@ -56,8 +66,13 @@ def _stop(draft: Draft, name: str, node: Node) -> None:
 
 
 def _cancel(draft: Draft, name: str, state: NodeState) -> None:
+    """End a node that has nothing out. One that was to be asked for again, and of whose effect nobody knows, waits for a person."""
     release(draft, name)
-    draft.change(name, state=state)
+    node = draft.nodes[name]
+    if node.state in (NodeState.PENDING, NodeState.PAUSED) and in_doubt(draft.step(name), node.why, node.outcome):
+        draft.change(name, state=NodeState.PARKED, why=UNKNOWN)
+    else:
+        draft.change(name, state=state, lost=False)
 
 
 def _undoable(draft: Draft, name: str, node: Node) -> bool:

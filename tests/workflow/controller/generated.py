@@ -50,7 +50,7 @@ def work(draw: Any, name: str, kind: str, needs: list[str], *, limits: bool) -> 
     arguments = (
         {"from": ref(f"$steps.{draw(st.sampled_from(needs))}.output")}
         if needs and draw(st.booleans())
-        else {"x": ref("$input.flag")}
+        else {"x": [ref("$input.flag")]}
     )
     made: dict[str, Any] = {
         "on_failure": draw(st.sampled_from(["unwind", "unwind", "park", "skip"])),

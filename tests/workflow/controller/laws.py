@@ -21,7 +21,7 @@ SNAPSHOT = msgspec.json.Decoder(State)
 
 def check(definition: Workflow, before: State, event: RunEvent, after: State, commands: tuple[Command, ...]) -> None:
     """Every law that can be seen in one transition."""
-    nothing_starts_without_its_permit(definition, event, after, commands)
+    nothing_starts_without_its_permit(definition, before, event, after, commands)
     nothing_moves_forward_while_unwinding(before, event, after, commands)
     nothing_is_issued_while_halted(after, commands)
     if not (before.unwinding and tag(event) == "requeued"):  # what nobody knows of is asked for again whatever the limits
@@ -33,9 +33,11 @@ def check(definition: Workflow, before: State, event: RunEvent, after: State, co
     a_snapshot_is_the_state(after)
 
 
-def nothing_starts_without_its_permit(definition: Workflow, event: RunEvent, after: State, commands: Iterable[Command]) -> None:
+def nothing_starts_without_its_permit(
+    definition: Workflow, before: State, event: RunEvent, after: State, commands: Iterable[Command]
+) -> None:
     for command in commands:
-        if not isinstance(command, Act) or again(event, command.node):
+        if not isinstance(command, Act) or again(before, event, command.node):
             continue
         step = definition.step(step_of(command.node))
         assert all(over(definition, after, need) for need in step.needs), f"{command.node} started before its needs ended"
@@ -52,8 +54,7 @@ def nothing_moves_forward_while_unwinding(before: State, event: RunEvent, after:
         return
     for command in commands:
         if isinstance(command, Act):
-            assert before.unwinding or tag(event) == "redispatched"
-            assert again(event, command.node), f"{command.node} moved forward while unwinding"
+            assert again(before, event, command.node), f"{command.node} moved forward while unwinding"
 
 
 def nothing_is_issued_while_halted(after: State, commands: Iterable[Command]) -> None:
@@ -131,6 +132,10 @@ def books_balance(after: State) -> None:
     reserved = sum(node.reserved.calls for node in after.nodes.values() if node.reserved is not None)
     assert after.reserved.calls == reserved
     assert after.spent.calls == sum(node.spent.calls for node in after.nodes.values())
+    for step, share in after.shares.items():
+        mine = [node for name, node in after.nodes.items() if step_of(name) == step]
+        assert share.reserved.calls == sum(node.reserved.calls for node in mine if node.reserved is not None)
+        assert share.spent.calls == sum(node.spent.calls for node in mine)
     done = sorted(node.done for node in after.nodes.values() if node.done)
     assert done == list(range(1, after.done + 1))
 
@@ -145,9 +150,9 @@ def sub_run(definition: Workflow, command: Command | None) -> bool:
 
 
 def by_person(before: State, node: str) -> bool:
-    """Whether a node waited for a person, so that nothing of it was out."""
+    """Whether a node waited for a person, or was lost, so that nothing of it was out."""
     found = before.nodes[node]
-    return found.state is S.HELD or bool(found.state is S.UNDOING and found.approval_id)
+    return found.lost or found.state is S.HELD or bool(found.state is S.UNDOING and found.approval_id)
 
 
 def was_active(state: State, step: str = "") -> int:
@@ -160,8 +165,10 @@ def reserved_anew(before: State, after: State, node: str) -> bool:
     return after.nodes[node].reserved is not None and (node not in before.nodes or before.nodes[node].reserved is None)
 
 
-def again(event: RunEvent, node: str) -> bool:
-    """Whether the event asks for this very node again."""
+def again(before: State, event: RunEvent, node: str) -> bool:
+    """Whether the event asks for this very node again, or lets what was lost go out again."""
+    if tag(event) == "resumed":
+        return before.nodes[node].lost
     return tag(event) in {"redispatched", "requeued"} and event.node == node
 
 

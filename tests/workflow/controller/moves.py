@@ -68,7 +68,12 @@ def _of_node(word: str, name: str, node: Node, step: Step, at: Any) -> list[RunE
         "succeeded": [
             Succeeded(**on, output=_output(name, step), outcome="approved" if step.kind == "approval" else "succeeded", usage=used)
         ],
-        "failed": [Failed(**on, kind="flaky", again=True), Failed(**on, kind="broken"), Failed(**on, kind="unknown", again=True)],
+        "failed": [
+            Failed(**on, kind="flaky", again=True),
+            Failed(**on, kind="broken"),
+            Failed(**on, kind="unknown", again=True),
+            Failed(**on, kind="timed_out", outcome="timed_out", again=True),
+        ],
         "offered": [Offered(**on)] if step.kind in {"agent", "workflow"} else [],
         "held": [Held(**on, approval_id="apr_1", expires_at=at + timedelta(days=1))] if step.kind in {"tool", "approval"} else [],
         "escalated": [],

@@ -348,6 +348,21 @@ def test_an_effect_of_which_nobody_knows_is_parked_whatever_its_step_says() -> N
     assert run.word("a") == "parked"
 
 
+def test_a_change_that_was_given_up_may_be_tried_again_but_is_never_taken_for_not_done() -> None:
+    late = {"kind": "timed_out", "outcome": "timed_out", "again": True}
+    run = Run(flow(tool("a", undo=True, retry=Retry(attempts=2)), tool("b")))
+    assert said(run.fail("a", **late)) == ["sleep a#2"]
+    cancelled = Run(run.definition)
+    cancelled.fail("a", **late)
+    cancelled.by(CancelAsked)
+    assert cancelled.word("a") == "parked"
+    run.wake("a")
+    run.fail("a", **late)
+    assert (run.word("a"), run.state.nodes["a"].why) == ("parked", "unknown")
+    run.fail("b", **late)  # it changes nothing: that it was given up is all there is to know
+    assert run.word("b") == "failed"
+
+
 def test_unwinding_waits_for_a_person_where_nobody_knows_of_an_effect() -> None:
     run = Run(flow(tool("a", undo=True), tool("b", undo=True)))
     run.ok("a")
@@ -406,6 +421,32 @@ def test_what_is_outstanding_comes_by_step_by_element_and_by_turn() -> None:
     for index in range(11):
         run.ok(f"a[{index}]", {"good": False})
     assert [each.node for each in outstanding(run.definition, run.state)] == [*(f"a[{index}]~2" for index in range(11)), "b"]
+
+
+def test_a_command_that_is_lost_while_the_run_is_halted_goes_out_again_when_it_is_resumed() -> None:
+    run = Run(flow(tool("a"), tool("b"), tool("c", "b")))
+    run.by(Halted)
+    assert said(run.of(Redispatched, "a", why="gone")) == []
+    assert [each.node for each in outstanding(run.definition, run.state)] == ["b"]
+    run.ok("b")
+    assert said(run.by(Resumed)) == ["act a#2", "act c#1"]
+
+
+def test_an_answer_for_a_command_that_was_thought_lost_is_taken_as_long_as_nobody_else_has_it() -> None:
+    run = Run(flow(tool("a"), tool("b", "a")))
+    run.by(Halted)
+    run.of(Redispatched, "a", why="gone")
+    run.ok("a")
+    assert said(run.by(Resumed)) == ["act b#1"]
+
+
+def test_a_compensation_that_is_lost_while_the_run_is_halted_goes_out_again_too() -> None:
+    run = Run(flow(tool("a", undo=True), tool("b", "a")))
+    run.ok("a")
+    run.fail("b")
+    run.by(Halted)
+    assert said(run.of(Redispatched, "a", why="gone")) == []
+    assert said(run.by(Resumed)) == ["undo a#3"]
 
 
 # Budgets
