@@ -3,12 +3,12 @@
 from queues.work import work
 
 
-def test_a_function_acts_as_its_agent_and_says_by_which_model(q):
-    run = q.begin("near", amount=7)
-    state = q.until(run, "succeeded")
+def test_a_function_acts_as_its_agent_and_says_by_which_model(on_sqlite):
+    run = on_sqlite.begin("near", amount=7)
+    state = on_sqlite.until(run, "succeeded")
     assert state.output == {"found": {"paid": 1}}
-    assert len(q.tool.done) == 1
-    told = next(event for event in q.events(run) if event["type"] == "workflow_succeeded")
+    assert len(on_sqlite.tool.done) == 1
+    told = next(event for event in on_sqlite.events(run) if event["type"] == "workflow_succeeded")
     assert told["event"]["usage"]["self_reported"] is True
     assert told["event"]["usage"]["model"]["id"] == "model-1"
 

@@ -2,24 +2,22 @@
 
 from contextlib import contextmanager
 
-import pytest
-
 from aegis import Client
 from queues.work import Service, work
 
 
 @contextmanager
-def serving(tmp_path, answer, store_url="sqlite:data/aegis.db"):
+def serving(tmp_path, answer):
     service = Service(answer)
     try:
-        with work(tmp_path, store_url, endpoint=service.url) as made:
+        with work(tmp_path, endpoint=service.url) as made:
             made.service = service
             yield made
     finally:
         service.close()
 
 
-def test_a_service_acts_with_the_credential_of_its_task(tmp_path, store_url):
+def test_a_service_acts_with_the_credential_of_its_task(tmp_path):
     world = []
 
     def answer(said):
@@ -33,7 +31,7 @@ def test_a_service_acts_with_the_credential_of_its_task(tmp_path, store_url):
             )
         return 200, {"output": result.result, "usage": {"tokens": 40}, "model": {"id": "m", "seed": "1"}}
 
-    with serving(tmp_path, answer, store_url) as made:
+    with serving(tmp_path, answer) as made:
         world.append(made)
         run = made.begin("far", amount=7)
         state = made.until(run, "succeeded")
@@ -56,21 +54,21 @@ def test_a_service_acts_with_the_credential_of_its_task(tmp_path, store_url):
         assert "chain.parent_not_live" in late.json()["rules"]
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind", "asked"),
-    [
-        ((400, {}), "refused", 1),
-        ((500, {}), "agent_error", 2),
-        ((302, {}), "agent_error", 2),
-        ((200, b"not json"), "contract", 2),
-        ((200, {"output": 1, "usage": {"tokens": "many"}}), "contract", 2),
-    ],
+REPLIES = (
+    (400, {}, "refused", 1),
+    (500, {}, "agent_error", 2),
+    (302, {}, "agent_error", 2),
+    (200, b"not json", "contract", 2),
+    (200, {"output": 1, "usage": {"tokens": "many"}}, "contract", 2),
 )
-def test_what_a_service_does_wrong_fails_its_task_with_a_word(tmp_path, reply, kind, asked):
-    with serving(tmp_path, lambda _: reply) as made:
-        run = made.begin("far", amount=7)
-        state = made.until(run, "failed")
-        assert (state.nodes["find"].why, len(made.service.heard)) == (kind, asked)
+
+
+def test_what_a_service_does_wrong_fails_its_task_with_a_word(tmp_path):
+    with serving(tmp_path, lambda said: REPLIES[said["input"]["amount"]][:2]) as made:
+        runs = [made.begin("far", key=f"k{number}", amount=number) for number in range(len(REPLIES))]
+        for run, (_, _, kind, asked) in zip(runs, REPLIES, strict=True):
+            assert made.until(run, "failed").nodes["find"].why == kind
+            assert sum(said["task"]["run"] == run for _, said in made.service.heard) == asked
 
 
 def test_a_service_that_is_not_there_is_tried_again_and_the_run_fails(on_sqlite):

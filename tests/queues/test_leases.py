@@ -24,32 +24,32 @@ def test_a_worker_leases_acts_and_completes(q):
     assert (leased["worker"], leased["token_jti"][:4]) == ("w1", "tok_")
 
 
-def test_the_chain_of_a_task_shows_everybody_and_ends_with_the_task(q):
-    q.begin("away", amount=7)
-    task = q.take()
-    assert q.act(task, amount=1).status_code == 200
-    made = [event for event in q.of_type("decision") if event["tool"]["name"] == "pay.honours"][-1]
+def test_the_chain_of_a_task_shows_everybody_and_ends_with_the_task(on_sqlite):
+    on_sqlite.begin("away", amount=7)
+    task = on_sqlite.take()
+    assert on_sqlite.act(task, amount=1).status_code == 200
+    made = [event for event in on_sqlite.of_type("decision") if event["tool"]["name"] == "pay.honours"][-1]
     assert [each["sub"] for each in made["actor"]["act"]] == ["agent:payer", "agent:other", "workflow:away"]
     assert made["agent"]["txn"] == task["run"]
     assert made["agent"]["task"] == task["node"]
-    assert q.say(task, "complete", output={}).status_code == 200
-    refused = q.act(task, key="2", amount=1)
+    assert on_sqlite.say(task, "complete", output={}).status_code == 200
+    refused = on_sqlite.act(task, key="2", amount=1)
     assert "chain.parent_not_live" in refused.json()["rules"], refused.text
 
 
-def test_a_failure_is_tried_again_and_the_effect_is_met(q):
-    run = q.begin("away", amount=7)
-    task = q.take()
-    first = q.act(task, amount=7).json()["result"]
-    told = q.say(task, "fail", kind="no_answer", text="the source was silent", again=True)
+def test_a_failure_is_tried_again_and_the_effect_is_met(on_sqlite):
+    run = on_sqlite.begin("away", amount=7)
+    task = on_sqlite.take()
+    first = on_sqlite.act(task, amount=7).json()["result"]
+    told = on_sqlite.say(task, "fail", kind="no_answer", text="the source was silent", again=True)
     assert told.json()["outcome"] == "no_answer"
-    assert q.say(task, "complete", output={}).json()["outcome"] == "no_answer"
-    again = q.take()
+    assert on_sqlite.say(task, "complete", output={}).json()["outcome"] == "no_answer"
+    again = on_sqlite.take()
     assert (again["attempt"], again["dispatch"] > task["dispatch"]) == (2, True)
-    assert q.act(again, amount=7).json()["result"] == first
-    assert q.say(again, "complete", output={"ok": True}).status_code == 200
-    q.until(run, "succeeded")
-    assert len(q.tool.done) == 1
+    assert on_sqlite.act(again, amount=7).json()["result"] == first
+    assert on_sqlite.say(again, "complete", output={"ok": True}).status_code == 200
+    on_sqlite.until(run, "succeeded")
+    assert len(on_sqlite.tool.done) == 1
 
 
 def test_a_lapsed_lease_goes_back_and_the_late_worker_is_refused(q):
@@ -67,18 +67,18 @@ def test_a_lapsed_lease_goes_back_and_the_late_worker_is_refused(q):
     assert q.until(run, "succeeded").output == {"found": {"late": False}}
 
 
-def test_a_heartbeat_keeps_the_lease_and_renews_the_credential(q):
-    run = q.begin("away", amount=7)
-    task = q.take()
+def test_a_heartbeat_keeps_the_lease_and_renews_the_credential(on_sqlite):
+    run = on_sqlite.begin("away", amount=7)
+    task = on_sqlite.take()
     fresh = None
     for seconds in range(20, 220, 20):
-        q.hand.offset = timedelta(seconds=seconds)
-        told = q.say(task, "heartbeat")
+        on_sqlite.hand.offset = timedelta(seconds=seconds)
+        told = on_sqlite.say(task, "heartbeat")
         assert told.status_code == 200, told.text
         fresh = told.json().get("credential") or fresh
         time.sleep(0.01)
     assert fresh is not None
-    assert q.act(task, token=fresh["token"]).status_code == 200
-    assert q.say(task, "complete", output={}).status_code == 200
-    q.until(run, "succeeded")
-    assert q.of_type("task_lapsed") == []
+    assert on_sqlite.act(task, token=fresh["token"]).status_code == 200
+    assert on_sqlite.say(task, "complete", output={}).status_code == 200
+    on_sqlite.until(run, "succeeded")
+    assert on_sqlite.of_type("task_lapsed") == []

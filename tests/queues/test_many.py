@@ -55,8 +55,8 @@ def test_two_workers_race_for_many_tasks_and_none_is_done_twice(fan):
 
 
 @pytest.fixture
-def limited(tmp_path, store_url):
-    with work(tmp_path, store_url, fans=20, limits="  concurrency: 2\n") as made:
+def limited(tmp_path):
+    with work(tmp_path, fans=20, limits="  concurrency: 2\n") as made:
         yield made
 
 

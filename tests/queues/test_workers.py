@@ -25,21 +25,21 @@ print("ended", flush=True)
 """
 
 
-def test_a_worker_does_tasks_with_their_authority(q):
-    run = q.begin("away", amount=7)
+def test_a_worker_does_tasks_with_their_authority(on_sqlite):
+    run = on_sqlite.begin("away", amount=7)
 
     def handle(task):
         task.model("m-1", seed=3, tokens=5)
         return task.call("pay.honours", {"amount": task.input["amount"]})
 
-    worker = Worker(q.url, q.token(), "away", handle, name="w1")
+    worker = Worker(on_sqlite.url, on_sqlite.token(), "away", handle, name="w1")
     thread = threading.Thread(target=worker.run)
     thread.start()
-    state = q.until(run, "succeeded")
+    state = on_sqlite.until(run, "succeeded")
     worker.stop()
     assert state.output == {"found": {"id": 1}}
-    assert (state.spent.tokens, q.of_type("task_leased")[0]["worker"]) == (5, "w1")
-    q.begin("away", key="k2", amount=7)  # lets go of the worker that waits
+    assert (state.spent.tokens, on_sqlite.of_type("task_leased")[0]["worker"]) == (5, "w1")
+    on_sqlite.begin("away", key="k2", amount=7)  # lets go of the worker that waits
     thread.join(20)
     assert not thread.is_alive()
 
