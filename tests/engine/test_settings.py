@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.engine.conftest import Bench, task
 
 from aegis.adapters.engines.dbos_engine import DbosEngine
 from aegis.adapters.engines.local import LocalEngine
@@ -62,6 +63,18 @@ async def test_a_file_that_is_no_database_stops_the_start_and_says_what_to_look_
     with pytest.raises(StoreError, match=r"prepare \(DatabaseError\): check `workflows.database`"):
         await engine.start([], _nothing)
     await engine.stop()
+
+
+async def test_a_second_engine_in_one_process_is_refused_and_the_first_serves_on(tmp_path: Path) -> None:
+    first = Bench(DbosEngine(f"sqlite:{tmp_path / 'one.db'}", "gw-1"))
+    second = DbosEngine(f"sqlite:{tmp_path / 'two.db'}", "gw-2")
+    await first.start()
+    with pytest.raises(StoreError, match="serves another database already"):
+        await second.start([], _nothing)
+    await second.stop()
+    await first.engine.dispatch([task("a")])
+    await first.until(lambda: first.ended == ["a"])
+    await first.engine.stop()
 
 
 async def _nothing(_: object) -> None:

@@ -23,6 +23,7 @@ from aegis.adapters.engines.dbos_bells import OFTEN_SECONDS, Bells
 from aegis.adapters.engines.dbos_database import APPLICATION, SCHEMA, Plain, client, opened, prepare, told
 from aegis.adapters.engines.dbos_executors import Executors
 from aegis.adapters.engines.dbos_rows import PROTOCOL, TASK, Rows
+from aegis.errors import StoreError
 from aegis.workflow.dispatch import Lane, Task
 
 Serve = Callable[[Task], Awaitable[None]]
@@ -63,8 +64,9 @@ class DbosEngine:
         self._loop = asyncio.get_running_loop()
         await self._open()
         changed = [lane for lane in lanes if self._lanes.get(lane.name) != lane]
-        self._lanes |= {lane.name: lane for lane in lanes}
-        await asyncio.to_thread(self._listen, changed)
+        known = self._lanes | {lane.name: lane for lane in lanes}
+        await asyncio.to_thread(self._listen, changed, list(known))
+        self._lanes = known
         if self._beating is None:
             self._beating = self._loop.create_task(self._beat())
 
@@ -122,22 +124,30 @@ class DbosEngine:
         engine = opened(self._url)
         self._rows = Rows(engine, client(engine))
         self._executors = Executors(engine, self._rows, self._name, self._lease)
-        with told("start"):
-            self._executors.create()
+        try:
+            with told("start"):
+                self._executors.create()
+        except StoreError:
+            engine.dispose()
+            raise
         self._engine = engine
 
-    def _listen(self, changed: Sequence[Lane]) -> None:
+    def _listen(self, changed: Sequence[Lane], names: list[str]) -> None:
         with told("serve queues"):
             self._executors.beat()  # before the first task is taken: what it has started is its own
             for lane in changed:
                 self._bells.add(lane.name)
                 self._rows.register(lane, self._in_flight, self._poll)
             if self._dbos is None:
-                self._dbos = self._launch()
-            self._dbos._listening_queues = list(self._lanes)  # noqa: SLF001 - `listen_queues` works once, before the launch
+                self._dbos = self._launch(names)
+            self._dbos._listening_queues = names  # noqa: SLF001 - `listen_queues` works once, before the launch
 
-    def _launch(self) -> DBOS:
+    def _launch(self, names: list[str]) -> DBOS:
         global _serving  # noqa: PLW0603 - DBOS is a singleton, and so is what serves its one workflow
+        if _serving is not None:
+            raise StoreError(
+                'this process serves another database already, and DBOS can serve one: set `workflows.engine = "local"`'
+            )
         _serving = self
         quiet = logging.getLogger("dbos")
         if not quiet.handlers:
@@ -157,13 +167,14 @@ class DbosEngine:
                 log_level="WARNING",
             )
         )
-        DBOS.listen_queues(list(self._lanes))
+        DBOS.listen_queues(names)
         try:
             DBOS.launch()
             for event in found.background_thread_stop_events:
                 self._bells.hang(event)
         except Exception:
             DBOS.destroy(destroy_registry=True)
+            _serving = None
             raise
         return found
 
