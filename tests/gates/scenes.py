@@ -6,6 +6,7 @@ from aegis.identity.directory import Directory, parse_directory
 from aegis.model.contract import Contract, contract
 from aegis.model.document import parse
 from aegis.model.principal import Principal
+from aegis.model.queue import queue_contract
 from aegis.policy.ir import Policy
 from aegis.policy.language import load
 from aegis.workflow.gates import Gates, Scene
@@ -20,6 +21,7 @@ spec:
     agent:planner: {roles: [planner], scopes: ["*"], trust: 3, may_delegate_to: [agent:payer]}
     agent:payer: {roles: [treasury], scopes: [pay.*, crm.*, mail.*], trust: 4}
     agent:reader: {roles: [reader], scopes: [crm.*], trust: 2}
+    agent:far: {roles: [reader], scopes: [crm.*], trust: 1}
     agent:off: {roles: [], scopes: [], enabled: false}
   people:
     person:alice: {roles: [operator]}
@@ -58,7 +60,9 @@ spec:
     pay.refund: {version: ">=1.0.0 <2.0.0", args: {amount_minor: integer?, to: string?, person: string?}}
     pay.wipe: {version: ">=1.0.0 <2.0.0", args: {amount_minor: integer?, to: string?, person: string?}}
     mail.send: {version: ">=1.0.0 <2.0.0", labels: {sink: external}, args: {amount_minor: integer?, to: string?, person: string?}}
+    queue.default: {version: ">=1.0.0 <2.0.0", args: {action: string, agent: string, workflow: string?, run: string?, step: string?}}
   rules:
+    - {id: hand-out, effect: allow, tools: [queue.default], when: {agent.roles: {contains: planner}}}
     - {id: all, effect: allow, tools: [crm.read, pay.transfer, pay.refund, pay.wipe, mail.send]}
     - {id: ceiling, effect: deny, tools: [pay.transfer], when: {args.amount_minor: {gt: 900000}}, reason: too much}
     - id: look
@@ -88,7 +92,19 @@ def tool(name: str, *, subject: str = "") -> Contract:
 
 
 DIRECTORY_VALUE: Directory = parse_directory(parse(DIRECTORY, source="directory.yaml"))
-CONTRACTS = {name: tool(name) for name in TOOLS}
+QUEUE = """
+apiVersion: aegis.queue/v1
+kind: Queue
+metadata: {name: default, version: 1.0.0, tenant: acme, owner: o@acme.example}
+spec:
+  description: For tests.
+  agents:
+    agent:payer: {remote: true}
+    agent:reader: {remote: true}
+    agent:far: {endpoint: "https://far.example/tasks"}
+"""
+CONTRACTS: dict[str, Contract] = {name: tool(name) for name in TOOLS}
+CONTRACTS["queue.default"] = queue_contract(parse(QUEUE, source="default.yaml"))
 POLICY_VALUE: Policy = load(POLICY, source="policy.yaml")
 PLANNER = Principal(
     tenant="acme", agent_id="agent:planner", subject="person:zoe", roles=("planner",), scopes=("*",), trust=3, token_id="tok_1"

@@ -11,13 +11,14 @@ from aegis.identity.directory import AgentEntry
 from aegis.model.authority import covers, scope_within
 from aegis.model.decision import Outcome
 from aegis.model.principal import Principal
+from aegis.model.queue import ENQUEUE, PREFIX, QueueContract
 from aegis.policy.plan import check
 from aegis.policy.plan.document import Plan
 from aegis.policy.plan.document import Step as Asked
 from aegis.workflow.data import fits
 from aegis.workflow.gates.known import acting, arguments, tool_of
 from aegis.workflow.gates.report import Finding, Level, Scene
-from aegis.workflow.graph import Action, Step, Workflow
+from aegis.workflow.graph import Action, Ref, Step, Workflow
 
 
 class AuthorityGate:
@@ -73,7 +74,7 @@ def _action(plan: Workflow, step: Step, action: Action, scene: Scene, which: str
     if tool_of(action):
         yield from _call(entry, step, action, scene, which)
     else:
-        yield from _task(entry, step, action, scene, which)
+        yield from _task(plan, entry, step, action, scene, which)
 
 
 def _lent(actor: str, entry: AgentEntry, step: Step, scene: Scene, which: str) -> Iterator[Finding]:
@@ -88,7 +89,23 @@ def _lent(actor: str, entry: AgentEntry, step: Step, scene: Scene, which: str) -
         )
 
 
-def _task(entry: AgentEntry, step: Step, action: Action, scene: Scene, which: str) -> Iterator[Finding]:
+def _task(plan: Workflow, entry: AgentEntry, step: Step, action: Action, scene: Scene, which: str) -> Iterator[Finding]:
+    """To give an agent a task is to call its queue; then the agent does what it may."""
+    queue = scene.contracts.get(PREFIX + step.queue)
+    if not isinstance(queue, QueueContract) or action.name not in queue.agents:
+        yield _finding("not_served", f"{which}no queue `{step.queue}` names `{action.name}` under `agents`", step)
+    else:
+        yield from _call(entry, step, _enqueued(plan, step, action, queue), scene, which)
+    yield from _worker(entry, step, action, scene, which)
+
+
+def _enqueued(plan: Workflow, step: Step, action: Action, queue: QueueContract) -> Action:
+    """The call that the orchestrator makes to hand the task out."""
+    asked = {"action": ENQUEUE, "agent": action.name, "workflow": plan.name, "run": Ref(("run", "id")), "step": step.id}
+    return Action(kind="tool", name=queue.name, arguments=asked)
+
+
+def _worker(entry: AgentEntry, step: Step, action: Action, scene: Scene, which: str) -> Iterator[Finding]:
     other = scene.directory.agents.get(action.name)
     if other is None or not other.enabled:
         yield _finding("agent_missing", f"{which}`{action.name}` is not at work in this tenant", step)

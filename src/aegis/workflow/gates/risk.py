@@ -85,7 +85,7 @@ def _moves(action: Action, scene: Scene) -> bool:
 
 
 def _external(plan: Workflow, scene: Scene) -> Counted:
-    return {step.id: 1 for step, action in calls(plan) if outside(action, scene)}
+    return {step.id: 1 for step in plan.steps if step.act is not None and outside(step, step.act, scene)}
 
 
 def _sinks(plan: Workflow, scene: Scene) -> Counted:

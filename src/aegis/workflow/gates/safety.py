@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from aegis.model.queue import PREFIX, Endpoint, QueueContract
 from aegis.policy.hosts import Ambiguous, canonical_host, member_of
 from aegis.policy.parsed import read_url
 from aegis.workflow.gates.known import before, calls, contract_of, filled, nodes, texts, tool_of
@@ -26,19 +27,28 @@ class SafetyGate:
         return (*effects, *_size(plan, scene), *_again(plan), *_egress(plan, scene))
 
 
-def hosts(action: Action, scene: Scene) -> frozenset[str]:
-    """The hosts that a call speaks to: that of its tool, and those of addresses among its arguments."""
-    contract = contract_of(action, scene)
-    url = contract.upstream.url if contract else ""
+def hosts(step: Step, action: Action, scene: Scene) -> frozenset[str]:
+    """The hosts that are spoken to: that of the tool or of the agent, and those of addresses among the arguments."""
+    url = _server(step, action, scene)
     own = {_host(urlsplit(url).netloc)} if url and not url.startswith(_OURS) else set()
     named = [text for text in texts(filled(action.arguments, scene.input)) if text[:8].lower().startswith(("http://", "https://"))]
     return frozenset(own | {_address(text) for text in named})
 
 
-def outside(action: Action, scene: Scene) -> bool:
-    """Whether a call speaks to a host that is not within."""
+def outside(step: Step, action: Action, scene: Scene) -> bool:
+    """Whether an action speaks to a host that is not within."""
     within = member_of(scene.gates.inside)
-    return any(host == AMBIGUOUS or not within(host) for host in hosts(action, scene))
+    return any(host == AMBIGUOUS or not within(host) for host in hosts(step, action, scene))
+
+
+def _server(step: Step, action: Action, scene: Scene) -> str:
+    """The address of whoever does what the action says; empty when that is done here, or by a worker that comes to us."""
+    if tool_of(action):
+        contract = contract_of(action, scene)
+        return contract.upstream.url if contract else ""
+    queue = scene.contracts.get(PREFIX + step.queue)
+    server = queue.agents.get(action.name) if isinstance(queue, QueueContract) else None
+    return server.url if isinstance(server, Endpoint) else ""
 
 
 def _finding(code: str, text: str, step: Step | None = None, level: Level = "refuse") -> Finding:
@@ -96,7 +106,7 @@ def _egress(plan: Workflow, scene: Scene) -> Iterator[Finding]:
     allowed = member_of((*scene.gates.egress, *scene.gates.inside))
     for step in plan.steps:
         for action in (step.act, step.undo):
-            if action is not None and any(host == AMBIGUOUS or not allowed(host) for host in hosts(action, scene)):
+            if action is not None and any(host == AMBIGUOUS or not allowed(host) for host in hosts(step, action, scene)):
                 yield _finding("egress", "it speaks to a host that `spec.egress` of the gates does not list", step)
 
 
