@@ -6,15 +6,16 @@ called unreachable surely is.
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any
 
-from aegis.policy.ir import AllOf, AnyOf, Condition, Leaf, Not, Quantified
+from aegis.policy.ir import AllOf, AnyOf, Condition, Not, Quantified
 from aegis.workflow import conditions
 from aegis.workflow.checks.edges import reads
 from aegis.workflow.checks.finding import Finding, View, of_all, of_step
 from aegis.workflow.graph import MAX_ELEMENTS, Amount, Budget, Step, Workflow
 
-MAX_TRIED = 4096
+MAX_TRIED = 256
+Known = dict[tuple[int, str], bool]
+"""Whether a comparison holds for an ending, by its identity; conditions are many, and compiling them is the dear part."""
 _SAID = {"approval": "approved"}
 _WRONG = {"approval": ("rejected", "expired"), "wait": ("timed_out", "failed")}
 _FAILED = ("failed", "denied", "timed_out", "expired", "rejected")
@@ -68,8 +69,9 @@ def _never(when: Condition, steps: Mapping[str, Step], never: set[str]) -> str:
         total *= len(each)
     if total > MAX_TRIED:
         return ""
+    known: Known = {}
     for chosen in product(*words):
-        if _may(when, dict(zip(read, chosen, strict=True)), want=True):
+        if _may(when, dict(zip(read, chosen, strict=True)), known, want=True):
             return ""
     if not read:
         return "its condition never holds"
@@ -79,21 +81,19 @@ def _never(when: Condition, steps: Mapping[str, Step], never: set[str]) -> str:
     return f"its condition never holds: {told}. A failure ends the run unless that step says `on_failure: skip`"
 
 
-def _may(when: Condition, ended: Mapping[str, str], *, want: bool) -> bool:
+def _may(when: Condition, ended: Mapping[str, str], known: Known, *, want: bool) -> bool:
     """Whether a condition can come out so, when the steps ended like that; never wrongly no."""
     if isinstance(when, Not):
-        return _may(when.condition, ended, want=not want)
+        return _may(when.condition, ended, known, want=not want)
     if isinstance(when, AllOf | AnyOf):
-        parts = [_may(part, ended, want=want) for part in when.conditions]
+        parts = [_may(part, ended, known, want=want) for part in when.conditions]
         return all(parts) if isinstance(when, AllOf) is want else any(parts)
     if isinstance(when, Quantified) or when.path.parts[0] != "steps" or when.path.parts[2] != conditions.OUTCOME:
         return True
-    return _holds(when, ended) is want
-
-
-def _holds(leaf: Leaf, ended: Mapping[str, str]) -> bool:
-    seen: dict[str, Any] = {"steps": {name: {"outcome": word} for name, word in ended.items()}}
-    return conditions.test(leaf)(seen)
+    word = ended[when.path.parts[1]]
+    if (id(when), word) not in known:
+        known[id(when), word] = conditions.test(when)({"steps": {when.path.parts[1]: {conditions.OUTCOME: word}}})
+    return known[id(when), word] is want
 
 
 def _nodes(step: Step) -> tuple[int, int]:

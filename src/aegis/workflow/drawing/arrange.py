@@ -11,7 +11,7 @@ from aegis.workflow.drawing.edges import Edge
 
 SWEEPS = 6
 GAP = 3
-MAX_STOPS = 4000
+MAX_PIECES = 3000
 
 
 class Spot:
@@ -81,9 +81,9 @@ def arrange(layers: Sequence[Sequence[str]], edges: Sequence[Edge], widths: Mapp
 
 
 def _join(rows: list[list[Spot]], boxes: Mapping[str, Spot], edges: Sequence[Edge]) -> bool:
-    """Lay each edge from layer to layer; whether there is room for all stops."""
-    count = sum(max(0, boxes[edge.target].layer - boxes[edge.source].layer - 1) for edge in edges)
-    for edge in edges if count <= MAX_STOPS else ():
+    """Lay each edge from layer to layer; whether they are few enough to be seen."""
+    count = sum(boxes[edge.target].layer - boxes[edge.source].layer for edge in edges)
+    for edge in edges if count <= MAX_PIECES else ():
         upper, target = boxes[edge.source], boxes[edge.target]
         while upper.layer < target.layer - 1:
             stop = Spot("", upper.layer + 1, 1)
@@ -91,7 +91,7 @@ def _join(rows: list[list[Spot]], boxes: Mapping[str, Spot], edges: Sequence[Edg
             Link(edge, upper, stop)
             upper = stop
         Link(edge, upper, target)
-    return count <= MAX_STOPS
+    return count <= MAX_PIECES
 
 
 def _sort(rows: list[list[Spot]], *, downwards: bool) -> None:
