@@ -33,8 +33,25 @@ spec:
   steps:
     gate: {wait: {signal: opened, timeout: 2h}}
 """
-HIDDEN_LINE = "    workflow.hidden: {contract: workflow.hidden@1}\n"
-HIDDEN_RULE = "    - {id: flows, effect: allow, tools: [workflow.hidden], when: {agent.roles: {contains: treasury}}}\n"
+HIDDEN_TASK = """
+apiVersion: aegis.workflow/v1
+kind: Workflow
+metadata: {name: hiddentask, version: 1.0.0, tenant: acme, owner: ops, run_as: agent:other, runbook: hidden.md}
+spec:
+  steps:
+    find: {role: retriever, agent: agent:payer, queue: hidden}
+"""
+HIDDEN_QUEUE = """
+apiVersion: aegis.queue/v1
+kind: Queue
+metadata: {name: hidden, version: 1.0.0, tenant: acme, owner: ops}
+spec: {description: Only the owner has this., lease_seconds: 900, agents: {agent:payer: {remote: true}}}
+"""
+HIDDEN_TOOLS = ("workflow.hidden", "workflow.hiddentask", "queue.hidden")
+HIDDEN_LINE = "".join(f"    {tool}: {{contract: {tool}@1}}\n" for tool in HIDDEN_TOOLS)
+HIDDEN_RULE = (
+    f"    - {{id: flows, effect: allow, tools: [{', '.join(HIDDEN_TOOLS)}], when: {{agent.roles: {{contains: treasury}}}}}}\n"
+)
 
 
 class Ids(Struct, frozen=True, kw_only=True):
@@ -57,6 +74,8 @@ class Ids(Struct, frozen=True, kw_only=True):
     statement: str
     plan: str
     run: str
+    task: str
+    task_lease: str
 
     def each(self) -> list[str]:
         return [getattr(self, name) for name in self.__struct_fields__]
@@ -72,7 +91,9 @@ class Two(Post):
             text = READ.format(tenant=tenant, port=self.tool.port).replace("records.read", "vault.open")
             (home / "tools" / "vault.open.yaml").write_text(text)
             (home / "messages" / "hidden.yaml").write_text(HIDDEN)
-            lay(self.root, tenant, workflows={"hidden": HIDDEN_FLOW}, lines=HIDDEN_LINE, rules=HIDDEN_RULE)
+            lay(self.root, tenant, workflows={"hidden": HIDDEN_FLOW, "task": HIDDEN_TASK}, lines=HIDDEN_LINE, rules=HIDDEN_RULE)
+            (home / "queues").mkdir()
+            (home / "queues" / "hidden.yaml").write_text(HIDDEN_QUEUE)
             path = home / "directory.yaml"
             path.write_text(
                 path.read_text().replace("\n    agent:off:", "\n    agent:hidden: {roles: [], scopes: []}\n    agent:off:")
@@ -94,6 +115,8 @@ class Two(Post):
         taken = self.take(seconds=900)  # longer than a slow machine needs for all rows
         card = self.get(f"/v1/approvals/{held['approval_id']}", self.person_token()).json()
         begun = self.call("workflow.hidden", {}, "run-key").json()
+        self.call("workflow.hiddentask", {}, "task-key")
+        task = self.post("/v1/queues/hidden/lease", {"wait_seconds": 4}).json()["task"]
         return Ids(
             request=done["request_id"],
             decided=decided["request_id"],
@@ -112,6 +135,8 @@ class Two(Post):
             statement=self.statement(card),
             plan=self.planned(),
             run=begun["result"]["run"],
+            task=task["task_id"],
+            task_lease=task["lease"],
         )
 
     def planned(self) -> str:
