@@ -81,6 +81,12 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         whole(gather={**GATHER, "on_failure": "skip", "default": {"offers": 5}}), "gather", "`default`"),
     "maybe_skipped": (whole(gather={**GATHER, "on_failure": "skip"}), "score", "give `gather` a `default`"),
     "maybe_skipped:returns": (top(returns="$steps.pay.output"), "", "null stands there"),
+    "runs_anyway": (
+        only(ask={**CHECK, "approval": {"approvers": ["role:controller"]}, "on_failure": "skip"},
+             pay={**FIXED, "needs": ["ask"], "args": {"amount_minor": 1, "to": "x"}}),
+        "pay", "eq: approved"),
+    "runs_anyway:later": (
+        whole(again={**FIXED, "needs": ["pay"], "args": {"amount_minor": 1, "to": "x"}}), "again", "eq: succeeded"),
     "no_compensation": (whole(pay={"tool": PAY["tool"], "args": PAY["args"]}), "pay", "`none:`"),
     "runbook_missing": ({**deepcopy(PROCUREMENT), "metadata": {**PROCUREMENT["metadata"], "runbook": "x"}}, "", ""),
     "nobody_approves": (whole(check={"approval": {"approvers": ["person:di"]}}), "check", "nobody of `person:di`"),
@@ -132,7 +138,8 @@ NO_FAULTS: dict[str, dict[str, Any]] = {
         pay=None, check=None,
     ),
     "one write comes after the other": whole(
-        again={**FIXED, "needs": ["pay"], "args": {"amount_minor": 1, "to": "$steps.score.best.supplier"}}
+        again={**FIXED, "when": {"steps.pay.outcome": {"eq": "succeeded"}},
+               "args": {"amount_minor": 1, "to": "$steps.score.best.supplier"}}
     ),
     "two writes go to different names": only(
         one={**FIXED, "args": {"amount_minor": 1, "to": "x"}}, two={**FIXED, "args": {"amount_minor": 1, "to": "y"}}

@@ -12,7 +12,7 @@ what it says: each step is decided when it is taken.
 
 from aegis.model.document import Document
 from aegis.workflow import reading
-from aegis.workflow.checks.edges import edges, skipped
+from aegis.workflow.checks.edges import anyway, edges, skipped
 from aegis.workflow.checks.effects import allowed, conflicts, undone
 from aegis.workflow.checks.finding import Finding, View
 from aegis.workflow.checks.names import names
@@ -20,12 +20,12 @@ from aegis.workflow.checks.people import people
 from aegis.workflow.checks.ways import budgets, unreachable
 from aegis.workflow.graph import Workflow
 
-CHECKS = (names, edges, skipped, undone, conflicts, allowed, people, unreachable, budgets)
+CHECKS = (names, edges, skipped, anyway, undone, conflicts, allowed, people, unreachable, budgets)
 CODES = (
     "format", "cycle", "unknown_step", "unknown_agent", "unknown_tool", "unknown_workflow", "unknown_message", "unknown_queue",
     "not_served", "unknown_contract", "unknown_role", "unknown_person", "edge_contract", "maybe_skipped", "no_compensation",
     "runbook_missing", "write_conflict", "never_allowed", "nobody_approves", "only_requester", "unreachable", "unbounded",
-    "budget_below_estimate", "recursion", "data_version",
+    "budget_below_estimate", "recursion", "data_version", "runs_anyway",
 )  # fmt: skip
 
 

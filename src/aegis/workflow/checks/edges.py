@@ -38,6 +38,24 @@ def skipped(workflow: Workflow, view: View) -> Iterator[Finding]:  # noqa: ARG00
         yield of_all(workflow, "maybe_skipped", text, "warning")
 
 
+def anyway(workflow: Workflow, view: View) -> Iterator[Finding]:
+    """Changes that are made though a step before them was skipped: that a step has ended does not say that it was taken."""
+    loose: dict[str, Step] = {}
+    for step in workflow.steps:
+        if step.when is not None or step.on_failure == "skip" or any(name in loose for name in reads(step)):
+            loose[step.id] = step
+        contract = view.called(step.act) if step.act else None
+        if step.when is not None or contract is None or contract.effect == "read" or any(name in loose for name in reads(step)):
+            continue
+        for name in (name for name in step.needs if name in loose):
+            done = "approved" if loose[name].kind == "approval" else "succeeded"
+            text = (
+                f"is taken even when `{name}` was skipped: to need a step is to wait for its end. "
+                f"If that is not meant: `when: {{steps.{name}.outcome: {{eq: {done}}}}}`"
+            )
+            yield of_step(step, "runs_anyway", text, "error" if loose[name].kind == "approval" else "warning")
+
+
 def reads(step: Step) -> frozenset[str]:
     """The steps to whose output the values of this one refer."""
     return frozenset(ref.path[1] for ref in refs(_all_values(step)) if _reads_output(ref))
