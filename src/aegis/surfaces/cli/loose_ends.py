@@ -12,6 +12,7 @@ from aegis.model.contract import Contract
 from aegis.model.decision import Stage
 from aegis.model.message import MessageContract
 from aegis.model.node import nearest
+from aegis.model.queue import QueueContract
 from aegis.policy.conditions import leaves
 from aegis.policy.ir import Leaf, Literal, Op, Policy, Rule, ToolLine
 from aegis.policy.pointer import tokens
@@ -47,7 +48,11 @@ def _roles(rule: Rule, directory: Directory) -> Iterator[str]:
 
 
 def _parties(contract: Contract, directory: Directory) -> Iterator[str]:
-    """Senders and addressees of a message that the directory does not have."""
+    """Senders and addressees of a message, and agents of a queue, that the directory does not have."""
+    if isinstance(contract, QueueContract):
+        for each in sorted(set(contract.agents) - set(directory.agents)):
+            near = nearest(each, directory.agents)
+            yield f"queue `{contract.queue}` names `{each}` under `agents`, whom the directory does not have{near}"
     if not isinstance(contract, MessageContract):
         return
     known = {*directory.agents, *(f"role:{role}" for agent in directory.agents.values() for role in agent.roles)}
