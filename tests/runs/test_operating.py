@@ -7,8 +7,15 @@ from runs.operated import body_of, go, operated, path
 
 
 @pytest.fixture
-def o(tmp_path, store_url):
-    """A world with the workflow `risky`, on each store."""
+def o(tmp_path):
+    """A world with the workflow `risky`."""
+    with operated(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def both(tmp_path, store_url):
+    """The same on each store."""
     with operated(tmp_path, store_url) as made:
         yield made
 
@@ -58,35 +65,35 @@ def test_an_agent_sees_the_runs_that_it_started_or_takes_part_in_and_people_see_
         assert o.get(f"/v1/runs/{first}/events", hidden).status_code == 404
 
 
-def test_the_list_is_paged_from_the_newest_on_and_filtered(o):
-    runs = [o.begin("risky", f"k{number}", amount=1) for number in range(5)]
+def test_the_list_is_paged_from_the_newest_on_and_filtered(both):
+    runs = [both.begin("risky", f"k{number}", amount=1) for number in range(5)]
     for run in runs:
-        o.until(run, "waiting")
-    o.by_person(Wanted(action="cancel", run=runs[2]))
-    o.until(runs[2], "compensated")
+        both.until(run, "waiting")
+    both.by_person(Wanted(action="cancel", run=runs[2]))
+    both.until(runs[2], "compensated")
 
-    page = o.get("/v1/runs?limit=2&state=waiting").json()
-    rest = o.get(f"/v1/runs?limit=3&state=waiting&after={page['after']}").json()
+    page = both.get("/v1/runs?limit=2&state=waiting").json()
+    rest = both.get(f"/v1/runs?limit=3&state=waiting&after={page['after']}").json()
 
     assert [line["run"] for line in page["runs"]] == [runs[4], runs[3]]
     assert [line["run"] for line in rest["runs"]] == [runs[1], runs[0]]
-    assert [line["run"] for line in o.get("/v1/runs?workflow=risky&state=compensated").json()["runs"]] == [runs[2]]
-    assert o.get("/v1/runs?workflow=other").json() == {"runs": []}
-    assert o.get("/v1/runs?state=asleep").status_code == 400
-    assert o.get("/v1/runs?limit=0").status_code == 400
+    assert [line["run"] for line in both.get("/v1/runs?workflow=risky&state=compensated").json()["runs"]] == [runs[2]]
+    assert both.get("/v1/runs?workflow=other").json() == {"runs": []}
+    assert both.get("/v1/runs?state=asleep").status_code == 400
+    assert both.get("/v1/runs?limit=0").status_code == 400
 
 
-def test_a_signal_counts_once_for_its_key_and_nothing_is_said_to_a_run_that_has_ended(o):
-    run = o.waiting()
+def test_a_signal_counts_once_for_its_key_and_nothing_is_said_to_a_run_that_has_ended(both):
+    run = both.waiting()
 
-    assert o.by_agent(go(run)).status_code == 200
-    assert o.by_agent(go(run)).status_code == 200
-    o.until(run, "succeeded")
-    assert o.by_agent(go(run)).status_code == 200  # the repetition of one that came, whenever it comes
-    late = o.by_agent(go(run, key="s2"))
+    assert both.by_agent(go(run)).status_code == 200
+    assert both.by_agent(go(run)).status_code == 200
+    both.until(run, "succeeded")
+    assert both.by_agent(go(run)).status_code == 200  # the repetition of one that came, whenever it comes
+    late = both.by_agent(go(run, key="s2"))
     assert (late.status_code, late.json()["code"]) == (409, "run-conflict")
     assert "has ended" in late.json()["detail"]
-    assert [event["type"] for event in o.told(run)].count("workflow_signalled") == 1
+    assert [event["type"] for event in both.told(run)].count("workflow_signalled") == 1
 
 
 def test_a_signal_that_no_step_knows_or_for_no_run_is_not_there(o):
@@ -154,15 +161,15 @@ def test_a_cancel_by_an_agent_needs_every_queue_that_has_work_left(o):
     o.until(run, "compensated")
 
 
-def test_a_stuck_run_goes_on_when_a_person_settles_or_has_it_tried_again(o):
-    tried, settled = o.stuck("k1"), o.stuck("k2")
+def test_a_stuck_run_goes_on_when_a_person_settles_or_has_it_tried_again(both):
+    tried, settled = both.stuck("k1"), both.stuck("k2")
 
-    assert o.by_agent(Wanted(action="settle", run=settled, node="first")).status_code == 403
-    assert o.by_person(Wanted(action="retry", run=tried, node="first")).status_code == 200
-    o.until(tried, "compensated")
-    assert o.by_person(Wanted(action="settle", run=settled, node="first", reason="refunded by hand")).status_code == 200
-    o.until(settled, "compensated")
-    assert [name for name, _ in o.tool.done] == ["pay.honours", "pay.honours", "pay.ask"]
+    assert both.by_agent(Wanted(action="settle", run=settled, node="first")).status_code == 403
+    assert both.by_person(Wanted(action="retry", run=tried, node="first")).status_code == 200
+    both.until(tried, "compensated")
+    assert both.by_person(Wanted(action="settle", run=settled, node="first", reason="refunded by hand")).status_code == 200
+    both.until(settled, "compensated")
+    assert [name for name, _ in both.tool.done] == ["pay.honours", "pay.honours", "pay.ask"]
 
 
 def test_what_stands_otherwise_is_told_and_changes_nothing(o):

@@ -80,8 +80,8 @@ def test_a_record_that_was_edited_shows_the_first_difference(here):
     assert "`aegis audit verify`" in told.stdout
 
 
-def test_a_controller_that_became_another_one_shows_where(o, monkeypatch):
-    run = whole(o)
+def test_a_controller_that_became_another_one_shows_where(here, monkeypatch):
+    run = whole(here)
     real = pure.transition
 
     def other(definition, state, event):
@@ -89,7 +89,7 @@ def test_a_controller_that_became_another_one_shows_where(o, monkeypatch):
         return after, tuple(reversed(commands)) if len(commands) > 1 else commands[:0]
 
     monkeypatch.setattr(pure, "transition", other)
-    found = replayed(o, run).replayed
+    found = replayed(here, run).replayed
     assert (found.verdict, found.difference.number, found.difference.what) == ("different", 1, "commands")
     assert (found.difference.recorded, found.difference.found) == (("act first 1.1",), ())
 
@@ -125,9 +125,9 @@ def test_the_snapshot_is_the_fold_of_all_events_before_it(o, monkeypatch):
     assert (found.snapshot, found.passed) == ("identical", True)
 
 
-def test_a_snapshot_that_differs_from_the_fold_is_told(o, monkeypatch):
+def test_a_snapshot_that_differs_from_the_fold_is_told(here, monkeypatch):
     monkeypatch.setattr(orchestrator, "SNAPSHOT_EVERY", 2)
-    run = o.waiting()
+    run = here.waiting()
     real = pure.transition
 
     def other(definition, state, event):
@@ -135,5 +135,5 @@ def test_a_snapshot_that_differs_from_the_fold_is_told(o, monkeypatch):
         return msgspec.structs.replace(after, done=after.done + 1), commands
 
     monkeypatch.setattr(pure, "transition", other)
-    found = replayed(o, run)
+    found = replayed(here, run)
     assert (found.replayed.verdict, found.snapshot, found.passed) == ("identical", "different", False)
