@@ -171,5 +171,12 @@ def test_what_is_meant_so_is_no_fault(case):
     assert found(document) == []
 
 
+def test_another_kind_of_value_is_an_error_and_a_limit_of_one_side_a_warning():
+    levels = {case: {each[0] for each in found(FAULTS[case][0]) if each[1] == "edge_contract"} for case in FAULTS if "edge" in case}
+    warned = {"edge_contract", "edge_contract:optional"}
+    assert {case for case, level in levels.items() if level == {"warning"}} == warned
+    assert all("error" in level for case, level in levels.items() if case not in warned)
+
+
 def test_every_code_is_in_the_table_of_faults():
     assert {case.partition(":")[0] for case in FAULTS} | {"data_version"} == set(CODES)

@@ -6,7 +6,7 @@ from typing import Any
 from aegis.model.message import MessageContract
 from aegis.policy.ir import AllOf, Condition, Leaf, Literal, Op, Quantified
 from aegis.workflow.checks.finding import Finding, View, actions, of_all, of_step
-from aegis.workflow.checks.shapes import Misfit, Shapes, resolved, said
+from aegis.workflow.checks.shapes import Misfit, Shapes, resolved
 from aegis.workflow.graph import MAX_ELEMENTS, Ref, Step, Template, Workflow
 from aegis.workflow.values_syntax import refs
 
@@ -84,12 +84,10 @@ def _gives(step: Step, shapes: Shapes) -> Iterator[Finding]:
     contract = shapes.view.called(step.act) if step.act else None
     if declared is not None and contract is not None and contract.output_schema is not None and step.kind != "workflow":
         plain = Shapes(workflow=shapes.workflow, view=shapes.view)
-        for misfit in plain.compared(contract.output_schema, declared.source):
-            yield of_step(step, "edge_contract", _text(f"`output` {step.output}: ", misfit))
+        yield from _told(step, f"`output` {step.output}: ", plain.compared(contract.output_schema, declared.source))
     shape = shapes.gives(step)
     if step.default is not None and shape is not None and step.for_each is None:
-        for misfit in shapes.misfits(step.default, shape):
-            yield of_step(step, "edge_contract", _text("`default`: ", misfit))
+        yield from _told(step, "`default`: ", shapes.misfits(step.default, shape))
 
 
 def _loop(step: Step, shapes: Shapes, over: Ref) -> Iterator[Finding]:
@@ -119,7 +117,7 @@ def _told(step: Step, what: str, found: Any) -> Iterator[Finding]:
 
 
 def _text(what: str, misfit: Misfit) -> str:
-    return what + (f"`{misfit.path}` " if misfit.path else "") + said(misfit.text)
+    return what + (f"`{misfit.path}` " if misfit.path else "") + misfit.text
 
 
 def _all_values(step: Step) -> list[Template]:

@@ -30,7 +30,10 @@ _WORDS = (
 
 
 class Misfit(Struct, frozen=True, kw_only=True):
-    """Where a value cannot be counted on to fit, and why. `sure`: it never fits, or leads nowhere."""
+    """Where a value cannot be counted on to fit, and why. `sure`: it is of another kind, is missing, or leads nowhere.
+
+    What is not sure may fit: a limit that only one side states. The step fails when a value comes that does not.
+    """
 
     path: str
     text: str
@@ -105,7 +108,7 @@ class Shapes(Struct, frozen=True, kw_only=True):
     def compared(self, given: Any, wanted: Any) -> Iterator[Misfit]:
         """Where a value of one schema may not fit another."""
         for place, text in _compared(given, wanted):
-            yield Misfit(path=place.lstrip("."), text=text)
+            yield Misfit(path=place.lstrip("."), text=said(text), sure=never(text))
 
     def misfits(self, value: Template, wanted: Any, path: str = "") -> Iterator[Misfit]:
         """Where a template may not fit a schema; of what nothing is known nothing is said."""
@@ -142,7 +145,7 @@ class _Fitting:
         if given is None or wanted is None:
             return
         for place, text in _compared(given, _with_definitions(wanted, self._root)):
-            yield Misfit(path=(path + place).lstrip("."), text=f"`{ref.text}`: {said(text)}")
+            yield Misfit(path=(path + place).lstrip("."), text=f"`{ref.text}`: {said(text)}", sure=never(text))
 
     def _mapping(self, value: Mapping[str, Template], wanted: Mapping[str, Any], path: str) -> Iterator[Misfit]:
         named = wanted.get("properties", {})
@@ -172,6 +175,11 @@ def said(text: str) -> str:
     for before, after in _WORDS:
         text = text.replace(before, after)
     return text
+
+
+def never(text: str) -> bool:
+    """Whether a difference of schemas is of kind, not of degree: another type, or a member that nobody promises."""
+    return any(words in text for words in ("takes no", "is required", "is not taken", "nothing fits"))
 
 
 def resolved(schema: Any, root: Any) -> Any:
