@@ -7,6 +7,7 @@ from aegis.model.authority import Grant
 from aegis.policy.ir import Kind, Leaf, Literal, Op, Path
 from aegis.workflow.gates import Gates, judge
 from aegis.workflow.gates.document import Flow, Money
+from aegis.workflow.gates.outlook import awaited, order
 from aegis.workflow.graph import Action, Amount, Budget, Ref, Repeat, Step
 from gates.scenes import CONTRACTS, PLANNER, ask, call, plan, scene, tool
 
@@ -250,3 +251,39 @@ def test_a_task_for_an_agent_that_holds_more_than_the_token_goes_to_a_person():
 def test_a_version_that_gates_cannot_judge_is_refused():
     old = Step(id="old", kind="tool", role="retriever", act=Action(kind="tool", name="crm.read", version="2"), place="p:1:1")
     assert "other_version" in codes(judge(plan(old), scene()), "refuse")
+
+
+def test_a_gate_that_says_something_else_than_findings_refuses():
+    class Chatty:
+        name = "chatty"
+
+        def __call__(self, *_facts):
+            return ("fine",)
+
+    assert judge(plan(READ), scene(), (Chatty(),)).findings[0].code == "blind"
+
+
+def test_addresses_within_lists_and_input_that_is_not_there_are_looked_at():
+    nested = call("crm.read", arguments={"to": {"all": ["http://evil.example/", 7, Ref(("input", "absent"))]}})
+    found = {each.name: each.count for each in judge(plan(nested), scene(input={})).factors}
+    assert found["external"] == 1
+
+
+def test_a_tool_at_a_host_with_two_readings_is_outside():
+    strange = replace(CONTRACTS["crm.read"], upstream=replace(CONTRACTS["crm.read"].upstream, url="http://1.2"))
+    found = judge(plan(READ), scene(contracts=CONTRACTS | {"crm.read": strange}))
+    assert next(each.count for each in found.factors if each.name == "external") == 1
+
+
+def test_an_outlook_tells_the_waves_and_who_will_be_asked():
+    held = call("pay.transfer", id="held", arguments={"amount_minor": 600_000}, needs=("ask",))
+    made = plan(ask(), READ, held)
+    looks = [(look.wave, look.step, look.what) for look in order(made)]
+    assert looks == [(1, "ask", ""), (1, "crm_read", "crm.read"), (2, "held", "pay.transfer")]
+    first, second = awaited(made, judge(made, scene()))
+    assert (first.step, first.approvers, second.step, "somebody must look" in second.why) == (
+        "ask",
+        (("role:operator",),),
+        "held",
+        True,
+    )
