@@ -11,6 +11,7 @@ from aegis.crypto.jwk import private_key
 from aegis.identity.access import build_access
 from aegis.identity.token import mint
 from aegis.runtime import ids
+from aegis.sdk.client import Client
 from aegis.settings import load
 from aegis.surfaces.cli.demo.stage import TENANT, Agent, Stage
 
@@ -31,6 +32,12 @@ class Cast:
         if agent_id not in self._agents:
             self._agents[agent_id] = self._stage.agent(self._token(agent_id))
         return self._agents[agent_id]
+
+    def run(self, agent_id: str, run: str) -> dict[str, Any]:
+        """A run as this agent, who has started it, sees it."""
+        with Client(self._stage.url, self._token(agent_id)) as client:
+            found: dict[str, Any] = client.run(run)["run"]
+            return found
 
     def delegated(self, agent_id: str, parent: tuple[str, str]) -> Agent:
         """An agent with a delegated token, which names a parent request."""

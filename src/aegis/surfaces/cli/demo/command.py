@@ -15,6 +15,7 @@ from aegis.surfaces.cli.demo.policy_act import policy_act
 from aegis.surfaces.cli.demo.stage import Stage
 from aegis.surfaces.cli.demo.tale import Tale, Told
 from aegis.surfaces.cli.demo.trust_acts import delegation_act, rotation_act, rug_pull_act
+from aegis.surfaces.cli.demo.workflow_act import workflow_act
 
 FORTY_TRANSFERS = 40
 
@@ -28,7 +29,7 @@ def demo(ctx: click.Context, serve: bool) -> int:
     tale = Tale(quiet=ctx.obj["json"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends the demo ends everything that it started
     try:
-        tale.say("Starting three tool servers, the gateway (SQLite), and a cast of agents.")
+        tale.say("Starting four tool servers, the gateway (SQLite), and a cast of agents.")
         stage.open()
         tale.say(f"Gateway on {stage.url}; each agent is a process with its own token.")
         cast = Cast(stage)
@@ -55,6 +56,7 @@ def play(stage: Stage, cast: Cast, tale: Tale) -> None:
     rotation_act(stage, cast, tale)
     policy_act(stage, cast, tale, transfer)
     _kill(stage, cast, tale)
+    workflow_act(stage, cast, tale)
 
 
 def transfer(amount: int, memo: str = "") -> dict[str, Any]:
@@ -183,6 +185,7 @@ def _checks(stage: Stage, tale: Tale) -> list[tuple[str, bool]]:
     return [
         (f"payments ledger: {len(booked)} bookings, {tale.effects['payments']} told", len(booked) == tale.effects["payments"]),
         ("payments ledger: nothing above 5,000.00", max(amounts) <= 500_000),
+        (f"orders ledger: {len(stage.ledger('orders'))} entries, 3 told", len(stage.ledger("orders")) == 3),
         ("payments ledger: no personal number in a memo", not any("078-05-1120" in str(row.get("memo", "")) for row in booked)),
         (f"deploy ledger: {len(rollouts)} rollouts, {tale.effects['deploy']} told", len(rollouts) == tale.effects["deploy"]),
         (f"records log: {len(reads)} reads, {tale.effects['records']} told", len(reads) == tale.effects["records"]),

@@ -18,8 +18,10 @@ from typing import Any
 from aegis.errors import ConfigError
 
 TENANT = "acme"
-TOOLS = ("payments", "records", "deploy")
-KEYED = ("agent:front-desk", "agent:planner", "agent:treasurer", "agent:billing")
+TOOLS = ("payments", "records", "deploy", "orders")
+KEYED = (
+    "agent:front-desk", "agent:planner", "agent:treasurer", "agent:billing", "agent:sourcer", "agent:scorer", "agent:auditor",
+)  # fmt: skip
 _SETTINGS = """# Settings of the demo; every key is explained in the file that `aegis init` writes.
 [gateway]
 host = "127.0.0.1"
@@ -144,6 +146,24 @@ class Stage:
         key = max(home.glob("*.jwk.json"))
         return self._started({"AEGIS_AGENT": agent_id, "AEGIS_TENANT": TENANT, "AEGIS_KEY": str(key)})
 
+    def worker(self, agent_id: str) -> None:
+        """A new process of an agent that leases its tasks; it needs no pipes, and ends with the stage."""
+        home = self.home / "keys" / "workload" / TENANT / agent_id.replace(":", "-")
+        given = {
+            "AEGIS_URL": self.url,
+            "AEGIS_AGENT": agent_id,
+            "AEGIS_TENANT": TENANT,
+            "AEGIS_KEY": str(max(home.glob("*.jwk.json"))),
+        }
+        self._processes[f"worker {len(self._processes)}"] = subprocess.Popen(
+            [sys.executable, "-m", "aegis.surfaces.cli.demo.worker"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "DEMO_THINKING": "0.7", **given},
+            start_new_session=True,  # as the gateway
+        )
+
     def _started(self, environment: dict[str, str]) -> Agent:
         found = Agent(self.url, environment)
         self._agents.append(found)
@@ -223,14 +243,16 @@ class Stage:
 
         documents = files("aegis.surfaces.cli.demo") / "documents"
         tenant = self.home / "tenants" / TENANT
-        (tenant / "tools").mkdir(parents=True)
+        tenant.mkdir(parents=True)
         for name in ("directory.yaml", "policy.yaml"):
             (tenant / name).write_bytes((documents / name).read_bytes())
-        for source in (documents / "tools").iterdir():
-            text = source.read_text("utf-8")
-            for kind, port in ports.items():
-                text = text.replace("{{" + f"{kind}_port" + "}}", str(port))
-            (tenant / "tools" / source.name).write_text(text, "utf-8")
+        for folder in ("tools", "workflows", "data", "queues"):
+            (tenant / folder).mkdir()
+            for source in (documents / folder).iterdir():
+                text = source.read_text("utf-8")
+                for kind, port in ports.items():
+                    text = text.replace("{{" + f"{kind}_port" + "}}", str(port))
+                (tenant / folder / source.name).write_text(text, "utf-8")
         make_keys(self.home / "keys", TENANT, ("person:olga", "person:fred"), agents=KEYED)
 
     def _start_witness(self) -> None:

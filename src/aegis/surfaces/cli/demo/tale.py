@@ -117,7 +117,7 @@ def _why(answer: dict[str, Any], shows: tuple[str, ...]) -> list[str]:
         result = answer["result"]
         if shows:
             return [", ".join(f"{name}: {result.get(name, '(removed)')}" for name in shows)]
-        found = ", ".join(f"{name} {value}" for name, value in result.items() if name.endswith("_id"))
+        found = ", ".join(f"{name} {value}" for name, value in result.items() if name.endswith("_id") or name == "run")
         return [f"{found}" + (f" under {answer['approval_id']}" if answer["approval_id"] else "")]
     problem = answer.get("problem", {})
     detail = str(problem.get("detail", answer.get("text", "")))

@@ -1,4 +1,4 @@
-"""Three tools that know nothing of Aegis, each a process with a database and an access log of its own.
+"""Tools that know nothing of Aegis, each a process with a database and an access log of its own.
 
 Run as `python -m aegis.surfaces.cli.demo.tool_server KIND DIRECTORY`; the first line on standard output is the port. The access log
 is what the demo believes in the end: a tool writes down what it really did.
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+CLOSED = "acct_00000099"
+"""An account that is closed after its first payment: the bank takes no second one."""
 Reply = tuple[int, dict[str, Any]]
 
 
@@ -55,8 +57,13 @@ def payments(ledger: Ledger, method: str, path: list[str], query: dict[str, str]
     """POST /accounts/{id}/transfers moves money, once for each key."""
     match method, path:
         case "POST", ["accounts", account, "transfers"]:
+            if body.get("to") == CLOSED and body.get("memo") == "rest":
+                return 422, {"error": "this account was closed"}
             done, _ = ledger.once(key, {"from": account, **body})
             return 200, {"payment_id": f"pay_{done:06d}", "status": "booked"}
+        case "POST", ["payments", payment, "refund"]:
+            done, _ = ledger.once(key, {"refund_of": payment, "amount_minor": 0})
+            return 200, {"refund_id": f"ref_{done:06d}"}
     return 404, {"error": "no such path"}
 
 
@@ -86,7 +93,32 @@ def deploy(ledger: Ledger, method: str, path: list[str], query: dict[str, str], 
     return 404, {"error": "no such path"}
 
 
-KINDS: dict[str, Callable[..., Reply]] = {"payments": payments, "records": records, "deploy": deploy}
+VENDORS = {
+    "bolts": [
+        ("Northwind", "acct_00000021", 120_000, 6),
+        ("Contoso", "acct_00000022", 98_000, 9),
+        ("Fabrikam", "acct_00000023", 101_000, 3),
+    ],
+    "motor": [("Closed & Sons", CLOSED, 80_000, 2), ("Contoso", "acct_00000022", 240_000, 9)],
+}  # fmt: skip
+
+
+def orders(ledger: Ledger, method: str, path: list[str], query: dict[str, str], key: str, body: dict[str, Any]) -> Reply:
+    """GET /vendors says who sells a part; POST /orders orders it, once for each key, and /orders/{id}/cancel takes it back."""
+    match method, path:
+        case "GET", ["vendors"]:
+            names = ("vendor", "account_id", "price_minor", "days")
+            return 200, {"vendors": [dict(zip(names, each, strict=True)) for each in VENDORS.get(query.get("part", ""), [])]}
+        case "POST", ["orders"]:
+            done, _ = ledger.once(key, {"order": body})
+            return 200, {"order_id": f"ord_{done:04d}"}
+        case "POST", ["orders", order, "cancel"]:
+            ledger.once(key, {"cancelled": order})
+            return 200, {"cancelled": order}
+    return 404, {"error": "no such path"}
+
+
+KINDS: dict[str, Callable[..., Reply]] = {"payments": payments, "records": records, "deploy": deploy, "orders": orders}
 
 
 def handler(kind: str, ledger: Ledger, credential: str) -> type[BaseHTTPRequestHandler]:
