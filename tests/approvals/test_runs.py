@@ -11,7 +11,7 @@ from aegis.adapters import keyfiles
 from aegis.workflow.run import RunState
 from approvals.receiver import Receiver, until
 from approvals.test_channels import CHANNELS, SECRET
-from runs.flows import PAY, flows
+from runs.flows import PAY, Flows, lay
 
 HEAD = PAY.partition("  steps:\n")[0].partition("  returns:")[0]
 ASKED = (
@@ -44,8 +44,9 @@ def receiver():
 @pytest.fixture
 def f(tmp_path, store_url, receiver):
     """Runs, a guardrail that may agree, and a receiver that is told of runs that end."""
-    with flows(tmp_path, store_url, workflows={"asked": ASKED}, lines=LINES, rules=RULES) as made:
-        made.stop()
+    made = Flows(tmp_path, store_url)
+    lay(tmp_path, workflows={"asked": ASKED}, lines=LINES, rules=RULES)
+    try:
         directory = made.root / "tenants" / "acme" / "directory.yaml"
         directory.write_text(directory.read_text() + "    person:limit-guard: {roles: [limits], automatic: true}\n")
         keyfiles.create(made.keys, "human", "acme", "person:limit-guard", now=made.hand())
@@ -57,6 +58,8 @@ def f(tmp_path, store_url, receiver):
         made.start()
         until(lambda: made.app.notices._read.get(("acme", "deaf")) is not None, "the channel was never looked at")
         yield made
+    finally:
+        made.close()
 
 
 def command(f, *words):
@@ -75,6 +78,7 @@ def waiting(f, key, amount):
     return run, f.state(run).nodes["ok"].approval_id
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_people_and_a_guardrail_answer_for_runs_and_whoever_is_silent_lets_them_end(f, receiver):
     small, _ = waiting(f, "small", 400)
     large, approval = waiting(f, "large", 900)
