@@ -45,7 +45,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m bench
 
 campaign: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -s -m campaign -o addopts= --strict-markers --import-mode=importlib tests/faults tests/resources tests/evidence tests/export tests/policy/test_rego_differential.py
+	@$(BIN)/python -m pytest -q -s -m campaign -o addopts= --strict-markers --import-mode=importlib tests/faults tests/resources tests/evidence tests/export tests/workflow/controller tests/policy/test_rego_differential.py
 
 lock: $(VENV)/.dev
 	@$(PIP) install uv

@@ -7,6 +7,7 @@ over every transition, and from every state the run can be brought to an end.
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from hashlib import blake2b
 
 import msgspec
 import pytest
@@ -85,7 +86,7 @@ def explore(definition: Workflow, faults: int) -> tuple[int, int, set[str]]:
     taken = 0
     while queue:
         state, left, came = queue.popleft()
-        key = ENCODE(replace(state, events=0))
+        key = blake2b(ENCODE(replace(state, events=0)), digest_size=16).digest()
         before.setdefault(key, []).append(came)
         if best.get(key, -1) >= left:
             continue
@@ -126,6 +127,6 @@ def test_every_law_holds_in_every_state_that_can_be_reached(definition: Workflow
 
 @pytest.mark.campaign
 @pytest.mark.parametrize(("definition", "faults"), GRAPHS)
-def test_and_in_every_state_of_a_campaign_with_two_faults_more(definition: Workflow, faults: int) -> None:
-    states, taken, _ = explore(definition, faults + 2)
+def test_and_in_every_state_that_one_fault_more_can_reach(definition: Workflow, faults: int) -> None:
+    states, taken, _ = explore(definition, faults + 1)
     print(f"{states} states, {taken} transitions")

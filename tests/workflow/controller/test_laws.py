@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -61,6 +62,14 @@ def _idle(state: State, event: RunEvent) -> bool:
 @settings(max_examples=150, deadline=None)
 @given(workflows(), st.data())
 def test_every_law_holds_over_every_run_and_every_run_can_be_brought_to_an_end(definition: Workflow, data: st.DataObject) -> None:
+    state, _ = played(definition, data)
+    driven(definition, state)
+
+
+@pytest.mark.campaign
+@settings(max_examples=5000, deadline=None)
+@given(workflows(most=9), st.data())
+def test_and_over_many_more_and_larger_ones(definition: Workflow, data: st.DataObject) -> None:
     state, _ = played(definition, data)
     driven(definition, state)
 
