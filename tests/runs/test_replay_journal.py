@@ -94,6 +94,26 @@ def test_a_controller_that_became_another_one_shows_where(here, monkeypatch):
     assert (found.difference.recorded, found.difference.found) == (("act first 1.1",), ())
 
 
+def test_a_run_whose_values_were_erased_waits_for_a_person_who_ends_it_and_hinders_no_other(here):
+    erased, ended = here.waiting(key="k1"), whole(here, "k2")
+    told = aegis(
+        here.root, "audit", "erase", "--subject", "user:nora", "--as", "person:alice", "--yes", env={"AEGIS_TENANT": "acme"}
+    )
+    assert told.returncode == 0, told.stderr
+    here.stop()
+    here.start()
+
+    shown = here.get(f"/v1/runs/{erased}", here.person_token()).json()["run"]
+    assert (shown["erased"], {step["why"] for step in shown["steps"]}) == (True, {"erased"})
+    steps = here.get(f"/v1/runs/{ended}", here.person_token()).json()["run"]["steps"]
+    assert [step["state"] for step in steps] == ["succeeded", "pending", "succeeded"]
+    assert here.by_person(Wanted(action="cancel", run=erased)).json()["state"] == "cancelled"
+    assert here.until(erased, "cancelled").failure
+    fresh = here.waiting(key="k3")
+    here.by_agent(go(fresh))
+    here.until(fresh, "succeeded")
+
+
 def test_values_that_were_erased_are_named_and_no_fault(here):
     run = whole(here)
     told = aegis(

@@ -5,20 +5,20 @@ that is still all. A cold run is folded from its newest snapshot on, which makes
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from aegis.errors import ConfigError, ErasedError, StoreError
+from aegis.errors import ConfigError, ErasedError, IllegalTransitionError, StoreError
 from aegis.journal.store import Store
 from aegis.journal.unit import Put
 from aegis.model.event import Stored
 from aegis.runtime.runs.flow import DEFINITION, FLOW, Flow, read_flow
-from aegis.runtime.runs.journaled import STATE, VALUE, is_run_event, number_of, read
+from aegis.runtime.runs.journaled import STATE, VALUE, agrees, is_run_event, number_of, read
 from aegis.runtime.vault import Vault
 from aegis.workflow.graph import Workflow
-from aegis.workflow.run import RunEvent, State
+from aegis.workflow.run import FINAL, Failed, Node, NodeState, RunEvent, RunState, State, Succeeded
 from aegis.workflow.transition import begin, transition
 
 KEPT = 4096
@@ -127,11 +127,20 @@ class Histories:
 
     async def _folded(self, tenant: str, flow: Flow, version: int, workflow: Workflow, known: Loaded | None) -> Loaded:
         state, after, erased = await self._base(tenant, flow, known)
-        for each in await self.lived(tenant, flow.run, after=after, skip=state.events):
+        lived = await self.lived(tenant, flow.run, after=after, skip=state.events)
+        for each in lived:
             if each.stored.seq > flow.seq and state.events >= flow.events:
                 break  # committed after the row was read
-            state, _ = transition(workflow, state, each.event)
             erased = erased or each.erased
+            try:
+                state, commands = transition(workflow, state, each.event)
+            except IllegalTransitionError:
+                if not erased:
+                    raise
+                commands = None
+            if erased and (commands is None or not agrees(each.stored, state, commands)):
+                state = blank(flow, workflow, lived)
+                break
         return Loaded(tenant=tenant, flow=flow, version=version, workflow=workflow, state=state, erased=erased)
 
     async def _base(self, tenant: str, flow: Flow, known: Loaded | None) -> tuple[State, int, bool]:
@@ -154,6 +163,35 @@ class Histories:
         except ErasedError:
             return Lived(stored=stored, event=read(stored, None), erased=True)
         return Lived(stored=stored, event=read(stored, value))
+
+
+def blank(flow: Flow, workflow: Workflow, lived: Sequence[Lived]) -> State:
+    """A run that cannot be folded any more, because values on which it turned were erased.
+
+    One that has ended is told by the words of its events. Of one that has not, every step waits for a person: nothing is done anew
+    and nothing can be undone; whoever cancels it ends it.
+    """
+    ended = flow.status in FINAL
+    lost = Node() if ended else Node(state=NodeState.PARKED, why="erased", text="values of this run were erased")
+    nodes = {step.id: lost for step in workflow.steps}
+    return State(
+        run=flow.run, status=flow.status if ended else RunState.WAITING, started=flow.started_at, failure=flow.failure,
+        events=flow.events, nodes=nodes | (_by_words(lived) if ended else {}),
+    )  # fmt: skip
+
+
+def _by_words(lived: Sequence[Lived]) -> dict[str, Node]:
+    """How nodes stood at the end, as far as the events say it: what answers a node that had succeeded is about its compensation."""
+    states: dict[str, NodeState] = {}
+    for each in lived:
+        event = each.event
+        if isinstance(event, Succeeded):
+            again = event.node in states and states[event.node] is not NodeState.FAILED
+            states[event.node] = NodeState.COMPENSATED if again else NodeState.SUCCEEDED
+        elif isinstance(event, Failed):
+            undone = states.get(event.node) in (NodeState.SUCCEEDED, NodeState.UNDO_FAILED)
+            states[event.node] = NodeState.UNDO_FAILED if undone else NodeState.FAILED
+    return {name: Node(state=state) for name, state in states.items()}
 
 
 def put_definition(digest: str, text: str) -> Put:

@@ -120,6 +120,13 @@ def commands_of(stored: Stored) -> tuple[str, ...]:
     return tuple(msgspec.json.decode(stored.body)["commands"])
 
 
+def agrees(stored: Stored, state: State, commands: tuple[Command, ...]) -> bool:
+    """Whether a fold goes the way that was recorded: the same commands followed, and the run stands the same."""
+    body = msgspec.json.decode(stored.body)
+    kept = [told(command) for command in commands[:MAX_COMMANDS]]
+    return bool(kept == body["commands"] and str(state.status) == body["status"])
+
+
 def _plain(value: Any) -> Any:
     try:
         made = canon_arguments({"v": value})

@@ -219,6 +219,8 @@ def _commands(letter: "Letter") -> list[str]:
     name = _name(letter)
     if letter.kind == "failed":
         return [f"aegis workflow show {letter.run}"]
+    if letter.why == "erased":
+        return [f"aegis workflow cancel {letter.run} --as person:NAME"]
     found = [f"aegis dlq requeue {name} --as person:NAME --reason WHY", f"aegis dlq edit {name} --as person:NAME -a NAME=VALUE"]
     last = "settle" if letter.kind == "stuck" else "discard"
     return [*found, f"aegis dlq {last} {name} --as person:NAME --reason WHY"]

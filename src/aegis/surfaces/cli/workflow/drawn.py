@@ -102,6 +102,8 @@ def _commands(run: str, step: Step) -> list[str]:
         return [f"aegis approvals approve {waits['approval_id']} --as person:NAME"]
     if what == "signal":
         return [f"aegis workflow signal {run} {waits['signal']} --as WHO -p NAME=VALUE"]
+    if what == "person" and step.get("why") == "erased":
+        return [f"aegis workflow cancel {run} --as person:NAME"]
     if what == "person":
         return [f"aegis dlq show {run}/{step['node']}", f"aegis workflow retry {run} {step['node']} --as person:NAME"]
     if what == "worker":
