@@ -6,6 +6,7 @@ import pytest
 
 from aegis.runtime.halts import Halt
 from messages.post import until
+from queues.work import work
 
 
 def test_a_foreign_agent_tenant_or_person_gets_no_task(q):
@@ -102,3 +103,14 @@ def test_a_halted_queue_hands_nothing_out(on_sqlite):
     on_sqlite.inside(lambda app: app.gate.halts.set(halt))
     told = on_sqlite.lease()
     assert (told.status_code, told.json()["rule"]) == (403, "halted")
+
+
+def test_a_task_spends_what_its_node_reserves_and_no_more(tmp_path):
+    with work(tmp_path, money=True) as made:
+        run = made.begin("away", amount=7)
+        task = made.take()
+        assert made.act(task, "pay.costly", key="1").status_code == 200  # costs 10 of 15
+        assert made.act(task, "pay.costly", key="1").status_code == 200  # the same effect
+        assert made.act(task, "pay.costly", key="2").json()["rule"] == "authority.budget"
+        assert made.say(task, "complete", output=1, usage={"micros": 2}).status_code == 200
+        assert made.until(run, "succeeded").spent.micros == 12

@@ -35,7 +35,7 @@ NAMES = ("near", "far", "away")
 """Queues whose agents are functions, services and remote workers."""
 
 
-def lay_queues(root, tenant="acme", *, endpoint="http://127.0.0.1:9/", limits="", lease=30, fans=0):
+def lay_queues(root, tenant="acme", *, endpoint="http://127.0.0.1:9/", limits="", lease=30, fans=0, money=False):
     """A queue and a workflow of the same name for each kind of agent."""
     home = root / "tenants" / tenant
     (home / "queues").mkdir(exist_ok=True)
@@ -54,6 +54,9 @@ def lay_queues(root, tenant="acme", *, endpoint="http://127.0.0.1:9/", limits=""
         flows["away"] = (
             flows["away"].replace("{amount: $input.amount}", "{amount: $item}").replace("      retry:", fan + "      retry:")
         )
+    if money:
+        flows["away"] = flows["away"].replace("  input: order@1\n", "  input: order@1\n  budget: {usd: '0.000100'}\n")
+        flows["away"] = flows["away"].replace("      retry:", "      estimate: {usd: '0.000015'}\n      retry:")
     lines = "".join(f"    {kind}.{name}: {{contract: {kind}.{name}@1}}\n" for name in NAMES for kind in ("workflow", "queue"))
     tools = ", ".join(f"{kind}.{name}" for name in NAMES for kind in ("workflow", "queue"))
     banned = "{args.action: {in: [drain]}}"

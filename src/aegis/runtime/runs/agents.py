@@ -49,6 +49,7 @@ from aegis.runtime.runs.queued import (
     task_id,
 )
 from aegis.runtime.runs.queued import Gate as Open
+from aegis.runtime.runs.reported import bound, with_calls
 from aegis.runtime.tenant import Tenant
 from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.run import Failed, Held, Offered, RunEvent, Usage
@@ -178,7 +179,8 @@ class Agents:
 
     async def _handed(self, task: AgentTask, queue: QueueContract, enqueue: str, *, local: bool) -> RunEvent:
         who = task.principal
-        made = stand(who, task.agent_id, enqueue, ids.new("tok", self._gate.clock.now()), task.step.budget.micros)
+        may_spend = bound(task.definition, task.step)
+        made = stand(who, task.agent_id, enqueue, ids.new("tok", self._gate.clock.now()), may_spend)
         try:
             holder(task.tenant, made)
         except IdentityError as error:
@@ -195,6 +197,7 @@ class Agents:
         task, done = handed.task, False
         try:
             event = await self._workers[type(handed.queue.agents[task.agent_id])].work(handed)
+            event = await with_calls(self._store, task.tenant.name, handed.stand.token_id, event)
             done = not isinstance(event, Failed | Held)
             return event
         finally:

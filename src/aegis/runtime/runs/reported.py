@@ -1,10 +1,21 @@
-"""What agents report of themselves: what they have used, and which model they asked. It is bounded, and marked as their word."""
+"""What a task has used: what its agent says, bounded and marked as the agent's word, and what its governed calls cost.
+
+Where money is limited, the credential of a task may spend what its node reserves and no more, whatever the agent does. So tasks
+that run side by side never pass a hard limit, and what they spent is read from what was counted.
+"""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
+import msgspec
+from msgspec.structs import replace
+
+from aegis.journal.store import Store
+from aegis.model.allowance import Allowance
+from aegis.runtime.known import ALLOWANCE
 from aegis.runtime.record import text
-from aegis.workflow.graph import Amount
-from aegis.workflow.run import Usage
+from aegis.workflow.graph import Amount, Step, Workflow
+from aegis.workflow.run import Failed, RunEvent, Succeeded, Usage
 
 MAX_TOKENS = 10**9
 MAX_MICROS = 10**15
@@ -19,6 +30,29 @@ def usage(*, tokens: int = 0, micros: int = 0, model: Mapping[str, str] | None =
         self_reported=True,
         model={name: text(str(model[name]), MAX_TEXT) for name in MODEL if model and model.get(name)},
     )
+
+
+def bound(definition: Workflow, step: Step) -> int | None:
+    """What the calls of one task may cost: its reservation, where the run or the step has a limit of money."""
+    limits = []
+    if definition.budget.micros is not None:
+        limits.append(step.estimate.micros)
+    if step.budget.micros is not None:
+        limits.append(step.estimate.micros or step.budget.micros)
+    return min(limits, default=None)
+
+
+Told = TypeVar("Told", bound=RunEvent)
+
+
+async def with_calls(store: Store, tenant: str, token_id: str, event: Told) -> Told:
+    """The ending of a task with the cost of its calls; they are counted where money is limited."""
+    row = (await store.rows(tenant, [(ALLOWANCE, token_id)])).get((ALLOWANCE, token_id))
+    if row is None or not isinstance(event, Succeeded | Failed):
+        return event
+    spent = msgspec.json.decode(row.body, type=Allowance).spent_micros
+    used = event.usage
+    return replace(event, usage=replace(used, amount=used.amount.plus(Amount(micros=spent))))
 
 
 def _bounded(number: int, most: int) -> int:

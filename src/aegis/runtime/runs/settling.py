@@ -25,7 +25,7 @@ from aegis.runtime.record import actor, text
 from aegis.runtime.runs.agents import NOW, Agents
 from aegis.runtime.runs.orchestrator import Also, Orchestrator
 from aegis.runtime.runs.queued import DUE, TASK, Queued, TaskState, moved, of_due, read
-from aegis.runtime.runs.reported import usage
+from aegis.runtime.runs.reported import usage, with_calls
 from aegis.runtime.tenant import Snapshot
 from aegis.workflow.graph import Step
 from aegis.workflow.run import Failed, NodeState, Redispatched, RunEvent, Succeeded, Usage
@@ -83,6 +83,8 @@ class Settling:
         if task.state is not TaskState.LEASED:
             return None
         event = await self._event(tenant, task, report)
+        if task.stand is not None:
+            event = await with_calls(self._store, tenant, task.stand.token_id, event)
         ended = Ended(outcome="succeeded") if isinstance(event, Succeeded) else Ended(outcome=event.kind, why=event.text)
         return ended if await self._ended(tenant, task, event, who) else None
 
