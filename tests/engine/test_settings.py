@@ -65,6 +65,16 @@ async def test_a_file_that_is_no_database_stops_the_start_and_says_what_to_look_
     await engine.stop()
 
 
+async def test_a_variable_that_would_make_dbos_answer_to_a_service_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBOS__CLOUD", "true")
+    engine = DbosEngine(f"sqlite:{tmp_path / 'dispatch.db'}", "gw-1")
+    with pytest.raises(StoreError, match="unset the environment variable `DBOS__CLOUD`"):
+        await engine.start([], _nothing)
+    await engine.stop()
+
+
 async def test_a_second_engine_in_one_process_is_refused_and_the_first_serves_on(tmp_path: Path) -> None:
     first = Bench(DbosEngine(f"sqlite:{tmp_path / 'one.db'}", "gw-1"))
     second = DbosEngine(f"sqlite:{tmp_path / 'two.db'}", "gw-2")

@@ -14,6 +14,7 @@ What holds:
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
 import sqlalchemy as sa
@@ -148,6 +149,8 @@ class DbosEngine:
             raise StoreError(
                 'this process serves another database already, and DBOS can serve one: set `workflows.engine = "local"`'
             )
+        if "DBOS__CLOUD" in os.environ:
+            raise StoreError("unset the environment variable `DBOS__CLOUD`: with it DBOS would answer to a service elsewhere")
         _serving = self
         quiet = logging.getLogger("dbos")
         if not quiet.handlers:
