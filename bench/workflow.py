@@ -80,7 +80,7 @@ async def _begin(app: App, name: str, key: str) -> str:
 
 
 async def _ended(app: App, run: str) -> None:
-    while (flow := await app.workflows.histories.flow("acme", run)) is None or flow.ended_at is None:
+    while (flow := await app.workflows.histories.flow("acme", run)) is None or flow.ended_at is None:  # noqa: ASYNC110 - as a caller would
         await asyncio.sleep(0.001)
     assert str(flow.status) == "succeeded", flow
 
@@ -120,7 +120,7 @@ async def _signals(app: App) -> list[float]:
     taken = []
     for number in range(30):
         run = await _begin(app, "waits", f"s{number}")
-        while str((await app.workflows.histories.flow("acme", run)).status) != "waiting":  # type: ignore[union-attr]
+        while str((await app.workflows.histories.flow("acme", run)).status) != "waiting":  # type: ignore[union-attr]  # noqa: ASYNC110 - as a caller would
             await asyncio.sleep(0.001)
         started = time.perf_counter()
         await app.workflows.runs.advance("acme", run, Signalled(at=datetime.now(UTC), name="go", key="1"))
@@ -192,7 +192,7 @@ async def opened(url: str, definitions: dict[str, str]) -> AsyncIterator[App]:
         )
         (home / "policy.yaml").write_text(policy)
         words = ["--app-dir", str(root), "--port", str(port), "--log-level", "error", "--no-access-log", "upstream:app"]
-        tool = subprocess.Popen([sys.executable, "-m", "uvicorn", *words], stdout=subprocess.DEVNULL)
+        tool = subprocess.Popen([sys.executable, "-m", "uvicorn", *words], stdout=subprocess.DEVNULL)  # noqa: ASYNC220 - before anything runs
         app = await open_app(load(root))
         try:
             await_port(port)
