@@ -1,5 +1,8 @@
 """Many tasks and several workers: no task is done twice, and the queue keeps its limits over all of them."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,6 +13,14 @@ import pytest
 from queues.work import work
 
 COUNT = 200
+SERVE = """
+import sys
+from pathlib import Path
+from aegis.settings import GatewaySettings, Settings, StoreSettings
+from aegis.surfaces.gateway.server import serve
+settings = Settings(root=Path(sys.argv[1]), gateway=GatewaySettings(port=0, drain_seconds=5), store=StoreSettings(url=sys.argv[2]))
+serve(settings, lambda port: print(port, flush=True))
+"""
 
 
 @pytest.fixture
@@ -19,14 +30,28 @@ def fan(tmp_path, store_url):
         yield made
 
 
-def test_two_workers_race_for_many_tasks_and_none_is_done_twice(fan):
+@pytest.fixture
+def other(fan):
+    """The address of a second gateway process on the same store."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(fan.root), fan.settings.store.url], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        process.stdout.close()
+
+
+def test_two_workers_race_for_many_tasks_and_none_is_done_twice(fan, other):
     run = fan.begin("away", amount=1, items=list(range(COUNT)))
     done, lock = Counter(), threading.Lock()
     stop = time.monotonic() + 60
     headers = {"authorization": f"Bearer {fan.token('agent:payer')}"}
 
-    def serve(name):
-        with httpx.Client(base_url=fan.url, headers=headers, timeout=30) as client:
+    def serve(name, url):
+        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
             while time.monotonic() < stop and sum(done.values()) < COUNT:
                 told = client.post("/v1/queues/away/lease", json={"worker": name})
                 assert told.status_code == 200, told.text
@@ -40,7 +65,7 @@ def test_two_workers_race_for_many_tasks_and_none_is_done_twice(fan):
                 told = client.post(f"/v1/tasks/{task['task_id']}/complete", json=body)
                 assert told.status_code == 200, told.text
 
-    workers = [threading.Thread(target=serve, args=(f"w{number}",)) for number in range(2)]
+    workers = [threading.Thread(target=serve, args=(f"w{number}", url)) for number, url in enumerate((fan.url, other))]
     for worker in workers:
         worker.start()
     for worker in workers:
