@@ -21,8 +21,10 @@ import psutil
 from bench.gateway import UPSTREAM, await_port, free_port, on_both, write_home
 
 from aegis.app import App, open_app
+from aegis.identity.token import Statement
 from aegis.model.principal import Principal
 from aegis.runtime.ask import Ask, Kind
+from aegis.runtime.trace import Trace
 from aegis.settings import load
 from aegis.workflow.run import Signalled
 
@@ -59,6 +61,8 @@ async def _measure(kind: str, url: str) -> list[dict[str, Any]]:
             rows.append({**base, **await _runs(app, name, count), "calls_p50_ms": rows[0]["p50_ms"]})
         rows.append({**base, **await _many(app, "chain10", 10, 16)})
         rows.append({**base, "what": "signal to next step acted", **_spread(await _signals(app))})
+        rows.append({**base, "what": "approval answered to next step acted", **_spread(await _approvals(app))})
+        rows += [{**base, **await _history(app, length)} for length in (10, 1000)]
         rows.append({**base, **await _memory(app)})
     return rows
 
@@ -129,6 +133,40 @@ async def _signals(app: App) -> list[float]:
     return taken
 
 
+async def _approvals(app: App) -> list[float]:
+    taken = []
+    for number in range(30):
+        run = await _begin(app, "asks", f"a{number}")
+        while not (node := (await app.workflows.runs.find("acme", run)).state.nodes["w"]).approval_id:  # type: ignore[union-attr]  # noqa: ASYNC110 - as a caller would
+            await asyncio.sleep(0.001)
+        approval, _ = await app.gate.desk.find("acme", node.approval_id)  # type: ignore[misc]  # it is there
+        said = Statement(
+            approval_id=approval.approval_id, tenant="acme", request_hash=approval.request_hash, approve=True,
+            shown=(await app.gate.desk.card("acme", approval)).shown, approver="person:lead", reason="bench",
+        )  # fmt: skip
+        started = time.perf_counter()
+        await app.gate.desk.answer(said, "a bench", Trace.continued(""))
+        await _ended(app, run)
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+async def _history(app: App, length: int) -> dict[str, Any]:
+    """A signal to a run with a long history, whose fold nobody keeps any more."""
+    run = await _begin(app, "waits", f"h{length}")
+    for number in range(length):
+        event = Signalled(at=datetime.now(UTC), name="other", key=str(number), payload={"n": number})
+        if number < 999:  # a run takes a thousand signals
+            await app.workflows.runs.advance("acme", run, event)
+    taken = []
+    for _ in range(10):
+        app.workflows.histories.drop("acme", run)
+        started = time.perf_counter()
+        await app.workflows.histories.load("acme", run)
+        taken.append(time.perf_counter() - started)
+    return {"what": f"a cold run with {length} events is folded", "n": len(taken), **_spread(taken)}
+
+
 async def _memory(app: App) -> dict[str, Any]:
     """Runs that wait hold rows and nothing else."""
     process = psutil.Process()
@@ -169,8 +207,9 @@ def waits() -> str:
 
 
 def asks() -> str:
-    """One step after another, as `chain`, under a name of its own."""
-    return chain(2).replace("chain2", "asks")
+    """One step that a person must approve, and one after it."""
+    step = '    w: {role: approver, approval: {approvers: ["role:lead"]}}\n'
+    return HEAD.format(name="asks") + step + f"    s: {{role: executor, needs: [w], {ACT}}}\n"
 
 
 @asynccontextmanager
@@ -184,6 +223,12 @@ async def opened(url: str, definitions: dict[str, str]) -> AsyncIterator[App]:
         (home / "workflows").mkdir()
         for name, text in definitions.items():
             (home / "workflows" / f"{name}.yaml").write_text(text)
+        people = (
+            (home / "directory.yaml")
+            .read_text()
+            .replace("spec: {agents", 'spec: {people: {"person:lead": {roles: [lead]}}, agents')
+        )
+        (home / "directory.yaml").write_text(people)
         policy = (home / "policy.yaml").read_text()
         lines = "".join(f", workflow.{name}: {{contract: workflow.{name}@1}}" for name in definitions)
         names = ", ".join(f"workflow.{name}" for name in definitions)
