@@ -343,7 +343,7 @@ class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `counts` says how many elements a `for_each` step has, `turns` in which turn a `repeat` stands. `signals` (name,
     key, payload) are those that came and that no node has taken yet, oldest first; `keys` are those of every signal that came, as
-    `NAME/KEY`. `failure` is `NODE: KIND` of what made the run unwind, or `timed_out`.
+    `NAME/KEY`. `failure` is `NODE: KIND` of what made the run unwind, or `timed_out`, or `cancelled`.
     """
 
     run: str

@@ -30,6 +30,7 @@ def check(definition: Workflow, before: State, event: RunEvent, after: State, co
     outstanding_is_issued_minus_answered(definition, before, event, after, commands)
     the_run_ends_or_waits_for_somebody(definition, after, commands)
     books_balance(after)
+    attempts_are_bounded(definition, after)
     a_snapshot_is_the_state(after)
 
 
@@ -138,6 +139,13 @@ def books_balance(after: State) -> None:
         assert share.spent.calls == sum(node.spent.calls for node in mine)
     done = sorted(node.done for node in after.nodes.values() if node.done)
     assert done == list(range(1, after.done + 1))
+
+
+def attempts_are_bounded(definition: Workflow, after: State) -> None:
+    for name, node in after.nodes.items():
+        most = definition.step(step_of(name)).retry.attempts
+        assert 0 <= node.attempt <= most
+        assert 0 <= node.undo_attempt <= most
 
 
 def a_snapshot_is_the_state(after: State) -> None:
