@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aegis.workflow.drawing import layout, svg, text
@@ -52,8 +52,17 @@ def _cells(picture: Picture) -> tuple[set[tuple[int, int]], list[dict[tuple[int,
     return boxes, wires
 
 
+WAITS = _graph(
+    {
+        "sxxxx0": set(), "sxxxx1": set(), "sxx2": set(), "sxxxxx3": {"sxxxx0", "sxx2"}, "sxxxx4": {"sxxxx0", "sxxxx1", "sxx2"},
+    }
+)  # fmt: skip
+"""One wire leaves at the column at which another one enters."""
+
+
 @FEW
 @given(document=graphs)
+@example(document=WAITS)
 def test_no_two_things_are_drawn_over_each_other_but_wires_that_cross(document):
     workflow = made(document)
     picture = layout(workflow)
