@@ -11,7 +11,8 @@ from aegis.adapters.engines.dbos_engine import DbosEngine
 from aegis.adapters.engines.local import LocalEngine
 from aegis.runtime.engine import Engine, Lane, Serve, Task
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
+POSTGRES = pytest.param("dbos-postgres", marks=pytest.mark.postgres)
 
 
 class Bench:
@@ -56,7 +57,7 @@ def where(kind: str, folder: Path) -> str:
     return fresh_database() if kind == "dbos-postgres" else f"sqlite:{folder / 'dispatch.db'}"
 
 
-@pytest.fixture(params=["local", "dbos-sqlite", "dbos-postgres"])
+@pytest.fixture(params=["local", "dbos-sqlite", POSTGRES])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     kind = request.param
     found = Bench(LocalEngine() if kind == "local" else DbosEngine(where(kind, tmp_path), "gw-1"))

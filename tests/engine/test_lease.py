@@ -40,6 +40,7 @@ def test_a_row_that_came_back_is_watched_anew(watcher: Executors) -> None:
     ] * 5
 
 
+@pytest.mark.postgres
 async def test_a_database_that_was_killed_refuses_what_is_handed_in_and_afterwards_serves_on() -> None:
     server = Server()
     try:

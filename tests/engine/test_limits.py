@@ -40,6 +40,7 @@ def claimers() -> Iterator[tuple[Claimer, Claimer]]:
     two.engine.dispose()
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("lane", [Lane(name="default", concurrency=1), Lane(name="default", rate=1, period_seconds=600.0)])
 def test_a_more_urgent_task_that_comes_between_two_claims_does_not_pass_the_limit(
     claimers: tuple[Claimer, Claimer], lane: Lane

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.engine import serving
-from tests.engine.conftest import WAIT_SECONDS, task, where
+from tests.engine.conftest import POSTGRES, WAIT_SECONDS, task, where
 
 from aegis.adapters.engines.dbos_engine import DbosEngine
 
@@ -52,7 +52,7 @@ class Fleet:
             process.communicate()
 
 
-@pytest.fixture(params=["dbos-sqlite", "dbos-postgres"])
+@pytest.fixture(params=["dbos-sqlite", POSTGRES])
 def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
     found = Fleet(where(request.param, tmp_path), tmp_path)
     yield found
@@ -80,7 +80,7 @@ async def test_two_processes_share_the_work_and_together_never_pass_the_limit_of
     assert fleet.by("two", "ended")
 
 
-@pytest.mark.parametrize("fleet", ["dbos-postgres"], indirect=True)
+@pytest.mark.parametrize("fleet", [POSTGRES], indirect=True)
 async def test_what_a_killed_process_had_started_and_what_it_left_is_served_by_the_other(fleet: Fleet, engine: DbosEngine) -> None:
     fleet.launch("one", concurrency=1, seconds=600.0)
     await fleet.up()

@@ -14,22 +14,21 @@ What holds:
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Sequence
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS
 
 from aegis.adapters.engines.dbos_bells import OFTEN_SECONDS, Bells
-from aegis.adapters.engines.dbos_database import APPLICATION, SCHEMA, Plain, client, opened, prepare, told
+from aegis.adapters.engines.dbos_database import client, opened, prepare, told
 from aegis.adapters.engines.dbos_executors import Executors
-from aegis.adapters.engines.dbos_rows import PROTOCOL, TASK, Rows
+from aegis.adapters.engines.dbos_process import end, launch
+from aegis.adapters.engines.dbos_rows import Rows
 from aegis.errors import StoreError
 from aegis.workflow.dispatch import Lane, Task
 
 Serve = Callable[[Task], Awaitable[None]]
 _log = logging.getLogger("aegis.engine")
-_serving: "DbosEngine | None" = None
 
 
 class DbosEngine:
@@ -134,52 +133,15 @@ class DbosEngine:
         self._engine = engine
 
     def _listen(self, changed: Sequence[Lane], names: list[str]) -> None:
+        assert self._engine is not None
         with told("serve queues"):
             self._executors.beat()  # before the first task is taken: what it has started is its own
             for lane in changed:
                 self._bells.add(lane.name)
                 self._rows.register(lane, self._in_flight, self._poll)
             if self._dbos is None:
-                self._dbos = self._launch(names)
+                self._dbos = launch(self._engine, self._name, names, self._bells, self._hand)
             self._dbos._listening_queues = names  # noqa: SLF001 - `listen_queues` works once, before the launch
-
-    def _launch(self, names: list[str]) -> DBOS:
-        global _serving  # noqa: PLW0603 - DBOS is a singleton, and so is what serves its one workflow
-        if _serving is not None:
-            raise StoreError(
-                'this process serves another database already, and DBOS can serve one: set `workflows.engine = "local"`'
-            )
-        if "DBOS__CLOUD" in os.environ:
-            raise StoreError("unset the environment variable `DBOS__CLOUD`: with it DBOS would answer to a service elsewhere")
-        _serving = self
-        quiet = logging.getLogger("dbos")
-        if not quiet.handlers:
-            quiet.addHandler(logging.NullHandler())  # in place of the handler that it would add to write to the console
-        DBOS.workflow(name=TASK)(_run)
-        found = DBOS(
-            config=DBOSConfig(
-                name=APPLICATION,
-                system_database_engine=self._engine,
-                dbos_system_schema=SCHEMA,
-                serializer=Plain(),
-                application_version=PROTOCOL,
-                executor_id=self._name,
-                run_migrations=False,
-                use_listen_notify=False,
-                enable_otlp=False,
-                log_level="WARNING",
-            )
-        )
-        DBOS.listen_queues(names)
-        try:
-            DBOS.launch()
-            for event in found.background_thread_stop_events:
-                self._bells.hang(event)
-        except Exception:
-            DBOS.destroy(destroy_registry=True)
-            _serving = None
-            raise
-        return found
 
     async def _beat(self) -> None:
         """In the loop that serves: a process whose loop stands still counts as gone."""
@@ -202,12 +164,11 @@ class DbosEngine:
             await asyncio.sleep(OFTEN_SECONDS)
 
     def _close(self) -> None:
-        global _serving  # noqa: PLW0603 - as above
         if self._engine is None:
             return
         if self._dbos is not None:
-            DBOS.destroy(destroy_registry=True)
-            self._dbos = _serving = None
+            end()
+            self._dbos = None
         try:
             self._rows.give_back(self._name)
             self._executors.leave()
@@ -216,7 +177,7 @@ class DbosEngine:
         self._engine.dispose()
         self._engine = None
 
-    async def serve(self, task: Task) -> None:
+    async def _take(self, task: Task) -> None:
         """Called in the loop that started the engine."""
         async with self._room:
             try:
@@ -226,15 +187,7 @@ class DbosEngine:
                 _log.exception("a task ended with an error that its server should have recorded", extra={"task": task.id})
         self._bells.ring(task.queue)
 
-    def hand(self, task: Task) -> "asyncio.Future[None]":
+    def _hand(self, task: Task) -> "asyncio.Future[None]":
         """Called in DBOS's loop: what to wait for while the task is served in ours."""
         assert self._loop is not None
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.serve(task), self._loop))
-
-
-async def _run(tenant: str, run: str, node: str, dispatch: int, queue: str, priority: int, delay_seconds: float) -> None:
-    """The one workflow: DBOS calls it with the ids of a task that it has claimed."""
-    assert _serving is not None
-    await _serving.hand(
-        Task(tenant=tenant, run=run, node=node, dispatch=dispatch, queue=queue, priority=priority, delay_seconds=delay_seconds)
-    )
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._take(task), self._loop))
