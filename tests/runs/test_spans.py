@@ -1,5 +1,7 @@
 """A run is one tree of spans that agree with the journal, and metrics are read off them."""
 
+import time
+
 import msgspec
 import pytest
 
@@ -21,6 +23,13 @@ def watched(o):
     return found
 
 
+def until(there, seconds=10):
+    """Spans are put down right behind the commit that tells of the end."""
+    deadline = time.monotonic() + seconds
+    while not there() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def of(spans, work):
     return [span for span in spans if span.work is work]
 
@@ -37,6 +46,7 @@ def test_a_run_is_a_tree_of_spans_below_the_call_that_began_it(o):
     o.by_agent(go(begun))
     o.until(begun, "succeeded")
 
+    until(lambda: of(spans, Work.RUN))
     [run] = of(spans, Work.RUN)
     steps = of(spans, Work.STEP)
     assert (run.name, run.trace_id, run.result, run.attributes["aegis.run.id"]) == ("run_workflow risky", trace, "succeeded", begun)
@@ -59,6 +69,7 @@ def test_step_spans_tell_what_the_journal_tells(o):
     run = o.parked()
     o.by_person(Wanted(action="discard", run=run, node="second"))
     o.until(run, "compensated")
+    until(lambda: of(spans, Work.RUN))
 
     steps = of(spans, Work.STEP)
     assert [span.result for span in steps] == ["succeeded", "parked", "undone"]
@@ -72,12 +83,14 @@ def test_step_spans_tell_what_the_journal_tells(o):
 def test_metrics_tell_of_runs_steps_and_dead_letters(o):
     run = o.parked()
     o.waiting(key="k2")
+    until(lambda: metric(o, 'aegis_steps_total{result="succeeded",tenant="acme",workflow="risky"}') == 2)
 
     assert metric(o, 'aegis_steps_total{result="parked",tenant="acme",workflow="risky"}') == 1
     assert metric(o, 'aegis_steps_total{result="succeeded",tenant="acme",workflow="risky"}') == 2
     assert metric(o, 'aegis_runs_open{state="waiting",tenant="acme"}') == 2
     o.by_person(Wanted(action="edit", run=run, node="second", arguments={"amount": 9}))
     o.until(run, "succeeded")
+    until(lambda: metric(o, 'aegis_run_seconds_count{result="succeeded"}'))
     assert metric(o, 'aegis_runs_total{result="succeeded",tenant="acme",workflow="risky"}') == 1
     assert metric(o, 'aegis_run_seconds_count{result="succeeded"}') == 1
     assert metric(o, 'aegis_step_seconds_count{result="parked"}') == 1
