@@ -12,7 +12,7 @@ from tests.store.homes import START
 from aegis.journal.unit import Delete, Put, Unit
 from aegis.model.approval import Answer, Approval, ApprovalState, Refused, answer, at, escalate, use, withdraw
 from aegis.runtime import approval_rows, escalations
-from approvals.room import Room, spec
+from approvals.room import Room, escalating, spec
 
 MANY = 130
 END = {ApprovalState.DENIED, ApprovalState.EXPIRED, ApprovalState.USED, ApprovalState.WITHDRAWN}
@@ -32,6 +32,7 @@ async def test_pages_hold_every_approval_once_newest_first(room):
     while page := await room.desk.listed("acme", limit=40, after=seen[-1] if seen else ""):
         seen += [each.approval_id for each in page]
     assert seen == asked[::-1]
+    assert [each.approval_id for each in await room.desk.listed("acme")] == seen
 
 
 async def test_a_page_of_one_state_is_full_whatever_lies_between(room):
@@ -79,6 +80,23 @@ async def test_a_row_that_says_something_is_due_of_an_approval_that_moved_on_is_
     room.offset = timedelta(hours=20)
     assert await room.escalations.sweep() == 0
     assert await room.store.find("acme", approval_rows.DUE) == ()
+
+
+async def test_a_sweep_that_looked_before_an_answer_came_takes_nothing_back(room):
+    asked = await room.ask(spec(escalate=escalating(30)))
+    room.offset = timedelta(minutes=31)
+    (due,), (row,) = [await room.store.find("acme", kind) for kind in (approval_rows.DUE, approval_rows.KIND)]
+    await room.answer(asked.approval_id)
+    assert not await room.escalations._settle("acme", due, row)
+    assert (await room.find(asked.approval_id)).state is ApprovalState.APPROVED
+
+
+def test_more_people_are_asked_once():
+    asked = escalate(made(), START + timedelta(minutes=30))
+    assert asked is not None
+    assert asked.approver_sets == (("role:lead", "role:chief"),)
+    assert escalate(asked, START + timedelta(minutes=31)) is None
+    assert escalate(made(), START + timedelta(minutes=29)) is None
 
 
 async def test_a_watcher_that_fails_takes_no_answer_back_and_silences_nobody(room):
@@ -132,7 +150,7 @@ def moved(approval: Approval, move: tuple, now) -> Approval:
     return approval if found is None or isinstance(found, Refused) else found
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), moves), max_size=8), st.integers(1, 2))
+@given(st.lists(st.tuples(st.integers(0, 12), moves), max_size=12), st.integers(1, 2))
 def test_no_sequence_of_moves_brings_an_ended_approval_back_or_counts_who_may_not(sequence, quorum):
     now, approval = START, made(quorum)
     for minutes, move in sequence:
