@@ -90,17 +90,20 @@ class Acting:
         if step.kind == "workflow" and (child := await self._child(loaded, node)):
             await self._runs.advance(loaded.tenant, child, CancelAsked(at=_now(), by=f"run:{loaded.flow.run}", reason="unwinding"))
 
-    async def ended(self, loaded: Loaded) -> None:
-        """Tell the run above how this one ended."""
+    async def ended(self, loaded: Loaded) -> bool:
+        """Tell the run above how this one ended; false while it does not know yet that this one was begun."""
         above = loaded.flow.above
         if above is None:
-            return
+            return True
         parent = await self._runs.find(loaded.tenant, above.run)
         node = parent.state.nodes.get(above.node) if parent else None
+        if node is not None and node.state is NodeState.ISSUED:
+            return False
         if node is not None and node.state is NodeState.OFFERED:
             await self._runs.advance(loaded.tenant, above.run, _child_event(loaded, above.node, node.dispatch))
         wake = Unit(tenant=loaded.tenant, writes=(_gone(f"run:{loaded.flow.run}"),))
         await self._runs.store.commit(wake)
+        return True
 
     async def _rest(self, loaded: Loaded, command: Act | Undo, step: Step) -> None:
         """Something that this needs is halted: the command stays out, in nobody's hands, until the halt is lifted."""

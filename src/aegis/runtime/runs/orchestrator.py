@@ -79,8 +79,8 @@ class Doer(Protocol):
     async def withdraw(self, loaded: Loaded, node: str) -> None:
         """The node is not wanted any more."""
 
-    async def ended(self, loaded: Loaded) -> None:
-        """The run has ended; whoever waits for it may be told."""
+    async def ended(self, loaded: Loaded) -> bool:
+        """The run has ended; whether whoever waits for it was told."""
 
 
 Inbox = list[tuple[RunEvent, Also, "asyncio.Future[Loaded | None]"]]
@@ -367,7 +367,7 @@ class Orchestrator:
         finally:
             self._here -= 1
 
-    async def _quietly(self, work: Awaitable[None]) -> None:
+    async def _quietly(self, work: Awaitable[object]) -> None:
         try:
             await work
         except Exception as error:  # the sweep finds what is left

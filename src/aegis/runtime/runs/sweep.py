@@ -123,8 +123,8 @@ class Sweep:
     async def _wakes(self, tenant: str) -> int:
         rows = await self._runs.store.find(tenant, WAKE, limit=PAGE)
         for row in rows:
-            await self._waking.wake(tenant, row.id)
-            await self._forget(tenant, row)
+            if await self._waking.wake(tenant, row.id):
+                await self._forget(tenant, row)
         return len(rows)
 
     async def _rested(self, tenant: str) -> None:

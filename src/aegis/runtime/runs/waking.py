@@ -10,7 +10,7 @@ from aegis.runtime.runs.flow import Due, Out
 from aegis.runtime.runs.histories import Loaded
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.workflow.graph import step_of
-from aegis.workflow.run import Failed, Halted, NodeState, Resumed, RunEvent, RunState, Succeeded, TimedOut, Waited
+from aegis.workflow.run import ENDED, Failed, Halted, NodeState, Resumed, RunEvent, RunState, Succeeded, TimedOut, Waited
 
 
 class Waking:
@@ -38,28 +38,32 @@ class Waking:
             if moved is not None and isinstance(event, Failed):
                 await self._acting.withdraw(loaded, due.node)
 
-    async def wake(self, tenant: str, name: str) -> None:
-        """`run:ID`: a run ended that another waits for. Anything else is the id of an approval that ended."""
+    async def wake(self, tenant: str, name: str) -> bool:
+        """`run:ID`: a run ended that another waits for. Anything else is the id of an approval that ended.
+
+        False while the run that waits has not recorded yet that it does: it is to be told again.
+        """
         if name.startswith("run:"):
             child = await self._runs.find(tenant, name.removeprefix("run:"))
-            if child is not None:
-                await self._acting.ended(child)
-            return
+            return child is None or await self._acting.ended(child)
         found = await self._gate.desk.find(tenant, name)
-        if found is not None:
-            await self.answered(found[0])
+        return found is None or await self._told(found[0])
 
     async def answered(self, approval: Approval) -> None:
         """An approval has ended: that of a step ends the step, that of a call lets it be tried again."""
+        await self._told(approval)
+
+    async def _told(self, approval: Approval) -> bool:
         run, node = whose(approval)
-        if not run:
-            return
-        loaded = await self._runs.find(approval.tenant, run)
+        loaded = await self._runs.find(approval.tenant, run) if run else None
         known = loaded.state.nodes.get(node) if loaded else None
-        if loaded is None or known is None or known.state is not NodeState.HELD or known.approval_id != approval.approval_id:
-            return
+        if known is None or known.state in ENDED:
+            return True
+        if known.approval_id != approval.approval_id:
+            return known.state not in (NodeState.ISSUED, NodeState.UNDOING)
         if event := ended(approval, node, known.dispatch, self._clock.now()):
             await self._runs.advance(approval.tenant, run, event)
+        return True
 
     async def may_go_on(self, tenant: str, out: Out) -> bool:
         """Whether nothing that this command needs is halted any more."""
