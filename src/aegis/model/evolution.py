@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from aegis.model.contract import Contract
 from aegis.model.message import MessageContract
+from aegis.model.workflow_contract import WorkflowContract
 
 _EFFECTS = ("read", "write", "dangerous")
 _REPEATS = ("honours_key", "ask", "neither")
@@ -55,8 +56,8 @@ def changes(old: Contract, new: Contract) -> tuple[Change, ...]:
         found += [*_parties(old, new), *_carried(old, new)]
     else:
         found += _compared("input", old.input_schema, new.input_schema, "a call that fitted no longer fits", "more calls fit")
-        if old.output_schema is not None or new.output_schema is not None:
-            before, after = _or_any(old.output_schema), _or_any(new.output_schema)
+        if _gives(old) is not None or _gives(new) is not None:
+            before, after = _or_any(_gives(old)), _or_any(_gives(new))
             found += _compared("output", after, before, "results may look as they never did", "results are narrower")
     order = list(Weight)
     return tuple(sorted(set(found), key=lambda change: (order.index(change.weight), change.place, change.text)))
@@ -282,6 +283,11 @@ def _types(value: Any) -> frozenset[str]:
 def _text(value: Any) -> str:
     """A value as JSON, in which `true` is not 1."""
     return json.dumps(value, sort_keys=True)
+
+
+def _gives(contract: Contract) -> Any:
+    """What comes of a call in the end; of a workflow that is what its run gives, not the word that it has begun."""
+    return contract.gives if isinstance(contract, WorkflowContract) else contract.output_schema
 
 
 def _or_any(schema: Any) -> Any:

@@ -83,6 +83,16 @@ def test_a_version_that_takes_something_else_must_say_so(home):
         messages.registered(home, "acme")
 
 
+def test_a_version_that_gives_something_else_must_say_so(home):
+    first, second = json.loads(json.dumps(PROCUREMENT)), json.loads(json.dumps(PROCUREMENT))
+    for document, version, output in ((first, "1.0.0", "person@1"), (second, "1.1.0", "big@1")):
+        document["metadata"] |= {"name": "giving", "version": version}
+        document["spec"] |= {"output": output, "returns": {}}
+        lay(home, "workflows", f"giving-{version}", document)
+    with pytest.raises(ConfigError, match=r"`output.*needs version 2\.0\.0"):
+        messages.registered(home, "acme")
+
+
 def _data(home: Path, version: str, properties: object, required: list[str]) -> None:
     meta = {"name": "thing", "version": version, "tenant": "acme", "owner": "team:buying"}
     schema = {"type": "object", "required": required, "properties": properties}
