@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from aegis.journal.unit import Unit
+from aegis.model.event import Event
 from aegis.runtime.halts import Halt
 from messages.post import until
 from queues.work import work
@@ -114,3 +116,19 @@ def test_a_task_spends_what_its_node_reserves_and_no_more(tmp_path):
         assert made.act(task, "pay.costly", key="2").json()["rule"] == "authority.budget"
         assert made.say(task, "complete", output=1, usage={"micros": 2}).status_code == 200
         assert made.until(run, "succeeded").spent.micros == 12
+
+
+def test_a_task_whose_input_was_erased_fails_and_is_handed_to_nobody(on_sqlite):
+    run = on_sqlite.begin("away", amount=7)
+    offered = until(lambda: on_sqlite.of_type("task_offered"))[0]
+
+    async def erase(app):
+        payload = await app.gate.store.payload("acme", offered["id"], "input")
+        event = Event(id="erasure:1", type="erasure", tenant="acme", time=app.gate.clock.now(), data={"agent_id": "agent:payer"})
+        await app.gate.store.commit(Unit(tenant="acme", events=(event,), destroys=(payload.key_id,)))
+        app.gate.vault.forget("acme")
+
+    on_sqlite.inside(erase)
+    assert on_sqlite.lease().json()["task"] is None
+    state = on_sqlite.until(run, "failed")
+    assert (state.nodes["find"].why, state.nodes["find"].attempt) == ("erased", 1)
