@@ -16,6 +16,9 @@ _STYLES = {
     "allow": "green", "done": "green", "approved": "green", "ok": "green",
     "sanitize": "cyan", "decided": "cyan", "used": "cyan", "executing": "cyan", "reopened": "cyan",
     "approval_needed": "yellow", "held": "yellow", "pending": "yellow", "unknown": "bold yellow", "interrupted": "yellow",
+    "succeeded": "green", "compensated": "cyan", "undone": "cyan", "running": "cyan", "undoing": "cyan", "unwinding": "yellow",
+    "waiting": "yellow", "paused": "yellow", "offered": "cyan", "parked": "bold yellow", "stuck": "red", "halted": "red",
+    "undo failed": "red", "skipped": "dim", "cancelled": "dim",
     "deny": "red", "denied": "red", "failed": "red", "expired": "dim", "refused": "red",
 }  # fmt: skip
 

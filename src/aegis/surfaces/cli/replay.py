@@ -43,10 +43,8 @@ def replay(ctx: click.Context, run: str, other: str | None, *, with_models: bool
         return found, await replayed(histories, vault, name, against) if against else None
 
     found, second = context.with_app(ctx, work)
-    for each, asked in ((found, run), (second, against)):
-        if asked and each is None:
-            raise ConfigError(f"no run `{asked}` in tenant `{name}`: `aegis workflow list` lists them")
-    assert found is not None, "looked at just now"
+    if found is None or (against and second is None):
+        raise ConfigError(f"no run `{against if found else run}` in tenant `{name}`: `aegis workflow list` lists them")
     if context.as_json(ctx):
         output.document("replay", _document(found, second))
         return DONE if _good(found) else FAILED
