@@ -47,7 +47,7 @@ class Bay:
 
     def opens(self, lane: Lane, now: float) -> float:
         """When the rate of the lane lets the next one start; not after `now` when it does already."""
-        while self._started and self._started[0] <= now - lane.period_seconds:
+        while self._started and self._started[0] + lane.period_seconds <= now:
             self._started.popleft()
         if not lane.rate or len(self._started) < lane.rate:
             return now
