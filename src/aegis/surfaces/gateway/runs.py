@@ -24,6 +24,7 @@ from aegis.runtime import ids
 from aegis.runtime.ask import Kind
 from aegis.runtime.runs.flow import Flow
 from aegis.runtime.runs.histories import Loaded
+from aegis.runtime.runs.journaled import PREFIX as PREFIX_OF_RUNS
 from aegis.runtime.runs.operating import OF_STEPS, Action, By, Impossible, Wanted, queues
 from aegis.runtime.runs.reading_runs import RunView, takes_part
 from aegis.surfaces.gateway import http
@@ -133,12 +134,14 @@ async def one(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: t
 
 
 async def events(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:  # noqa: ARG001
-    """`GET /v1/runs/{run}/events?after=SEQ`."""
+    """`GET /v1/runs/{run}/events?after=SEQ`; what people signed, and what else stands beside them, is for people."""
     flow = await _seen(gateway, caller, parts[0])
     after = exchange.request.query.get("after", "-1")
     if after != "-1" and not (after.isdecimal() and after.isascii() and len(after) < 16):
         raise http.refuse("malformed", "after: expected the `seq` of an event", field="after")
-    return OK, {"run": flow.run, "events": await gateway.app.workflows.reading.events(caller.tenant, flow.run, after=int(after))}
+    found = await gateway.app.workflows.reading.events(caller.tenant, flow.run, after=int(after))
+    mine = found if caller.agent is None else tuple(body for body in found if body["type"].startswith(PREFIX_OF_RUNS))
+    return OK, {"run": flow.run, "events": mine}
 
 
 async def cancel(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
@@ -176,6 +179,7 @@ async def _operate(gateway: Any, exchange: Any, caller: Caller, said: OperateBod
     if caller.agent is not None:
         caller.agrees(said.parent_agent_id, said.parent_request_id, said.txn, said.task)
     else:
+        gateway.app.require_fresh()
         _signed(gateway, caller, said.statement, wanted)
     loaded = _possible(await operating.possible(caller.tenant, wanted))
     if caller.agent is None:
