@@ -1,5 +1,6 @@
 """Runs that wait: for people, for signals, for times, for other runs; nothing is held meanwhile."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -151,3 +152,35 @@ def test_a_restart_finds_every_waiting_run(f):
     for run in runs:
         f.until(run, "succeeded")
     assert len(f.tool.done) == len(runs)
+
+
+def test_a_definition_that_is_not_the_one_that_is_pinned_starts_no_run(f):
+    home = f.root / "tenants/acme"
+    pinned = "{file: workflows/held.yaml, kind: workflow, digest: 'sha256:" + "0" * 64 + "'}"
+    (home / "trust.yaml").write_text(
+        f"apiVersion: aegis.trust/v1\nkind: Trust\nmetadata: {{tenant: acme}}\nspec: {{artifacts: [{pinned}]}}\n"
+    )
+    answer = f.call("workflow.held", {"amount": 1}, "pinned")
+    assert answer.status_code != 200
+    (home / "trust.yaml").unlink()
+    f.until(f.begin("held", key="pinned-2", amount=1), "succeeded")
+
+
+def test_nothing_more_is_done_for_a_starter_who_was_disabled(f):
+    run = f.begin("signal", amount=1)
+    waiting(f, run, "go")
+    directory = f.root / "tenants/acme/directory.yaml"
+    line = next(each for each in directory.read_text().splitlines() if "agent:payer:" in each)
+    directory.write_text(directory.read_text().replace(line, line.replace("}", ", enabled: false}")))
+    while f.get("/v1/tools").status_code == 200:
+        time.sleep(0.05)
+
+    async def signal(app):
+        return await app.workflows.runs.advance(
+            "acme", run, Signalled(at=datetime.now(UTC), name="go", key="1", payload={"amount": 42})
+        )
+
+    f.inside(signal)
+    state = f.until(run, "failed")
+    assert state.nodes["paid"].why == "no_such_agent"
+    assert f.tool.done == []

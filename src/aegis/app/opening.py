@@ -57,7 +57,7 @@ async def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     snapshot, instance = Snapshot(tenants), instance_name(clock.now())
     everywhere = Router(Mailbox(store, vault, clock), upstream)
     gate = Gate(store=store, vault=vault, clock=clock, upstream=everywhere, snapshot=snapshot, instance=instance)
-    workflows = Workflows(settings, gate)
+    workflows = Workflows(settings, gate, lambda: ring.keys)
     everywhere.know(WorkflowContract, workflows.starting)
     everywhere.know(QueueContract, workflows.queues)
     rollout = Rollout(store=store, clock=clock, snapshot=snapshot, desk=desk, instance=instance, stamps=stamps)

@@ -1,14 +1,17 @@
 """The part of a process that runs workflows: definitions, the orchestrator, its engine, and those who do the work."""
 
+from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import msgspec
 
-from aegis.adapters import catalogue
+from aegis.adapters import catalogue, trust
 from aegis.adapters.workflows import FOLDER, load
 from aegis.app.engines import engine_of
 from aegis.errors import ConfigError, StoreError
+from aegis.identity.keyset import KeySet
 from aegis.model.document import parse
 from aegis.model.event import SYSTEM_TENANT
 from aegis.model.workflow_contract import WorkflowContract
@@ -40,12 +43,15 @@ TIDY_SECONDS = 10.0
 
 
 class Workflows:
-    """The running parts of workflows in one process."""
+    """The running parts of workflows in one process. `keys` gives those that may have signed a definition."""
 
-    def __init__(self, settings: Settings, gate: Gate, engine: Engine | None = None) -> None:
+    def __init__(self, settings: Settings, gate: Gate, keys: Callable[[], KeySet], engine: Engine | None = None) -> None:
         self._tenants = settings.tenants
         self._store = gate.store
         self._texts: dict[tuple[str, str], tuple[Workflow, str]] = {}
+        self._files: dict[tuple[str, str], Path] = {}
+        self._keys = keys
+        self._clock = gate.clock
         self._known: dict[str, Definitions] = {}
         self._snapshot = gate.snapshot
         self._lanes: tuple[Lane, ...] = ()
@@ -111,9 +117,11 @@ class Workflows:
 
         Raises:
             StoreError: Neither holds it.
+            ConfigError: `trust.yaml` demands of its file what that is not.
         """
         if (tenant, digest) not in self._texts:
             self._read_folder(tenant)
+        self._vouch(tenant, digest)
         found = self._texts.get((tenant, digest))
         if found is None:
             row = (await self._store.rows(tenant, [(DEFINITION, digest)])).get((DEFINITION, digest))
@@ -149,6 +157,19 @@ class Workflows:
                 continue  # whoever loads the tenant's contracts is told; other definitions still serve
             if made.tenant == tenant != SYSTEM_TENANT:
                 self._texts[tenant, made.digest] = (made, text)
+                self._files[tenant, made.digest] = path
+
+    def _vouch(self, tenant: str, digest: str) -> None:
+        """Hold a definition against `trust.yaml`, as it stands at this moment."""
+        home, path = self._tenants / tenant, self._files.get((tenant, digest))
+        if path is None or not (home / trust.FILE).exists():
+            return
+        pinned = trust.load(home, tenant).artifact(path.relative_to(home).as_posix())
+        if pinned is None:
+            return
+        _, _, problem = trust.artifact_problems(home, tenant, pinned, self._keys(), self._clock.now())
+        if problem:
+            raise ConfigError(f"{path}: {problem}")
 
 
 def read_definition(text: str, digest: str) -> Workflow:

@@ -21,7 +21,7 @@ from aegis.runtime.runs.agents import Agents, AgentTask
 from aegis.runtime.runs.flow import CHILD, WAKE, Out, child_id, put_task
 from aegis.runtime.runs.histories import Loaded
 from aegis.runtime.runs.orchestrator import Orchestrator
-from aegis.runtime.runs.principals import NoSuchAgent, acting
+from aegis.runtime.runs.principals import NoSuchAgent, acting, at_work
 from aegis.runtime.runs.traced import of_step
 from aegis.runtime.tenant import Tenant
 from aegis.workflow.graph import Action, Amount, Step, Workflow, step_of
@@ -70,6 +70,8 @@ class Acting:
             await self._rest(loaded, command, step)
             return None
         try:
+            if isinstance(command, Act):  # what was done is undone, whoever has left meanwhile
+                _still_here(tenant, loaded)
             event = await self._done(tenant, loaded, command, step)
         except NoSuchAgent as error:
             return _failed(command, "no_such_agent", f"`{error}` is not at work in this tenant")
@@ -281,6 +283,18 @@ def halting(halts: Halts, loaded: Loaded, node: str, *, undo: bool) -> bool:
     runner = step.run_as or loaded.workflow.run_as
     stands = halts.stands(loaded.tenant, (*names, *([runner] if runner else []), loaded.flow.starter.agent_id))
     return any(halt.mode == "halt" for halt in stands)
+
+
+def _still_here(tenant: Tenant, loaded: Loaded) -> None:
+    """Everybody through whom the task came is at work still.
+
+    Raises:
+        NoSuchAgent: Somebody is not: nothing more is done on their behalf.
+    """
+    starter = loaded.flow.starter
+    for name in (starter.agent_id, *starter.chain):
+        if name.startswith("agent:"):
+            at_work(tenant.directory, name)
 
 
 def _gone(name: str) -> Delete:

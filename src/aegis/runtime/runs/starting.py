@@ -4,6 +4,7 @@ The unit holds the run's first event with its input sealed, its row, the definit
 call that stands for it while it lives. So a run that was acknowledged is there with everything that it needs, whoever dies next.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aegis.errors import StoreBusyError, StoreError, UpstreamError
+from aegis.errors import ConfigError, StoreBusyError, StoreError, UpstreamError
 from aegis.journal.unit import Committed, Put, Require, Unit
 from aegis.model.call import Call, CallState
 from aegis.model.contract import Contract
@@ -27,6 +28,8 @@ from aegis.runtime.runs.orchestrator import Orchestrator, live_call
 from aegis.workflow.graph import Workflow
 from aegis.workflow.run import TRANSITION_VERSION, RunState, Started
 from aegis.workflow.transition import begin, transition
+
+log = logging.getLogger("aegis.runs")
 
 ATTEMPTS = 4
 DOOR = "workflow"
@@ -72,6 +75,9 @@ class Starting:
             run = await self.begin(start)
             known = await self._runs.histories.flow(start.tenant, run)
             state = known.status if known else RunState.PENDING
+        except ConfigError as error:
+            log.error("no run of `%s`: %s", contract.workflow, error, extra={"tenant": contract.tenant})  # noqa: TRY400 - its words say it
+            raise UpstreamError("connect_failed", "the definition is not what this host trusts", sent=False) from None
         except StoreBusyError as error:
             raise UpstreamError("connect_failed", error.code, sent=False) from None
         except StoreError as error:
