@@ -13,34 +13,30 @@ from msgspec import Struct
 from aegis.model.contract import NAME
 from aegis.model.node import Node, choices
 from aegis.policy.duration import duration
-from aegis.workflow.conditions import OUTCOME, OUTPUT, Names, missing, read
+from aegis.workflow.conditions import OUTPUT, Names, missing, read
 from aegis.workflow.conditions import steps as read_steps
 from aegis.workflow.gate_syntax import approval, wait
 from aegis.workflow.graph import (
-    MAX_ATTEMPTS,
     MAX_ELEMENTS,
-    MAX_TURNS,
     Action,
     Amount,
     Budget,
-    Collect,
     OnFailure,
     Ref,
-    Repeat,
     Retry,
     Role,
     Step,
     StepKind,
     Template,
 )
-from aegis.workflow.values_syntax import Place, amount, budget, pause, reference, steps, template
+from aegis.workflow.loop_syntax import collect, for_each, repeat, retry
+from aegis.workflow.values_syntax import Place, amount, budget, refs, steps, template
 
 KINDS: tuple[StepKind, ...] = get_args(StepKind)
 ID = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 AGENT = re.compile(r"(?:agent:)?[a-z0-9][a-z0-9._-]{0,62}")
 DATA = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*@(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})\.(?:0|[1-9][0-9]{0,5}))?")
 _VERSION = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})\.(?:0|[1-9][0-9]{0,5}))?")
-_PICK = re.compile(r"(max_by|min_by)\(([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*)\)")
 MAX_PRIORITY = 9
 MAX_PARALLEL = 1000
 VALUES: Mapping[str, str] = {"tool": "args", "agent": "input", "workflow": "input", "emit": "data"}
@@ -92,22 +88,21 @@ def step(name: str, node: Node, around: Around) -> Step:
     kind = _kind(node)
     fields = _fields(node, kind)
     loop = "for_each" in fields
-    place = Place(names=Names(steps=around.steps, item=loop))
-    outside = Place(names=Names(steps=around.steps))
     others = {each: made for each, made in around.steps.items() if each != name}
-    place, outside = (Place(names=Names(steps=others, item=each.names.item)) for each in (place, outside))
+    place, outside = Place(names=Names(steps=others, item=loop)), Place(names=Names(steps=others))
+    turning = Place(names=Names(steps=around.steps)) if "repeat" in fields else place
     undo, why_not = _undo(fields["compensate"], place) if "compensate" in fields else (None, "")
     made = Step(
         id=name, kind=kind, role=_role(node, fields, kind), place=node.place(),
-        act=_act(kind, fields, place) if kind in VALUES else None,
+        act=_act(kind, fields, turning) if kind in VALUES else None,
         approval=approval(fields["approval"], place) if kind == "approval" else None,
         wait=wait(fields["wait"], place) if kind == "wait" else None,
         needs=_needs(fields, name, others), when=read(fields["when"], place.names) if "when" in fields else None,
-        for_each=_for_each(fields["for_each"], outside) if loop else None,
+        for_each=for_each(fields["for_each"], outside) if loop else None,
         max_parallel=_number(fields, "max_parallel", 0, 1, MAX_PARALLEL),
         max_elements=_number(fields, "max_elements", 0, 1, MAX_ELEMENTS),
-        collect=_collect(fields["collect"]) if "collect" in fields else (),
-        repeat=_repeat(fields["repeat"], name, around, item=loop) if "repeat" in fields else None,
+        collect=collect(fields["collect"]) if "collect" in fields else (),
+        repeat=repeat(fields["repeat"], name, turning.names) if "repeat" in fields else None,
         queue=_match(fields["queue"], NAME, "the name of a queue such as `payments`") if "queue" in fields else "default",
         priority=_number(fields, "priority", 0, 0, MAX_PRIORITY),
         retry=retry(fields["retry"]) if "retry" in fields else Retry(),
@@ -125,13 +120,14 @@ def step(name: str, node: Node, around: Around) -> Step:
 
 
 def needed(made: Step) -> frozenset[str]:
-    """Every step that this one refers to, in values and conditions."""
+    """Every other step that this one refers to, in values and conditions; in a `repeat` it may refer to its own last turn."""
     values: list[Template] = [made.act.arguments if made.act else None, made.undo.arguments if made.undo else None, made.for_each]
     if made.approval:
         values.append(made.approval.shows)
     if made.wait:
         values.append(made.wait.until if isinstance(made.wait.until, Ref) else None)
-    return steps(values) | read_steps(made.when) | ((read_steps(made.repeat.until) if made.repeat else frozenset()) - {made.id})
+    found = steps(values) | read_steps(made.when) | (read_steps(made.repeat.until) if made.repeat else frozenset())
+    return found - {made.id}
 
 
 def agent_id(node: Node) -> str:
@@ -225,57 +221,6 @@ def _needs(fields: dict[str, Node], name: str, others: Mapping[str, Any]) -> tup
     return tuple(sorted({item.text() for item in items}))
 
 
-def _for_each(node: Node, place: Place) -> Ref | tuple[Any, ...]:
-    if isinstance(node.value, str):
-        return reference(node, place)
-    if len(node.items()) > MAX_ELEMENTS:
-        raise node.fail(f"expected at most {MAX_ELEMENTS} elements, found {len(node.value)}")
-    return tuple(template(item, place) for item in node.items())
-
-
-def _collect(node: Node) -> tuple[Collect, ...]:
-    """Names for what becomes of the elements: `list`, `max_by(PATH)`, `min_by(PATH)`."""
-    found = []
-    for name, child in node.members().items():
-        if not ID.fullmatch(name) or name in (OUTCOME, OUTPUT):
-            raise child.fail(f"`{name}` cannot name a collection: lower case, and neither `{OUTCOME}` nor `{OUTPUT}`")
-        text = child.text()
-        picked = _PICK.fullmatch(text)
-        if text != "list" and not picked:
-            raise child.fail(f"found `{text}`; expected `list`, `max_by(PATH)` or `min_by(PATH)`, as in `max_by(score)`")
-        found.append(
-            Collect(name=name, pick=picked[1], path=tuple(picked[2].split(".")))  # type: ignore[arg-type]  # one of the literals
-            if picked
-            else Collect(name=name)
-        )
-    return tuple(sorted(found, key=lambda each: each.name))
-
-
-def _repeat(node: Node, name: str, around: Around, *, item: bool) -> Repeat:
-    fields = node.fields(("until", "max"), ("until", "max"))
-    until = read(fields["until"], Names(steps=around.steps, item=item), loosens=False)
-    if name not in read_steps(until):
-        raise fields["until"].fail(f"the condition never looks at `steps.{name}.output.*`, so no turn can change it")
-    return Repeat(until=until, most=fields["max"].integer(1, MAX_TURNS))
-
-
-def retry(node: Node) -> Retry:
-    """How a step is tried again."""
-    fields = node.fields(("attempts", "backoff", "factor", "max", "jitter", "on"))
-    plain = Retry()
-    made = Retry(
-        attempts=fields["attempts"].integer(1, MAX_ATTEMPTS) if "attempts" in fields else plain.attempts,
-        backoff=pause(fields["backoff"]) if "backoff" in fields else plain.backoff,
-        factor=fields["factor"].integer(1, 10) if "factor" in fields else plain.factor,
-        longest=pause(fields["max"]) if "max" in fields else plain.longest,
-        jitter=fields["jitter"].word(("full", "none")) if "jitter" in fields else "full",  # type: ignore[arg-type]  # as above
-        on=tuple(sorted({item.text() for item in fields["on"].items()})) if "on" in fields else (),
-    )
-    if made.longest < made.backoff:
-        raise node.fail("`max` is shorter than `backoff`: the first pause would already be cut")
-    return made
-
-
 def _on_failure(fields: dict[str, Node]) -> OnFailure:
     if "on_failure" not in fields:
         return "unwind"
@@ -303,10 +248,11 @@ def _fits(made: Step, fields: dict[str, Node], node: Node) -> None:
             raise fields[key].fail(f"`{key}` is about the elements of a `for_each`, which this step does not have")
     if made.repeat and made.for_each is not None:
         raise node.fail("a step has a `for_each` or a `repeat`, not both; put the loop into a workflow of its own")
-    if made.default is not None and made.when is None and made.on_failure != "skip":
-        raise fields["default"].fail(
-            "`default` stands for a step that is skipped: this one has no `when` and no `on_failure: skip`"
-        )
+    own = [ref for ref in refs(made.act.arguments if made.act else None) if ref.path[:2] == ("steps", made.id)]
+    if made.default is not None and made.when is None and made.on_failure != "skip" and not own:
+        raise fields["default"].fail("`default` stands for a step that is skipped: no `when` and no `on_failure: skip` is here")
+    if made.default is None and any(len(ref.path) > len(("steps", made.id, OUTPUT)) for ref in own):
+        raise node.fail("before the first turn nothing was given: say under `default` what stands for it")
 
 
 def unknown(node: Node, name: str, others: Mapping[str, Any]) -> None:

@@ -158,6 +158,10 @@ NO_FAULTS: dict[str, dict[str, Any]] = {
     "whoever gives gives only what its contract names": only(
         one=LOOK, two={"agent": "scorer", "role": "validator", "accepts": "person@1", "input": "$steps.one.output"}
     ),
+    "a step refers to its own turn before": only(
+        one={**LOOK, "when": {"run.id": {"present": True}}, "args": {"id": "$steps.one.output.name"},
+             "repeat": {"until": {"steps.one.output.name": {"eq": "Bo"}}, "max": 3}, "default": {"name": "Ana"}}
+    ),
     "a closed set of values fits a text": only(
         one=LOOK, two={**LOOK, "args": {"id": "$steps.one.output.name"}}
     ),

@@ -73,7 +73,7 @@ REFUSED = {
     "tenant": ({"a": {**TOOL, "when": {"input.x": {"eq": {"ref": "tenant.x"}}}}}, "not declared"),
     "attempts": ({"a": {**TOOL, "retry": {"attempts": 6}}}, "from 1 to 5"),
     "pauses": ({"a": {**TOOL, "retry": {"backoff": "2h", "max": "1h"}}}, "`max` is shorter"),
-    "default_of_nothing": ({"a": {**TOOL, "default": 1}}, "no `when` and no `on_failure: skip`"),
+    "default_of_nothing": ({"a": {**TOOL, "default": 1}}, "`default` stands for a step that is skipped"),
     "default_null": ({"a": {**TOOL, "on_failure": "skip", "default": None}}, "leave the key out"),
     "signal_for_ever": ({"a": {"wait": {"signal": "go"}}}, "needs a `timeout`"),
     "two_waits": ({"a": {"wait": {"signal": "go", "for": "1s", "timeout": "1h"}}}, "expected one of"),
@@ -109,6 +109,19 @@ def test_every_wrong_step_is_told_not_only_the_first():
 def test_steps_that_wait_for_each_other_are_named_in_their_order():
     with pytest.raises(DocumentError, match="`a` needs `c` needs `b` needs `a`"):
         made(only(a={**REST, "needs": ["c"]}, b={**REST, "needs": ["a"]}, c={**REST, "needs": "b"}, d={**REST, "needs": "c"}))
+
+
+def test_only_a_step_that_repeats_itself_refers_to_its_own_turn_before():
+    again = {"repeat": {"until": {"steps.a.output.ok": {"eq": True}}, "max": 3}}
+    refining = {**TOOL, **again, "args": {"draft": "$steps.a.output.draft"}}
+    found = made(only(a={**refining, "default": {"draft": ""}})).step("a")
+    assert found.needs == ()
+    assert found.act is not None
+    assert found.act.arguments == {"draft": Ref(("steps", "a", "output", "draft"))}
+    with pytest.raises(DocumentError, match="before the first turn"):
+        made(only(a=refining))
+    with pytest.raises(DocumentError, match="unknown step `a`"):
+        made(only(a={**TOOL, "args": {"draft": "$steps.a.output.draft"}}))
 
 
 def test_an_acting_workflow_says_in_whose_name():

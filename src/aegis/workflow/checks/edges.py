@@ -57,8 +57,8 @@ def anyway(workflow: Workflow, view: View) -> Iterator[Finding]:
 
 
 def reads(step: Step) -> frozenset[str]:
-    """The steps to whose output the values of this one refer."""
-    return frozenset(ref.path[1] for ref in refs(_all_values(step)) if _reads_output(ref))
+    """The other steps to whose output the values of this one refer."""
+    return frozenset(ref.path[1] for ref in refs(_all_values(step)) if _reads_output(ref)) - {step.id}
 
 
 def _values(step: Step, shapes: Shapes) -> Iterator[Finding]:
