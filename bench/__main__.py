@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "sealing", "halts")
+BENCHES = ("decide", "policy", "identity", "store", "gateway", "exchange", "telemetry", "sealing", "halts", "approvals")
 LONG = ("search", "evidence", "workflow", "engine")
 """Run by name only: they take long; the first two make a million events first."""
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"

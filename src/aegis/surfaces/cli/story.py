@@ -53,11 +53,16 @@ def _changes(body: Mapping[str, Any]) -> str:
     return f"{count} change{'' if count == 1 else 's'}"
 
 
+def _asked(body: Mapping[str, Any]) -> str:
+    return "of " + " and ".join(" or ".join(group) for group in body.get("approver_sets", ()))
+
+
 _WHAT: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "decision": lambda body: str(body.get("decision", "")),
     "outcome": lambda body: str(body.get("outcome", "")),
     "approval": lambda body: f"{body.get('answer', '')} by {body.get('approver', '')}",
     "override_used": lambda body: "approval used",  # noqa: ARG005 - one shape for all
+    **dict.fromkeys(("approval_asked", "approval_escalated"), _asked),
     "policy_pushed": lambda body: f"version {body.get('number', '')} by {body.get('author', '')}",
     "policy_activated": lambda body: f"{body.get('mode', '')} by {body.get('by', '')}",
     "policy_refused": lambda body: str(body.get("what", "")),
