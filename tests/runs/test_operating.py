@@ -153,6 +153,29 @@ def test_an_agent_does_to_a_step_what_the_policy_of_its_queue_lets_it_do(o):
     assert again.status_code == 409
 
 
+def test_a_call_of_a_queue_moves_what_is_in_it_and_nothing_else(o):
+    run = o.parked()
+
+    def asked(key, **said):
+        return o.call("queue.desk", {"run": run, **said}, key)
+
+    assert asked("a", action="retry", step="first").json()["code"] == "tool-failed"  # it is in another queue
+    assert asked("b", action="retry").json()["code"] == "tool-failed"
+    assert asked("c", action="edit", step="second").json()["code"] == "tool-failed"
+    assert asked("d", action="discard", step="second").json()["rule"] == "desk.discard"
+    assert o.state(run).nodes["second"].dispatch == 1
+
+    told = asked("e", action="requeue", step="second", workflow="risky")
+    assert (told.status_code, told.json()["result"]["state"]) == (200, "issued")
+    o.until_node(run, "second", "parked")
+    assert asked("f", action="cancel").json()["result"]["state"] == "unwinding"
+    o.until(run, "compensated")
+    evidence = [event for event in o.told(run) if event["type"] == "run_operated"]
+    assert [(each["action"], each["by"], bool(each["decision_request"])) for each in evidence] == [
+        ("signal", "agent:payer", True), ("requeue", "agent:payer", True), ("cancel", "agent:payer", True),
+    ]  # fmt: skip
+
+
 def test_a_cancel_by_an_agent_needs_every_queue_that_has_work_left(o):
     run = o.waiting()
 

@@ -19,6 +19,7 @@ from aegis.runtime.enforce import Gate
 from aegis.runtime.engine import Engine, Lane
 from aegis.runtime.runs.acting import Acting
 from aegis.runtime.runs.agents import Agents
+from aegis.runtime.runs.asked import AskedOfQueues
 from aegis.runtime.runs.consent import Consent
 from aegis.runtime.runs.dead import DeadLetters
 from aegis.runtime.runs.executors import Executors
@@ -82,6 +83,7 @@ class Workflows:
         self.starting = Starting(self.runs, self.definition)
         self.reading = Runs(gate.store, self.histories)
         self.operating = Operating(self.runs)
+        self.queues.others = AskedOfQueues(self.operating)
         self.dead = DeadLetters(gate.store, self.histories)
         self._desk = gate.desk
 

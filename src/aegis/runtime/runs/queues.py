@@ -61,7 +61,7 @@ class Depth(Struct, frozen=True, kw_only=True):
 class Others(Protocol):
     """Answers what is asked of a queue about one step of a run: retry, cancel, requeue, discard, edit."""
 
-    async def ask(self, contract: QueueContract, said: Mapping[str, Any], by: str, key: str) -> str:
+    async def ask(self, contract: QueueContract, said: Mapping[str, Any], by: str, request_id: str) -> str:
         """What became of it, in a word.
 
         Raises:
@@ -78,14 +78,19 @@ class Queues:
         self.others: Others | None = None
 
     async def send(
-        self, contract: Contract, request: OutgoingRequest, *, idempotency_key: str, headers: Mapping[str, str]
+        self,
+        contract: Contract,
+        request: OutgoingRequest,
+        *,
+        idempotency_key: str,  # noqa: ARG002 - to do any of it again changes nothing
+        headers: Mapping[str, str],
     ) -> UpstreamResponse:
         """As the port of tools says: do what a permitted call asks of the queue."""
         assert isinstance(contract, QueueContract), "the router sends queues here and nothing else"
         said: dict[str, Any] = msgspec.json.decode(request.body or b"{}")
         by = await self._caller(contract.tenant, headers.get("aegis-request-id", ""))
         try:
-            state = await self._done(contract, said, by, idempotency_key)
+            state = await self._done(contract, said, by, headers.get("aegis-request-id", ""))
         except StoreBusyError as error:
             raise UpstreamError("connect_failed", error.code, sent=False) from None
         except StoreError as error:
@@ -170,13 +175,13 @@ class Queues:
                 break
         return found
 
-    async def _done(self, contract: QueueContract, said: Mapping[str, Any], by: str, key: str) -> str:
+    async def _done(self, contract: QueueContract, said: Mapping[str, Any], by: str, request_id: str) -> str:
         gate = GATES.get(str(said["action"]))
         if gate is not None:
             return str((await self.set(contract.tenant, contract.queue, gate, by=by)).gate)
         if self.others is None:
             raise UpstreamError("connect_failed", "runs of workflows are not served here", sent=False)
-        return await self.others.ask(contract, said, by, key)
+        return await self.others.ask(contract, said, by, request_id)
 
     async def _caller(self, tenant: str, request_id: str) -> str:
         row = (await self._store.rows(tenant, [(CALL, request_id)])).get((CALL, request_id))
