@@ -115,6 +115,11 @@ def is_over(error: GatewayError) -> bool:
     return error.reason in _OVER
 
 
+def may_pass(error: GatewayError) -> bool:
+    """Whether the same words may be taken a moment later: too much at once, or nobody answered."""
+    return error.retryable or not error.problem
+
+
 def failure(error: Exception) -> dict[str, Any]:
     """What is told of an exception that a handler let out: of a foreign one, only its type."""
     if isinstance(error, TaskFailed):

@@ -18,6 +18,7 @@ import contextlib
 import random
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
@@ -26,6 +27,7 @@ from typing import Any, Self
 from aegis.errors import AegisError, GatewayError
 from aegis.sdk import tasks
 from aegis.sdk.client import AsyncClient, Client, Token
+from aegis.sdk.exchange import Message
 from aegis.sdk.tasks import MOST_BEATS, Given, TaskFailed, Used
 
 __all__ = ["AsyncTask", "AsyncWorker", "Task", "TaskFailed", "Worker"]
@@ -131,22 +133,36 @@ class Worker:
             beating = threading.Thread(target=self._beat, args=(task, ended), daemon=True)
             beating.start()
             try:
-                message = tasks.say(given, "complete", {"output": self._handler(task), **task.body})
-            except Exception as error:  # whatever a handler raises, its task came to nothing
-                message = tasks.say(given, "fail", {**tasks.failure(error), **task.body})
+                counted = self._tell(task, self._worked(task))
             finally:
                 ended.set()
                 beating.join()
-        if task.lost.is_set():
-            return False
+        self.done += counted
+        return counted
+
+    def _worked(self, task: Task) -> Message:
+        """How the task ended, by its handler; whatever that raises, its task came to nothing."""
         try:
-            self._client._send(message, again=True)  # noqa: SLF001 - ours
-        except GatewayError as error:
-            if tasks.is_over(error):
-                return False
-            raise
-        self.done += 1
-        return True
+            return tasks.say(task.given, "complete", {"output": self._handler(task), **task.body})
+        except Exception as error:
+            return tasks.say(task.given, "fail", {**tasks.failure(error), **task.body})
+
+    def _tell(self, task: Task, message: Message) -> bool:
+        """Say how the task ended, as often as it takes while the task is ours; heartbeats go on meanwhile."""
+        failed, deadline = 0, time.monotonic() + 2 * task.given.seconds
+        while not task.lost.is_set():
+            try:
+                self._client._send(message, again=True)  # noqa: SLF001 - ours
+            except GatewayError as error:
+                if not tasks.is_over(error) and (not tasks.may_pass(error) or time.monotonic() > deadline):
+                    raise
+                if tasks.is_over(error):
+                    return False
+                task.lost.wait(_pause(failed))
+                failed += 1
+            else:
+                return True
+        return False
 
     def _beat(self, task: Task, ended: threading.Event) -> None:
         while not ended.wait(task.given.seconds / MOST_BEATS):
@@ -236,22 +252,36 @@ class AsyncWorker:
             task = AsyncTask(given, client)
             beating = asyncio.create_task(self._beat(task))
             try:
-                message = tasks.say(given, "complete", {"output": await self._handler(task), **task.body})
-            except Exception as error:  # as above
-                message = tasks.say(given, "fail", {**tasks.failure(error), **task.body})
+                counted = await self._tell(task, await self._worked(task))
             finally:
                 beating.cancel()
                 await asyncio.gather(beating, return_exceptions=True)
-        if task.lost.is_set():
-            return False
+        self.done += counted
+        return counted
+
+    async def _worked(self, task: AsyncTask) -> Message:
+        """As `Worker._worked`."""
         try:
-            await self._client._send(message)  # noqa: SLF001 - ours
-        except GatewayError as error:
-            if tasks.is_over(error):
-                return False
-            raise
-        self.done += 1
-        return True
+            return tasks.say(task.given, "complete", {"output": await self._handler(task), **task.body})
+        except Exception as error:
+            return tasks.say(task.given, "fail", {**tasks.failure(error), **task.body})
+
+    async def _tell(self, task: AsyncTask, message: Message) -> bool:
+        """As `Worker._tell`."""
+        failed, deadline = 0, time.monotonic() + 2 * task.given.seconds
+        while not task.lost.is_set():
+            try:
+                await self._client._send(message)  # noqa: SLF001 - ours
+            except GatewayError as error:
+                if not tasks.is_over(error) and (not tasks.may_pass(error) or time.monotonic() > deadline):
+                    raise
+                if tasks.is_over(error):
+                    return False
+                await asyncio.sleep(_pause(failed))
+                failed += 1
+            else:
+                return True
+        return False
 
     async def _beat(self, task: AsyncTask) -> None:
         while True:
