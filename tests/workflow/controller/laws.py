@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from aegis.policy.ir import Leaf, Literal
 from aegis.workflow.graph import Step, Workflow, element, step_of, turn
-from aegis.workflow.outstanding import outstanding
+from aegis.workflow.outstanding import of_node, outstanding
 from aegis.workflow.run import FINAL, Act, Command, Finish, NodeState, RunEvent, RunState, Sleep, State, Undo, Withdraw
 from aegis.workflow.table import tag
 
@@ -102,6 +103,8 @@ def outstanding_is_issued_minus_answered(
     left = {command.node: command for command in outstanding(definition, before)}
     if tag(event) in ANSWERS | {"redispatched"} and not by_person(before, event.node):
         left.pop(event.node)
+    if tag(event) == "offered" and before.nodes[event.node].lost:  # it was not lost after all
+        left[event.node] = of_node(event.node, replace(before.nodes[event.node], lost=False))
     for command in commands:
         if isinstance(command, Act | Undo | Sleep):
             assert command.node not in left, f"{command.node} has two dispatches out"

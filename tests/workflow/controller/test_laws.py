@@ -16,7 +16,7 @@ from aegis.workflow.transition import begin, transition
 from workflow.controller.generated import INPUT, workflows
 from workflow.controller.laws import check
 from workflow.controller.moves import GOOD, moves
-from workflow.controller.play import T0
+from workflow.controller.play import T0, Run, flow, ref, tool
 
 EVENTS = msgspec.json.Decoder(RunEvent)
 LONG = 40
@@ -111,6 +111,15 @@ def test_the_order_in_which_siblings_complete_changes_neither_what_is_issued_nor
         if not ready:
             break
         state, _ = transition(definition, state, data.draw(st.sampled_from(ready)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations([f"a[{index}]" for index in range(5)]))
+def test_the_elements_of_a_fan_out_may_complete_in_any_order(order: list[str]) -> None:
+    run = Run(flow(tool("a", for_each=tuple(range(5))), tool("b", "a", args={"all": ref("$steps.a.output")})))
+    for node in order:
+        last = run.ok(node, node)
+    assert last == (Act(node="b", dispatch=1, attempt=1, arguments={"all": sorted(order)}),)
 
 
 @settings(max_examples=60, deadline=None)

@@ -467,6 +467,15 @@ def test_a_cheap_step_does_not_overtake_one_that_waits_for_its_share() -> None:
     assert said(run.ok("b", usage=used(3))) == ["act c#1"]
 
 
+def test_a_call_that_was_held_has_its_share_and_is_not_kept_back_by_one_that_waits_for_his() -> None:
+    run = Run(
+        flow(tool("z"), tool("a", "z", estimate=Amount(calls=3)), tool("b", estimate=Amount(calls=3)), budget=Budget(calls=7))
+    )
+    held(run, "b")
+    assert said(run.ok("z", usage=used(2))) == []
+    assert said(run.of(Released, "b")) == ["act b#2"]
+
+
 def test_a_step_fails_when_what_is_spent_leaves_too_little() -> None:
     run = Run(flow(tool("a", undo=True), tool("b", "a"), budget=Budget(calls=2)))
     assert said(run.ok("a", usage=used(2))) == ["undo a#2"]
