@@ -9,6 +9,7 @@ from tests.cli.command import aegis
 from aegis.runtime.runs import orchestrator
 from aegis.runtime.runs.replaying import replay
 from aegis.workflow import replay as pure
+from queues.work import work
 from runs.operated import Wanted, go, operated
 
 
@@ -157,3 +158,19 @@ def test_a_snapshot_that_differs_from_the_fold_is_told(here, monkeypatch):
     monkeypatch.setattr(pure, "transition", other)
     found = replayed(here, run)
     assert (found.replayed.verdict, found.snapshot, found.passed) == ("identical", "different", False)
+
+
+def test_the_models_of_two_runs_are_listed_and_compared(tmp_path):
+    with work(tmp_path) as q:
+        (tmp_path / "aegis.toml").write_text("")
+        first, second = (q.begin("near", key, amount=amount) for key, amount in (("k1", 5), ("k2", 13)))
+        q.until(first, "succeeded")
+        q.until(second, "failed")
+
+        listed = aegis(tmp_path, "replay", first, "--models", env={"AEGIS_TENANT": "acme", "COLUMNS": "120"}).stdout.split()
+        assert listed[7:12] == ["find", "1", "succeeded", "model-1", "2"]
+        assert listed[-1] == "7"
+        told = aegis(tmp_path, "--json", "replay", first, "--against", second, env={"AEGIS_TENANT": "acme"})
+        said = msgspec.json.decode(told.stdout)
+        assert said["models"][0]["model"]["prompt_sha256"].startswith("sha256:")
+        assert (said["against"]["run"], said["verdict"]) == (second, "identical")

@@ -126,7 +126,9 @@ def _print_models(found: "Replay", second: "Replay | None") -> None:
 
 
 def _parts(used: "ModelUsed | None") -> tuple[str, ...]:
-    return tuple((used.model.get(name, "") if used else "-") for name in ("id", "version", "prompt_sha256", "seed"))
+    """Of the digest of a prompt as much as tells two apart; `--json` has it whole."""
+    named = ("id", "version", "prompt_sha256", "seed")
+    return tuple((used.model.get(name, "")[: 19 if name == "prompt_sha256" else None] if used else "-") for name in named)
 
 
 def _document(found: "Replay", second: "Replay | None") -> dict[str, Any]:
