@@ -152,11 +152,11 @@ class Stage:
 
 
 @contextmanager
-def staged(example: Path, *, store: str = "", keep: Path | None = None) -> Iterator[Stage]:
+def staged(example: Path, *, store: str = "", keep: Path | None = None, kind: type[Stage] = Stage) -> Iterator[Stage]:
     """A stage in a directory of its own, which is removed with everything that ran unless `keep` names it."""
     directory = keep or Path(mkdtemp(prefix=f"aegis-{example.name}-"))
     directory.mkdir(parents=True, exist_ok=True)
-    stage = Stage(example, directory, store)
+    stage = kind(example, directory, store)
     try:
         yield stage
     finally:
@@ -187,7 +187,13 @@ def tell(*lines: str, indent: int = 2) -> None:
         for line in text.splitlines() or [""]:
             deep = indent + len(line) - len(line.lstrip())
             wrapped = textwrap.wrap(line.strip(), WIDTH - deep, subsequent_indent="  ", break_on_hyphens=False)
-            print("\n".join(" " * deep + each for each in wrapped or [""]), flush=True)  # noqa: T201 - the story
+            print("\n".join(" " * deep + each for each in wrapped), flush=True)  # noqa: T201 - the story
+
+
+def expect(what: str, holds: bool) -> bool:
+    """Say whether something holds."""
+    tell(f"{'ok' if holds else 'NOT SO'}  {what}")
+    return holds
 
 
 def _path() -> str:
