@@ -52,6 +52,12 @@ RULES = (
     "    - {id: workflows, effect: allow, tools: [workflow.risky], when: {agent.roles: {contains: treasury}}}\n"
     "    - {id: desk, effect: allow, tools: [queue.desk], when: {agent.roles: {contains: treasury}}}\n"
     "    - {id: desk.planner, effect: allow, tools: [queue.desk], when: {agent.roles: {contains: desk}, args.action: {eq: retry}}}\n"
+    "    - {id: desk.cancel, effect: allow, tools: [queue.desk], when: {agent.roles: {contains: desk}, args.action: {eq: cancel}}}\n"
+    "    - id: desk.two-eyes\n"
+    "      effect: approval_needed\n"
+    "      tools: [queue.desk]\n"
+    "      when: {agent.roles: {contains: desk}, args.action: {eq: cancel}}\n"
+    '      approval: {approvers: ["role:lead"], quorum: 1, ttl: 10m, not_requester: true}\n'
     "    - {id: desk.discard, effect: deny, tools: [queue.desk], when: {args.action: {in: [discard]}}, reason: people discard}\n"
 )
 
@@ -59,12 +65,12 @@ RULES = (
 class Operated(Flows):
     """A world in which runs are operated."""
 
-    def statement(self, wanted: Wanted, person: str = "person:alice", tenant: str = "acme") -> str:  # type: ignore[override]
+    def signed_for(self, wanted: Wanted, person: str = "person:alice", tenant: str = "acme") -> str:
         return signed(self, wanted, person, tenant)
 
     def by_person(self, wanted: Wanted, person: str = "person:alice", **changed: Any) -> httpx.Response:
         """What a person asks for, signed."""
-        body: dict[str, Any] = {"statement": self.statement(wanted, person), **changed}
+        body: dict[str, Any] = {"statement": self.signed_for(wanted, person), **changed}
         return self.post(path(wanted), body_of(wanted) | body, self.person_token(person))
 
     def by_agent(self, wanted: Wanted, agent: str = "agent:payer", **headers: str) -> httpx.Response:

@@ -108,13 +108,13 @@ def test_a_signal_that_no_step_knows_or_for_no_run_is_not_there(o):
 def test_a_person_signs_exactly_what_is_asked(o):
     run = o.waiting()
     wanted = Wanted(action="cancel", run=run, reason="not wanted")
-    other = o.statement(Wanted(action="cancel", run=run, reason="something else"))
+    other = o.signed_for(Wanted(action="cancel", run=run, reason="something else"))
 
     for refused in (
         o.post(path(wanted), body_of(wanted), o.person_token()),
         o.by_person(wanted, statement=other),
         o.by_person(wanted, statement=o.person_token()),
-        o.by_person(wanted, statement=o.statement(wanted, "person:bob")),
+        o.by_person(wanted, statement=o.signed_for(wanted, "person:bob")),
     ):
         assert refused.status_code == 403, refused.text
     assert str(o.row(run).status) == "waiting"
@@ -179,9 +179,23 @@ def test_a_call_of_a_queue_moves_what_is_in_it_and_nothing_else(o):
 def test_a_cancel_by_an_agent_needs_every_queue_that_has_work_left(o):
     run = o.waiting()
 
-    assert o.by_agent(Wanted(action="cancel", run=run), "agent:desk").status_code == 403
+    assert o.by_agent(Wanted(action="cancel", run=run), "agent:reader").status_code == 403
     assert o.by_agent(Wanted(action="cancel", run=run)).status_code == 200
     o.until(run, "compensated")
+
+
+def test_what_an_agent_wants_done_to_a_run_may_need_a_person(o):
+    run = o.waiting()
+    wanted = Wanted(action="cancel", run=run, reason="not wanted")
+
+    held = o.by_agent(wanted, "agent:desk").json()
+    assert held["code"] == "approval-needed"
+    assert str(o.row(run).status) == "waiting"
+    assert o.approve(held["approval_id"]).status_code == 200
+    assert o.by_agent(wanted, "agent:desk").status_code == 200
+    o.until(run, "compensated")
+    assert o.by_agent(wanted).status_code == 200  # it is done: who sees the run is told so
+    assert o.by_agent(wanted, "agent:desk").status_code == 404
 
 
 def test_a_stuck_run_goes_on_when_a_person_settles_or_has_it_tried_again(both):

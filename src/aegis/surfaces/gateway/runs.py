@@ -31,7 +31,7 @@ from aegis.surfaces.gateway import http
 from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
 from aegis.surfaces.gateway.caller import Caller
 from aegis.workflow.graph import Workflow
-from aegis.workflow.run import RunState
+from aegis.workflow.run import FINAL, RunState
 
 LIMIT, MOST = 50, 200
 LAST = 10
@@ -185,6 +185,8 @@ async def _operate(gateway: Any, exchange: Any, caller: Caller, said: OperateBod
     if caller.agent is None:
         moved = _possible(await operating.do(caller.tenant, wanted, By(name=caller.person, statement=said.statement)))
         return OK, _operated(moved, wanted)
+    if loaded.state.status in FINAL:
+        await _seen(gateway, caller, wanted.run)
     return await _by_agent(gateway, exchange, caller.agent, loaded, wanted)
 
 
@@ -192,6 +194,8 @@ async def _by_agent(gateway: Any, exchange: Any, who: Principal, loaded: Loaded,
     """Decide it in the name of every queue that it touches; then do it, and report each of those calls ended."""
     if wanted.action == "settle":
         raise http.refuse("forbidden", "only a person can say that something was undone by hand")
+    if loaded.state.status in FINAL:  # what is asked was done before, else it would have been refused
+        return OK, _operated(loaded, wanted)
     by = By(name=who.agent_id, request=exchange.request_id)
     asked: list[str] = []
     if not (wanted.action == "signal" and _starter(who, loaded.flow) and not _halted(gateway, who, loaded)):
@@ -201,8 +205,12 @@ async def _by_agent(gateway: Any, exchange: Any, who: Principal, loaded: Loaded,
                 await _report(gateway, who, asked, done=False)
                 return told(gateway, exchange, said, enforced=False)
             asked.append(said.repeat_of or said.request_id)
-    found = await gateway.app.workflows.operating.do(who.tenant, wanted, by)
-    await _report(gateway, who, asked, done=not isinstance(found, Impossible))
+    done = False
+    try:
+        found = await gateway.app.workflows.operating.do(who.tenant, wanted, by)
+        done = not isinstance(found, Impossible)
+    finally:
+        await _report(gateway, who, asked, done=done)
     return OK, _operated(_possible(found), wanted)
 
 
