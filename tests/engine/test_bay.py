@@ -11,7 +11,7 @@ lanes = st.builds(
     Lane, name=st.just("default"), concurrency=st.integers(0, 3), rate=st.integers(0, 3), period_seconds=st.floats(0.5, 5.0)
 )
 steps = st.lists(
-    st.tuples(st.sampled_from(["add", "take", "end", "drop"]), st.integers(0, 5), st.floats(0.0, 2.0)), min_size=1, max_size=60
+    st.tuples(st.sampled_from(["add", "take", "end", "drop"]), st.integers(0, 5), st.floats(0.0, 2.0)), min_size=20, max_size=60
 )
 
 
