@@ -34,8 +34,14 @@ def fail(draft: Draft, node: str, event: Failed) -> None:
 
 
 def fail_here(draft: Draft, node: str, kind: str, text: str = "") -> None:
-    """Fail a node for a reason that is found here: no attempt was made, and none will help."""
-    fail(draft, node, Failed(at=draft.at, node=node, dispatch=draft.nodes[node].dispatch, kind=kind, text=text))
+    """Fail a node for a reason that is found here: no attempt was made, and none will help.
+
+    If nobody knows of an earlier attempt whether it took effect, that is as unknown as before.
+    """
+    known = draft.nodes[node]
+    if in_doubt(draft.step(node), known.why, known.outcome):
+        kind, text = UNKNOWN, text or kind
+    fail(draft, node, Failed(at=draft.at, node=node, dispatch=known.dispatch, kind=kind, text=text))
 
 
 def may_repeat(draft: Draft, node: str, event: Failed) -> bool:

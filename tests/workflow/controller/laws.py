@@ -32,6 +32,7 @@ def check(definition: Workflow, before: State, event: RunEvent, after: State, co
     the_run_ends_or_waits_for_somebody(definition, after, commands)
     books_balance(after)
     attempts_are_bounded(definition, after)
+    what_nobody_knows_is_never_taken_for_not_done(before, event, after)
     a_snapshot_is_the_state(after)
 
 
@@ -142,6 +143,12 @@ def books_balance(after: State) -> None:
         assert share.spent.calls == sum(node.spent.calls for node in mine)
     done = sorted(node.done for node in after.nodes.values() if node.done)
     assert done == list(range(1, after.done + 1))
+
+
+def what_nobody_knows_is_never_taken_for_not_done(before: State, event: RunEvent, after: State) -> None:
+    for name, node in before.nodes.items():
+        if node.why == "unknown" and node.state in {S.PENDING, S.PARKED} and tag(event) != "discarded":
+            assert after.nodes[name].state not in {S.CANCELLED, S.FAILED}, f"{name} may have taken effect"
 
 
 def attempts_are_bounded(definition: Workflow, after: State) -> None:

@@ -363,6 +363,13 @@ def test_a_change_that_was_given_up_may_be_tried_again_but_is_never_taken_for_no
     assert run.word("b") == "failed"
 
 
+def test_an_unknown_effect_that_cannot_be_asked_for_again_for_want_of_budget_is_unknown_still() -> None:
+    run = Run(flow(tool("a"), budget=Budget(calls=1)))
+    run.fail("a", "unknown", usage=used(1))
+    assert said(run.by(Requeued, "a")) == []
+    assert (run.word("a"), run.state.nodes["a"].why, run.state.nodes["a"].text) == ("parked", "unknown", "budget_exhausted")
+
+
 def test_unwinding_waits_for_a_person_where_nobody_knows_of_an_effect() -> None:
     run = Run(flow(tool("a", undo=True), tool("b", undo=True)))
     run.ok("a")
