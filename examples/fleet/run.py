@@ -12,6 +12,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runner"))
 
@@ -50,8 +51,10 @@ def story(stage: Stage, *, bots: int, tasks: int, kills: int) -> bool:
         for number in range(kills):
             await_done(stage, (number + 1) * tasks // (kills + 1))
             fleet.lose_one()
-        states = Counter(await_end(foreman, run) for run in runs)
-    tell(f"{tasks} tasks in {time.monotonic() - began:.0f} s")
+        ended = [await_end(foreman, run) for run in runs]
+    again = sum(step.get("dispatch", 0) > 1 for known in ended for step in known["steps"])
+    tell(f"{tasks} tasks in {time.monotonic() - began:.0f} s; {again} were taken from bots that died, and handed out again")
+    states = Counter(str(known["state"]) for known in ended)
     return expect(f"runs: {dict(states)}", states == {"succeeded": len(runs)}) and agree(stage, tasks)
 
 
@@ -102,12 +105,14 @@ def await_done(stage: Stage, wanted: int) -> None:
     tell(f"{len(stage.ledger('floor'))} done")
 
 
-def await_end(foreman: Client, run: str) -> str:
-    """The state in which a run has ended, or is after a long time."""
+def await_end(foreman: Client, run: str) -> dict[str, Any]:
+    """A run that has ended, or how it stands after a long time."""
     end = time.monotonic() + 10 * PATIENCE_SECONDS
-    while (state := str(foreman.run(run)["run"]["state"])) not in {*ENDED, "stuck"} and time.monotonic() < end:
-        time.sleep(0.25)
-    return state
+    known: dict[str, Any] = foreman.run(run)["run"]
+    while known["state"] not in {*ENDED, "stuck"} and time.monotonic() < end:
+        time.sleep(0.5)
+        known = foreman.run(run)["run"]
+    return known
 
 
 def agree(stage: Stage, tasks: int) -> bool:

@@ -38,6 +38,10 @@ class Ledger:
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 
+    def seen(self, key: str) -> bool:
+        """Whether something was done under this key."""
+        return key in self._keys
+
     def once(self, key: str, what: str, kind: str, **about: Any) -> dict[str, Any]:
         """Do `what` unless the key was seen: the line, whose `id` begins with `kind`."""
         with self._lock:

@@ -21,9 +21,9 @@ def answer(asked: Asked, ledger: Ledger) -> Reply:
                 _under_way[work] += 1
                 at_once = _under_way[work]
             time.sleep(TAKES_SECONDS)
-            done = ledger.once(asked.key, work, "wrk", shelf=shelf, at_once=at_once)
-            if done["shelf"] != shelf or done["what"] != work or done["at_once"] != at_once:
+            if ledger.seen(asked.key):
                 ledger.once("", "again", "agn", shelf=shelf, work=work)
+            done = ledger.once(asked.key, work, "wrk", shelf=shelf, at_once=at_once)
             with _lock:
                 _under_way[work] -= 1
             return 200, {"work_id": done["id"]}
