@@ -186,7 +186,7 @@ def reserved_anew(before: State, after: State, node: str) -> bool:
 def again(before: State, event: RunEvent, node: str) -> bool:
     """Whether the event asks for this very node again, or lets what was lost go out again."""
     if tag(event) == "resumed":
-        return before.nodes[node].lost
+        return node in before.nodes and before.nodes[node].lost
     return tag(event) in {"redispatched", "requeued"} and event.node == node
 
 
