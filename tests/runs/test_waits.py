@@ -44,6 +44,19 @@ TEMPLATES = {
 }
 
 
+TEMPLATES["tells"] = HEAD + "    said: {role: executor, emit: paid@1, data: {amount: $input.amount}}\n"
+MESSAGE = """
+apiVersion: aegis.message/v1
+kind: Event
+metadata: {name: paid, version: 1.0.0, tenant: acme, owner: finance-ops}
+spec:
+  description: Something was paid.
+  from: [agent:other]
+  to: ["role:treasury"]
+  timeout: 3600
+  idempotency: source_and_id
+  data: {type: object, required: [amount], properties: {amount: {type: integer}}}
+"""
 DOCUMENTS = {name: text.replace("NAME", name) for name, text in TEMPLATES.items()}
 
 
@@ -51,7 +64,10 @@ DOCUMENTS = {name: text.replace("NAME", name) for name, text in TEMPLATES.items(
 def f(tmp_path, store_url):
     lines = "".join(f"    workflow.{name}: {{contract: workflow.{name}@1}}\n" for name in DOCUMENTS)
     names = ", ".join(f"workflow.{name}" for name in DOCUMENTS)
-    rules = f"    - {{id: workflows, effect: allow, tools: [{names}]}}\n"
+    lines += "    message.paid: {contract: message.paid@1}\n"
+    rules = f"    - {{id: workflows, effect: allow, tools: [{names}, message.paid]}}\n"
+    (tmp_path / "tenants/acme/messages").mkdir(parents=True)
+    (tmp_path / "tenants/acme/messages/paid.yaml").write_text(MESSAGE)
     with flows(tmp_path, store_url, workflows=DOCUMENTS, lines=lines, rules=rules) as made:
         yield made
 
@@ -184,3 +200,10 @@ def test_nothing_more_is_done_for_a_starter_who_was_disabled(f):
     state = f.until(run, "failed")
     assert state.nodes["paid"].why == "no_such_agent"
     assert f.tool.done == []
+
+
+def test_a_step_that_tells_others_puts_one_message_into_their_mailbox(f):
+    f.until(f.begin("tells", amount=7), "succeeded")
+    found = f.post("/v1/messages/lease", {"type": "paid", "accept": "1.0", "lease_seconds": 30})
+    assert found.status_code == 200, found.text
+    assert '"amount":7' in found.text.replace(" ", "")

@@ -93,6 +93,7 @@ class Workflows:
         Only who serves moves a run on when people have answered: a command that takes an answer ends at once; its `wake` is found.
         """
         self._desk.watch(self.waking.answered)
+        self.runs.serving = True
         await self.executors.beat()
         await self.follow()
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from aegis.errors import StoreBusyError
 from aegis.journal.unit import Delete, Unit
 from aegis.model.approval import Approval
+from aegis.model.message import MessageContract, send_key
 from aegis.model.principal import Principal
 from aegis.runtime.ask import Answer, Ask, Kind
 from aegis.runtime.enforce import Gate
@@ -157,13 +158,17 @@ class Acting:
         tool = action.name if action.kind == "tool" else f"{_PREFIX[action.kind]}{action.name}"
         contract = tenant.contracts.get(tool)
         exact = action.version if action.version.count(".") == 2 else ""
-        undo = isinstance(command, Undo)
+        key = f"{flow.run}:{command.node}" + (":compensate" if isinstance(command, Undo) else "")
+        arguments = command.arguments if isinstance(command.arguments, dict) else {}
+        if isinstance(contract, MessageContract):
+            arguments = {"source": runner.agent_id, "id": key, **arguments}
+            key = key if contract.keyed == "required" else send_key(runner.agent_id, key)
         ask = Ask(
             principal=runner,
             tool=tool,
             version=exact,
-            arguments=command.arguments if isinstance(command.arguments, dict) else {},
-            idempotency_key=f"{flow.run}:{command.node}" + (":compensate" if undo else ""),
+            arguments=arguments,
+            idempotency_key=key,
             request_id=f"{flow.run}:{command.node}:{command.dispatch}",
             traceparent=of_step(flow, command.node, command.dispatch).traceparent,
             door="workflow",

@@ -24,6 +24,8 @@ FLOW, TASK, DUE, WAKE, DEFINITION = "flow", "flow-task", "flow-due", "wake", "de
 START, CHILD = "flow-start", "flow-child"
 _SEP = "\x1f"
 OUT = "out"
+NOBODY = "nobody"
+"""Holder of a command that no serving process has taken yet."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from aegis.runtime.known import CALL
 from aegis.runtime.runs import journaled
 from aegis.runtime.runs.flow import (
     FLOW,
+    NOBODY,
     TASK,
     WAKE,
     Due,
@@ -108,6 +109,7 @@ class Orchestrator:
         self._tasks: set[asyncio.Future[None]] = set()
         self._watchers: list[Callable[[Loaded, RunEvent], None]] = []
         self._stopping = False
+        self.serving = False
         self.loop = asyncio.get_event_loop()
 
     def watch(self, watcher: Callable[[Loaded, RunEvent], None]) -> None:
@@ -145,7 +147,7 @@ class Orchestrator:
         for command in commands:
             if isinstance(command, Act | Undo):
                 out = self._place(tenant, state_of, command)
-                if out.holder:
+                if out.holder == self.instance:
                     here.add((command.node, command.dispatch))
                 writes.append(put_task(out))
                 writes += self._deadline(state_of, command)
@@ -235,7 +237,7 @@ class Orchestrator:
 
     async def _commit(self, tenant: str, run: str, batch: Inbox) -> None:
         loaded = await self._current(tenant, run)
-        for _ in range(ATTEMPTS):
+        for turn in range(ATTEMPTS):
             if loaded is None:
                 return _tell(batch, None)
             moved = await self._moved(loaded, batch)
@@ -261,6 +263,7 @@ class Orchestrator:
             self.give_back(moved.here)
             self.vault.refused(tenant, receipt)
             self.histories.drop(tenant, run)
+            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(turn, 7)))  # noqa: S311 - lets the other one pass
             loaded = await self.histories.load(tenant, run)
         raise StoreBusyError("others keep moving this run: try again")
 
@@ -327,6 +330,8 @@ class Orchestrator:
     def _place(self, tenant: str, loaded: Loaded, command: Act | Undo) -> Out:
         """Here, if there is room and the queue has no limits; else the engine says when and where."""
         out = _out(loaded, command, self.instance)
+        if not self.serving:  # a command that looks in for a moment leaves the work to those who stay
+            return replace(out, holder=NOBODY)
         if self._here >= self._most or self._stopping or (tenant, out.queue) in self.lanes:
             return replace(out, holder="")
         self._here += 1
@@ -354,11 +359,13 @@ class Orchestrator:
                     self._spawn(self._perform_here(tenant, run, command.node, command.dispatch))
                 else:
                     away.append(self.task(tenant, _out(loaded, command, "")))
-            elif isinstance(command, Withdraw) and self.doer is not None:
-                self._spawn(self._quietly(self.doer.withdraw(loaded, command.node)))
-            elif isinstance(command, Finish) and self.doer is not None:
-                self._spawn(self._quietly(self.doer.ended(loaded)))
-        if away:
+            elif isinstance(command, Withdraw | Finish) and self.doer is not None:
+                work = self.doer.withdraw(loaded, command.node) if isinstance(command, Withdraw) else self.doer.ended(loaded)
+                if self.serving:
+                    self._spawn(self._quietly(work))
+                else:
+                    await self._quietly(work)
+        if away and self.serving:
             self._spawn(self._quietly(self.engine.dispatch(away)))
 
     async def _perform_here(self, tenant: str, run: str, node: str, dispatch: int) -> None:

@@ -13,7 +13,7 @@ from aegis.journal.unit import Committed, Delete, Require, Row, Unit
 from aegis.model.event import instant
 from aegis.runtime.runs.acting import HALTED, Acting
 from aegis.runtime.runs.executors import BEAT_SECONDS, Executors
-from aegis.runtime.runs.flow import DUE, FLOW, TASK, WAKE, Due, Out, drop_task, put_task, read_task
+from aegis.runtime.runs.flow import DUE, FLOW, NOBODY, TASK, WAKE, Due, Out, drop_task, put_task, read_task
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.waking import Waking
 from aegis.runtime.tenant import Snapshot
@@ -84,7 +84,7 @@ class Sweep:
             while rows := await self._runs.store.find(tenant.name, TASK, after=after, limit=PAGE):
                 after = rows[-1].id
                 for row in rows:
-                    if row.lookup not in ("", HALTED) and row.lookup not in living:
+                    if row.lookup not in ("", HALTED, NOBODY) and row.lookup not in living:
                         await self._again(tenant.name, read_task(row), "its process is gone")
 
     async def _take_over(self, instance: str, done: Turn) -> None:
@@ -128,7 +128,9 @@ class Sweep:
         return len(rows)
 
     async def _rested(self, tenant: str) -> None:
-        """Commands that rest because something is halted: taken up again when nothing is."""
+        """Commands that nobody has taken yet, and those that rest because something is halted: taken up when nothing is."""
+        for row in await self._runs.store.find(tenant, TASK, lookup=NOBODY, limit=PAGE):
+            await self._claim(tenant, row, read_task(row))
         for row in await self._runs.store.find(tenant, TASK, lookup=HALTED, limit=PAGE):
             out = read_task(row)
             if await self._waking.may_go_on(tenant, out):
