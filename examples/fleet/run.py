@@ -3,8 +3,8 @@
     python examples/fleet/run.py                          # 40 bots, 400 tasks, 3 kills
     python examples/fleet/run.py --bots 8 --tasks 40      # the same, small
 
-Each bot is a worker over HTTP with a token of its own; five of them share a process, so a kill takes five at once, wherever they are.
-The ledger of the warehouse tells what was really done. Exit code 0 only when each task was done exactly once.
+Each bot is a worker over HTTP with a token of its own; five share a process, so a kill takes five at once, wherever they are. The
+ledger of the warehouse tells what was really done. Exit code 0 only when each task was done exactly once.
 """
 
 import sys

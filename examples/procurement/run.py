@@ -3,8 +3,8 @@
     python examples/procurement/run.py            # scouts, scorers, compliance; two people agree; paid and booked
     python examples/procurement/run.py --fail     # and once more, while the carrier books nothing: refunded and released
 
-Five services, the gateway and six agents are processes of their own. The agents hold a key each and speak to the gateway alone; what
-was really done is read from the ledgers of the services. Exit code 0 only when they agree with the story.
+Five services, the gateway and six agents are processes of their own. The agents hold a key each and speak to the gateway alone;
+what was really done is read from the ledgers of the services. Exit code 0 only when they agree with the story.
 """
 
 import sys

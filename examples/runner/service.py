@@ -1,8 +1,8 @@
 """What every service of the examples is made of: JSON over HTTP, and a ledger of what it really did.
 
 A service knows nothing of the gateway. It takes only its own credential (`CREDENTIAL`), and writes one line into its ledger
-(`LEDGER`) for each effect, before it answers. An `Idempotency-Key` that it has seen before changes nothing and gets the first answer.
-The first line on standard output is the port.
+(`LEDGER`) for each effect, before it answers. An `Idempotency-Key` that it has seen before changes nothing and gets the first
+answer. The first line on standard output is the port.
 """
 
 import json
@@ -34,7 +34,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
         self.done: list[dict[str, Any]] = lines
-        self._keys = {line["key"]: line for line in lines}
+        self._keys: dict[str, dict[str, Any]] = {line["key"]: line for line in lines}
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 

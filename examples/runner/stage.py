@@ -1,7 +1,7 @@
 """Everything that an example runs: services, a gateway and agents, each a process, in one directory that can be thrown away.
 
 The documents of an example name its services by ports that nothing listens on (`http://127.0.0.1:9301`). Here they are copied below
-`tenants/`, with the ports that the services really got. Every agent and every person has a key of its own, made by `aegis keys new all`.
+`tenants/`, with the ports that the services really got. Every agent and every person has a key of its own.
 """
 
 import json
@@ -105,11 +105,15 @@ class Stage:
         return Client(self.url, Agent(self.url, agent_id, tenant=self.tenant, key=self.key(agent_id)))
 
     def aegis(self, *words: str) -> str:
-        """What `aegis` prints, in a process of its own, as for a person in another terminal; its first 76 columns are shown by `tell`."""
+        """What `aegis` prints, in a process of its own, as for a person in another terminal."""
         done = subprocess.run(  # noqa: S603 - our own interpreter with our own words
             [sys.executable, "-m", "aegis", "--dir", str(self.home), *words],
-            capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **self._credentials, "COLUMNS": str(WIDTH - 4)},
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, **self._credentials, "COLUMNS": str(WIDTH - 4)},
+        )
         if done.returncode not in (0, 1, 4):
             raise SystemExit(f"aegis {' '.join(words)}: {done.stderr.strip()}")
         return (done.stdout or done.stderr).strip()

@@ -28,7 +28,12 @@ def main() -> None:
         Worker(url, Agent(url, agent_id, tenant=tenant, key=key), QUEUE, do, name=f"bot {number}", wait=timedelta(seconds=2))
         for number in range(BOTS)
     ]
-    signal.signal(signal.SIGTERM, lambda *_: [bot.stop() for bot in bots])
+
+    def stop(*_: object) -> None:
+        for bot in bots:
+            bot.stop()
+
+    signal.signal(signal.SIGTERM, stop)
     threads = [threading.Thread(target=bot.run) for bot in bots]
     for thread in threads:
         thread.start()

@@ -9,7 +9,9 @@ def answer(asked: Asked, ledger: Ledger) -> Reply:
     """What was done."""
     match asked.method, asked.path:
         case "POST", ("services", name, "rollback"):
-            return 200, {"rollback_id": ledger.once(asked.key, "rollback", "rbk", service=name, version=asked.body["version"])["id"]}
+            return 200, {
+                "rollback_id": ledger.once(asked.key, "rollback", "rbk", service=name, version=asked.body["version"])["id"]
+            }
         case "POST", ("services", name, "restart"):
             return 200, {"restart_id": ledger.once(asked.key, "restart", "rst", service=name)["id"]}
         case "POST", ("rollbacks", rollback, "undo"):

@@ -18,7 +18,9 @@ UNKNOWN_PERCENT = 50
 def score(task: Task) -> Any:
     """The offer with its score."""
     offer = task.input["offer"]
-    on_time = next((each["on_time_percent"] for each in task.input["ratings"] if each["vendor"] == offer["vendor"]), UNKNOWN_PERCENT)
+    on_time = next(
+        (each["on_time_percent"] for each in task.input["ratings"] if each["vendor"] == offer["vendor"]), UNKNOWN_PERCENT
+    )
     facts = {"offer": offer, "on_time_percent": on_time, "most_minor": task.input["most_minor"]}
     found = model.judge(task, INSTRUCTIONS, facts, lambda: by_rules(offer, on_time, task.input["most_minor"]))
     return {**{name: offer[name] for name in ("vendor", "account_id", "price_minor")}, "score": found.get("score")}

@@ -1,6 +1,4 @@
-"""The carrier: room in the store is reserved before we pay, the transport is booked after. While the file `CLOSED` is there, it books
-nothing, and says so.
-"""
+"""The carrier: room is reserved before we pay, the transport booked after. While the file `CLOSED` is there, it books nothing."""
 
 import os
 from pathlib import Path
