@@ -70,6 +70,7 @@ class Operated(Flows):
 
     def by_person(self, wanted: Wanted, person: str = "person:alice", **changed: Any) -> httpx.Response:
         """What a person asks for, signed."""
+        wanted = drawn(wanted)
         body: dict[str, Any] = {"statement": self.signed_for(wanted, person), **changed}
         return self.post(path(wanted), body_of(wanted) | body, self.person_token(person))
 
@@ -123,6 +124,11 @@ def go(run: str, key: str = "s1", **payload: Any) -> Wanted:
     return Wanted(action="signal", run=run, signal="go", key=key, payload=payload or {"amount": 8})
 
 
+def drawn(wanted: Wanted) -> Wanted:
+    """With a nonce, as whoever signs draws one."""
+    return msgspec.structs.replace(wanted, nonce=wanted.nonce or "0123456789abcdef")
+
+
 def path(wanted: Wanted) -> str:
     if wanted.node:
         return f"/v1/runs/{wanted.run}/steps/{wanted.node}/{wanted.action}"
@@ -130,9 +136,10 @@ def path(wanted: Wanted) -> str:
 
 
 def body_of(wanted: Wanted) -> dict[str, Any]:
+    nonce = {"nonce": wanted.nonce} if wanted.nonce else {}
     if wanted.action == "signal":
-        return {"name": wanted.signal, "key": wanted.key, "payload": wanted.payload}
-    body: dict[str, Any] = {"reason": wanted.reason} if wanted.reason else {}
+        return {"name": wanted.signal, "key": wanted.key, "payload": wanted.payload} | nonce
+    body: dict[str, Any] = nonce | ({"reason": wanted.reason} if wanted.reason else {})
     return body | ({"arguments": msgspec.to_builtins(wanted.arguments)} if wanted.action == "edit" else {})
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from aegis.runtime.runs.operating import Wanted
-from runs.operated import body_of, go, operated, path
+from runs.operated import body_of, drawn, go, operated, path
 
 
 @pytest.fixture
@@ -108,13 +108,13 @@ def test_a_signal_that_no_step_knows_or_for_no_run_is_not_there(o):
 def test_a_person_signs_exactly_what_is_asked(o):
     run = o.waiting()
     wanted = Wanted(action="cancel", run=run, reason="not wanted")
-    other = o.signed_for(Wanted(action="cancel", run=run, reason="something else"))
+    other = o.signed_for(drawn(Wanted(action="cancel", run=run, reason="something else")))
 
     for refused in (
         o.post(path(wanted), body_of(wanted), o.person_token()),
         o.by_person(wanted, statement=other),
         o.by_person(wanted, statement=o.person_token()),
-        o.by_person(wanted, statement=o.signed_for(wanted, "person:bob")),
+        o.by_person(wanted, statement=o.signed_for(drawn(wanted), "person:bob")),
     ):
         assert refused.status_code == 403, refused.text
     assert str(o.row(run).status) == "waiting"
@@ -126,9 +126,22 @@ def test_a_person_signs_exactly_what_is_asked(o):
     assert [event["by"] for event in told if event["type"] == "workflow_cancel"] == ["person:alice"]
     evidence = [event for event in told if event["type"] == "run_operated"]
     assert [(event["action"], event["by"], event["reason"], event["asked"]) for event in evidence] == [
-        ("cancel", "person:alice", "not wanted", wanted.asked)
+        ("cancel", "person:alice", "not wanted", drawn(wanted).asked)
     ]
     assert evidence[0]["statement"].count(".") == 2
+
+
+def test_what_was_signed_says_nothing_of_values_to_who_does_not_know_them(o):
+    run = o.parked()
+    edit = Wanted(action="edit", run=run, node="second", arguments={"amount": 9})
+
+    short = o.by_person(Wanted(action="edit", run=run, node="second", arguments={"amount": 9}, nonce="1"))
+    assert (short.status_code, short.json()["field"]) == (400, "/nonce")
+    assert o.by_person(edit).status_code == 200
+    told = [event for event in o.told(run) if event["type"] == "run_operated"][-1]
+    assert told["asked"] == drawn(edit).asked
+    plain = o.inside(lambda app: app.gate.vault.read("acme", told["id"], "asked"))
+    assert plain == drawn(edit).plain
 
 
 def test_an_agent_does_to_a_step_what_the_policy_of_its_queue_lets_it_do(o):

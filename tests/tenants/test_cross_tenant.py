@@ -16,7 +16,7 @@ from aegis.runtime.runs.operating import Wanted
 from aegis.surfaces.gateway import routes
 from authority.agents import Bot
 from gates.plans import plan
-from runs.operated import path, signed
+from runs.operated import body_of, drawn, path, signed
 
 NOT_THERE = {404}
 REFUSED = {401, 403, 404, 409, 422}
@@ -44,13 +44,9 @@ def said(w, held, tenant):
 
 def operates(w, i, action, **more):
     """What a person signs about a run that is not of their tenant."""
-    wanted = Wanted(action=action, run=i.run, **more)
+    wanted = drawn(Wanted(action=action, run=i.run, **more))
     statement = signed(w, wanted, "person:alice", CURIOUS)
-    if action == "signal":
-        body = {"name": wanted.signal, "key": wanted.key, "payload": wanted.payload, "statement": statement}
-    else:
-        body = {"statement": statement} | ({"arguments": wanted.arguments} if action == "edit" else {})
-    return w.post(path(wanted), body, person(w))
+    return w.post(path(wanted), body_of(wanted) | {"statement": statement}, person(w))
 
 
 # (route, name) -> (the attempt, the statuses that are right). `OWN`: the identifier is free in the caller's own tenant, and so the

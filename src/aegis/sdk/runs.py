@@ -45,9 +45,9 @@ class Runs:
         """Runs, newest first: by `workflow`, `state`, `limit`, and `after` for the next page."""
         return self._send(_listed(wanted), again=True)
 
-    def signal(self, run: str, name: str, payload: Any = None, *, key: str, statement: str = "") -> dict[str, Any]:
-        """Tell a run that what a step waits for has happened; the same key is the same signal."""
-        return self._send(_signal(run, name, payload, key, statement), again=True)
+    def signal(self, run: str, name: str, payload: Any = None, *, key: str, **signed: str) -> dict[str, Any]:
+        """Tell a run that what a step waits for has happened; the same key is the same signal. A person adds what they signed."""
+        return self._send(_signal(run, name, payload, key, signed), again=True)
 
     def operate(self, run: str, action: str, *, node: str = "", **said: Any) -> dict[str, Any]:
         """`cancel` a run, or `retry`, `requeue`, `edit`, `discard`, `settle` one of its steps, with a `reason`."""
@@ -80,9 +80,9 @@ class AsyncRuns:
         """As `Runs.runs`."""
         return await self._send(_listed(wanted))
 
-    async def signal(self, run: str, name: str, payload: Any = None, *, key: str, statement: str = "") -> dict[str, Any]:
+    async def signal(self, run: str, name: str, payload: Any = None, *, key: str, **signed: str) -> dict[str, Any]:
         """As `Runs.signal`."""
-        return await self._send(_signal(run, name, payload, key, statement))
+        return await self._send(_signal(run, name, payload, key, signed))
 
     async def operate(self, run: str, action: str, *, node: str = "", **said: Any) -> dict[str, Any]:
         """As `Runs.operate`."""
@@ -102,8 +102,8 @@ def _listed(wanted: Mapping[str, Any]) -> Message:
     return exchange.get("/v1/runs" + (f"?{asked}" if asked else ""))
 
 
-def _signal(run: str, name: str, payload: Any, key: str, statement: str) -> Message:
-    body = {"name": name, "key": key, "payload": payload} | ({"statement": statement} if statement else {})
+def _signal(run: str, name: str, payload: Any, key: str, signed: Mapping[str, str]) -> Message:
+    body = {"name": name, "key": key, "payload": payload} | {what: value for what, value in signed.items() if value}
     return exchange.ask(f"/v1/runs/{quote(run, safe='')}/signal", body)
 
 

@@ -21,10 +21,11 @@ from msgspec import Struct
 
 from aegis.crypto.digest import sha256
 from aegis.errors import IllegalTransitionError, StoreBusyError
+from aegis.journal.unit import Payload
 from aegis.model.event import Event
 from aegis.model.proposal import canon_arguments
 from aegis.runtime import ids
-from aegis.runtime.record import text
+from aegis.runtime.record import commitment, text
 from aegis.runtime.runs.histories import Loaded
 from aegis.runtime.runs.orchestrator import Also, Orchestrator
 from aegis.workflow.graph import step_of
@@ -32,13 +33,19 @@ from aegis.workflow.run import ENDED, FINAL, CancelAsked, Discarded, Requeued, R
 from aegis.workflow.transition import transition
 
 DOMAIN = b"aegis-run-operation-v1\0"
+ASKED = "asked"
+NONCE = 16
+"""The fewest characters of a nonce where there are values to hide."""
 Action = Literal["cancel", "signal", "retry", "requeue", "edit", "discard", "settle"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 OF_STEPS = frozenset({"retry", "requeue", "edit", "discard", "settle"})
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What is asked for. `node` for what is done to a step; `signal`, `key` and `payload` for a signal."""
+    """What is asked for. `node` for what is done to a step; `signal`, `key` and `payload` for a signal.
+
+    `nonce` is drawn by the person who signs, so that the digest says nothing of the values to whoever does not know them.
+    """
 
     action: Action
     run: str
@@ -48,12 +55,17 @@ class Wanted(Struct, frozen=True, kw_only=True):
     signal: str = ""
     key: str = ""
     payload: Any = None
+    nonce: str = ""
+
+    @property
+    def plain(self) -> bytes:
+        """All of it, in one canonical form."""
+        return canon_arguments({name: getattr(self, name) for name in self.__struct_fields__})
 
     @property
     def asked(self) -> str:
         """What a person signs: the digest of exactly this."""
-        said = {name: getattr(self, name) for name in self.__struct_fields__}
-        return sha256(DOMAIN, canon_arguments(said))
+        return sha256(DOMAIN, self.plain)
 
     def audience(self, gateways: str) -> str:
         """To whom a person's statement is made out: to whoever does exactly this, and no gateway takes it for the person."""
@@ -102,7 +114,7 @@ class Operating:
                 return found
             try:
                 moved = await self._runs.advance(
-                    tenant, wanted.run, event_of(wanted, by, self._now), also=self._also(found, wanted, by)
+                    tenant, wanted.run, event_of(wanted, by, self._now), also=await self._also(found, wanted, by)
                 )
             except StoreBusyError:
                 moved = None
@@ -113,6 +125,10 @@ class Operating:
     @property
     def _now(self) -> datetime:
         return self._runs.clock.now()
+
+    async def _sealed(self, loaded: Loaded, wanted: Wanted, name: str) -> Payload:
+        """What was signed, so that it can be shown what the digest is of, until the person for whom the run works is erased."""
+        return await self._runs.vault.seal(loaded.tenant, name, ASKED, wanted.plain, loaded.flow.sealed_for)
 
     async def _done_meanwhile(self, tenant: str, wanted: Wanted) -> bool:
         found = await self._runs.histories.load(tenant, wanted.run)
@@ -125,28 +141,25 @@ class Operating:
             return found
         return Impossible(code="conflict", text="somebody else has moved the run at this moment: look at it again")
 
-    def _also(self, loaded: Loaded, wanted: Wanted, by: By) -> Also:
+    async def _also(self, loaded: Loaded, wanted: Wanted, by: By) -> Also:
         now = self._now
-        data = {
+        name = f"run_operated:{ids.uuid7(now)}"
+        sealed = (await self._sealed(loaded, wanted, name),) if by.statement else ()
+        data: dict[str, Any] = {
             "txn": wanted.run,
             "agent_id": loaded.flow.starter.agent_id,
             "action": wanted.action,
             "step": text(wanted.node, 256),
             "by": by.name,
             "reason": text(wanted.reason, 256),
-            "asked": wanted.asked,
+            "asked": wanted.asked if by.statement else "",
             "statement": by.statement,
             "decision_request": by.request,
         }
-        told = Event(
-            id=f"run_operated:{ids.uuid7(now)}",
-            type="run_operated",
-            tenant=loaded.tenant,
-            time=now,
-            request_id=wanted.run,
-            data=data,
-        )
-        return Also(events=(told,))
+        if sealed:
+            data["value"] = {"pii_commit": commitment(sealed[0])}
+        told = Event(id=name, type="run_operated", tenant=loaded.tenant, time=now, request_id=wanted.run, data=data)
+        return Also(events=(told,), payloads=sealed)
 
 
 def queues(loaded: Loaded, wanted: Wanted) -> tuple[str, ...]:

@@ -43,16 +43,12 @@ class Asking:
 
     def do(self, wanted: "Wanted") -> dict[str, Any]:
         """Have it done; how the run stands after it."""
-        statement = self._statement(wanted)
+        signed = self._signed(wanted)
         if wanted.action == "signal":
-            said: Mapping[str, Any] = self.client.signal(
-                wanted.run, wanted.signal, wanted.payload, key=wanted.key, statement=statement
-            )
+            said: Mapping[str, Any] = self.client.signal(wanted.run, wanted.signal, wanted.payload, key=wanted.key, **signed)
         else:
             more = {"arguments": wanted.arguments} if wanted.action == "edit" else {}
-            said = self.client.operate(
-                wanted.run, wanted.action, node=wanted.node, **more, reason=wanted.reason or None, statement=statement or None
-            )
+            said = self.client.operate(wanted.run, wanted.action, node=wanted.node, **more, reason=wanted.reason or None, **signed)
         return dict(said)
 
     def _client(self, who: str | None, url: str | None, tenant: str | None) -> Any:
@@ -64,16 +60,21 @@ class Asking:
             return client(self._ctx, url, who, tenant, None)
         return Client(context.url_of(self._ctx, url), person(self._ctx, self._person, self._tenant))
 
-    def _statement(self, wanted: "Wanted") -> str:
+    def _signed(self, wanted: "Wanted") -> dict[str, str]:
         """What a person signs: exactly this, and nothing else can be made of it."""
         if not self._person:
-            return ""
+            return {}
+        import secrets
         from datetime import UTC, datetime
+
+        from msgspec.structs import replace
 
         from aegis.adapters import keyfiles
         from aegis.identity.token import build_person, mint
 
         settings, now = context.settings(self._ctx), datetime.now(UTC)
-        audience = wanted.audience(settings.gateway.audience)
+        nonce = secrets.token_hex(16)
+        audience = replace(wanted, nonce=nonce).audience(settings.gateway.audience)
         claims = build_person(tenant=self._tenant, person=self._person, audience=audience, now=now)
-        return mint(claims, keyfiles.load_private(settings.keys, "human", self._tenant, self._person, now=now))
+        statement = mint(claims, keyfiles.load_private(settings.keys, "human", self._tenant, self._person, now=now))
+        return {"statement": statement, "nonce": nonce}

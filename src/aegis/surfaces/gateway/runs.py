@@ -25,7 +25,7 @@ from aegis.runtime.ask import Kind
 from aegis.runtime.runs.flow import Flow
 from aegis.runtime.runs.histories import Loaded
 from aegis.runtime.runs.journaled import PREFIX as PREFIX_OF_RUNS
-from aegis.runtime.runs.operating import OF_STEPS, Action, By, Impossible, Wanted, queues
+from aegis.runtime.runs.operating import NONCE, OF_STEPS, Action, By, Impossible, Wanted, queues
 from aegis.runtime.runs.reading_runs import RunView, takes_part
 from aegis.surfaces.gateway import http
 from aegis.surfaces.gateway.asking import OK, ask_of, shaped, told
@@ -36,14 +36,16 @@ from aegis.workflow.run import FINAL, RunState
 LIMIT, MOST = 50, 200
 LAST = 10
 _Reason = Annotated[str, Meta(max_length=256)]
+_Nonce = Annotated[str, Meta(max_length=64)]
 _Name = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[!-~]+$")]
 
 
 class OperateBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is done to a run or a step. `statement` is a person's; `arguments` are for `edit` alone."""
+    """What is done to a run or a step. `statement` and `nonce` are a person's; `arguments` are for `edit` alone."""
 
     reason: _Reason = ""
     statement: str = ""
+    nonce: _Nonce = ""
     arguments: dict[str, Any] | UnsetType = UNSET
     parent_agent_id: str = ""
     parent_request_id: str = ""
@@ -58,6 +60,7 @@ class SignalBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     key: _Name
     payload: Any = None
     statement: str = ""
+    nonce: _Nonce = ""
     parent_agent_id: str = ""
     parent_request_id: str = ""
     txn: str = ""
@@ -149,13 +152,15 @@ async def cancel(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts
     said = shaped(gateway, body, OperateBody)
     if said.arguments is not UNSET:
         raise InputError("only `edit` takes arguments", "/arguments")
-    return await _operate(gateway, exchange, caller, said, Wanted(action="cancel", run=parts[0], reason=said.reason))
+    return await _operate(
+        gateway, exchange, caller, said, Wanted(action="cancel", run=parts[0], reason=said.reason, nonce=said.nonce)
+    )
 
 
 async def signal(gateway: Any, exchange: Any, caller: Caller, body: bytes, parts: tuple[str, ...]) -> tuple[int, Any]:
     """`POST /v1/runs/{run}/signal`."""
     said = shaped(gateway, body, SignalBody)
-    wanted = Wanted(action="signal", run=parts[0], signal=said.name, key=said.key, payload=said.payload)
+    wanted = Wanted(action="signal", run=parts[0], signal=said.name, key=said.key, payload=said.payload, nonce=said.nonce)
     return await _operate(gateway, exchange, caller, said, wanted)
 
 
@@ -168,7 +173,7 @@ def of_step(action: Action) -> Any:
             word = "expected the new arguments" if action == "edit" else "only `edit` takes arguments"
             raise InputError(word, "/arguments")
         arguments = None if said.arguments is UNSET else said.arguments
-        wanted = Wanted(action=action, run=parts[0], node=parts[1], reason=said.reason, arguments=arguments)
+        wanted = Wanted(action=action, run=parts[0], node=parts[1], reason=said.reason, arguments=arguments, nonce=said.nonce)
         return await _operate(gateway, exchange, caller, said, wanted)
 
     return work
@@ -222,7 +227,8 @@ def _ask(gateway: Any, exchange: Any, who: Principal, loaded: Loaded, wanted: Wa
     made = ask_of(gateway, exchange, who, PREFIX + queue, arguments, "")
     node = loaded.state.nodes.get(wanted.node)
     stands = node.dispatch if node is not None else 0
-    same = sha256(f"{wanted.asked}:{stands}".encode()).removeprefix("sha256:")[:48]
+    about = "\0".join((wanted.action, wanted.run, wanted.node, wanted.signal, wanted.key, str(stands)))
+    same = sha256(about.encode()).removeprefix("sha256:")[:48]
     suffix = f".{place}" if place else ""
     return replace(made, idempotency_key=(made.idempotency_key or same)[:120] + suffix, request_id=made.request_id + suffix)
 
@@ -236,6 +242,10 @@ def _signed(gateway: Any, caller: Caller, statement: str, wanted: Wanted) -> Non
     """Refuse a person's request without their statement about exactly this."""
     if not statement:
         raise http.refuse("forbidden", "a person signs what they want done to a run: `aegis workflow` and `aegis dlq` do so")
+    if (wanted.arguments is not None or wanted.payload is not None) and len(wanted.nonce) < NONCE:
+        raise InputError(
+            f"expected at least {NONCE} characters that were drawn for this, which hide the values in what is signed", "/nonce"
+        )
     audience = wanted.audience(gateway.app.settings.gateway.audience)
     now = gateway.app.gate.clock.now()
     try:
