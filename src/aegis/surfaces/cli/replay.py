@@ -76,10 +76,18 @@ def _print(found: "Replay") -> None:
             click.echo(
                 "\nthe record and this version of Aegis do not agree: `aegis audit verify` tells whether the record was changed"
             )
+    _print_controller(found.flow.transition)
     if replayed.erased:
         click.echo(f"erased values: event{'s' if len(replayed.erased) > 1 else ''} {', '.join(map(str, replayed.erased))}")
     if found.snapshot != "none":
         click.echo(f"snapshot after {_events(found.flow.snapshot.events if found.flow.snapshot else 0)}: {found.snapshot}")
+
+
+def _print_controller(recorded: int) -> None:
+    from aegis.workflow.run import TRANSITION_VERSION
+
+    if recorded != TRANSITION_VERSION:
+        click.echo(f"it was recorded by version {recorded} of the controller; this is version {TRANSITION_VERSION}")
 
 
 def _print_difference(difference: "Difference", other: str) -> None:
@@ -133,12 +141,14 @@ def _parts(used: "ModelUsed | None") -> tuple[str, ...]:
 
 def _document(found: "Replay", second: "Replay | None") -> dict[str, Any]:
     from aegis.workflow.replay import compared, models
+    from aegis.workflow.run import TRANSITION_VERSION
 
     replayed, used = found.replayed, models(found.recorded)
     said = {
         "run": found.flow.run,
         "definition": {"name": found.definition.name, "version": found.definition.version, "digest": found.definition.digest},
         "own_definition": found.own,
+        "controller": {"recorded": found.flow.transition, "this": TRANSITION_VERSION},
         "verdict": replayed.verdict,
         "events": replayed.events,
         "state": str(replayed.state.status),
