@@ -24,8 +24,10 @@ from aegis.policy.selftest import run_tests
 from aegis.surfaces.cli import main
 from aegis.surfaces.gateway import routes
 from aegis.surfaces.gateway.problems import TABLE
+from aegis.workflow.data import data_contract
 from aegis.workflow.gates import gates
 from aegis.workflow.guardrail import parse_guardrail
+from aegis.workflow.reading import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -42,6 +44,8 @@ LOADERS = {
     "aegis.directory/v1": lambda text, source: parse_directory(parse(text, source=source)),
     "aegis.triggers/v1": lambda text, source: triggers(parse(text, source=source)),
     "aegis.gates/v1": lambda text, source: gates(parse(text, source=source)),
+    "aegis.workflow/v1": lambda text, source: workflow(parse(text, source=source)),
+    "aegis.data/v1": lambda text, source: data_contract(parse(text, source=source)),
     "aegis.plan/v1": lambda text, source: plan.read(text, source=source),
 }
 

@@ -188,7 +188,7 @@ class Acting:
         child = await self._runs.find(loaded.tenant, str((event.output or {}).get("run", "")))
         if child is None:
             return _failed(command, "unknown", "the run that was started cannot be found")
-        if child.flow.ended_at is not None or child.flow.status is RunState.STUCK:
+        if child.flow.ended_at is not None:
             return _child_event(child, command.node, command.dispatch)
         return Offered(at=event.at, node=command.node, dispatch=command.dispatch)
 

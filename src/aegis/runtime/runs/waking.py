@@ -8,7 +8,7 @@ from aegis.runtime.runs.acting import Acting, halting
 from aegis.runtime.runs.consent import ended
 from aegis.runtime.runs.flow import Due, Out
 from aegis.runtime.runs.histories import Loaded
-from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.runtime.runs.orchestrator import TIMED, Orchestrator
 from aegis.workflow.graph import step_of
 from aegis.workflow.run import ENDED, Failed, Halted, NodeState, Resumed, RunEvent, RunState, Succeeded, TimedOut, Waited
 
@@ -97,7 +97,7 @@ class Waking:
         if node.state in (NodeState.PAUSED, NodeState.UNDOING):
             return Waited(at=now, node=due.node, dispatch=due.dispatch)
         step = loaded.workflow.step(step_of(due.node))
-        if node.state in (NodeState.ISSUED, NodeState.OFFERED) and step.timeout is not None:
+        if node.state in (NodeState.ISSUED, NodeState.OFFERED) and step.timeout is not None and step.kind in TIMED:
             return Failed(
                 at=now, node=due.node, dispatch=due.dispatch, kind="timed_out", text="it took longer than the step allows",
                 again=True, outcome="timed_out",
