@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 
 from aegis.crypto.webhook import ID, SIGNATURE, TIMESTAMP
-from aegis.surfaces.gateway import envelope, plans, runs, taskwire, wire
+from aegis.surfaces.gateway import envelope, plans, runwire, taskwire, wire
 from aegis.surfaces.gateway.tokens import FIELDS
 
 _TYPES = (
     wire.CallBody, wire.DecideBody, wire.OutcomeBody, wire.AnswerBody, wire.CallView, wire.DecideView, wire.ToolView,
     wire.ApprovalView, wire.DelegationBody, wire.DelegationView, wire.TokenView, wire.Problem, *envelope.TYPES,
-    *taskwire.TYPES, *plans.TYPES, *runs.TYPES,
+    *taskwire.TYPES, *plans.TYPES, *runwire.TYPES,
 )  # fmt: skip
 _REFUSED = {"400", "401", "403", "404", "405", "409", "413", "415", "422", "431", "500", "502", "503", "504", "408"}
 _OF_STEPS = {
