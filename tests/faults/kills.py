@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,15 +64,16 @@ def remembering(root: Path) -> None:
 class Gateway:
     """The gateway as a process of its own, on a port that stays; forked from one that has the imports, so that it starts fast."""
 
-    def __init__(self, world: World, port: int) -> None:
+    def __init__(self, world: World, port: int, serve: Callable[[Path, int, Path], None] | None = None) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._serve = serve or serve_here
         self._port, self._root, self._log = port, world.root, world.root / "gateway.log"
         self._forks = multiprocessing.get_context("forkserver")
         self._forks.set_forkserver_preload(["aegis.surfaces.gateway.server", "aegis.adapters.postgres", "aegis.adapters.sqlite"])
         self._process: Any = None
 
     def start(self) -> None:
-        self._process = self._forks.Process(target=serve_here, args=(self._root, self._port, self._log))
+        self._process = self._forks.Process(target=self._serve, args=(self._root, self._port, self._log))
         self._process.start()
         for _ in range(1200):
             if self._process.exitcode is not None:
@@ -82,6 +84,10 @@ class Gateway:
             except httpx.HTTPError:
                 time.sleep(0.02)
         raise RuntimeError("the gateway did not start:\n" + self._log.read_text()[-2000:])
+
+    @property
+    def ended(self) -> bool:
+        return self._process.exitcode is not None
 
     @property
     def pid(self) -> int:

@@ -99,6 +99,15 @@ spec:
   concurrency: 3
   agents: {agent:payer: {python: "faults.agents:work"}}
 """
+AWAY = """
+apiVersion: aegis.queue/v1
+kind: Queue
+metadata: {name: away, version: 1.0.0, tenant: acme, owner: finance-ops}
+spec:
+  description: Work that is done elsewhere.
+  lease_seconds: 10
+  agents: {agent:payer: {remote: true}}
+"""
 ENDS = {"chain": "succeeded", "wide": "succeeded", "saga": "compensated", "agents": "succeeded"}
 
 
@@ -147,14 +156,20 @@ class Starter(threading.Thread):
 
 
 def world(root: Path, store_url: str) -> Flows:
-    """Two tenants' documents, with the workflows of this campaign."""
+    """The documents of a tenant with the workflows of this campaign."""
+    return world_of(root, store_url, WORKFLOWS)
+
+
+def world_of(root: Path, store_url: str, workflows: dict[str, str], *, remote: bool = False) -> Flows:
+    """The documents of a tenant with these workflows, a queue of functions, and one of remote workers."""
     made = Flows(root, store_url)
-    lines = "".join(f"    workflow.{name}: {{contract: workflow.{name}@1}}\n" for name in WORKFLOWS)
-    names = ", ".join(f"workflow.{name}" for name in WORKFLOWS)
-    lines += "    queue.limited: {contract: queue.limited@1}\n"
-    lay(root, workflows=WORKFLOWS, lines=lines, rules=f"    - {{id: workflows, effect: allow, tools: [{names}, queue.limited]}}\n")
+    queues = {"limited": QUEUE} | ({"away": AWAY} if remote else {})
+    tools = [f"workflow.{name}" for name in workflows] + [f"queue.{name}" for name in queues]
+    lines = "".join(f"    {tool}: {{contract: {tool}@1}}\n" for tool in tools)
+    lay(root, workflows=workflows, lines=lines, rules=f"    - {{id: workflows, effect: allow, tools: [{', '.join(tools)}]}}\n")
     (root / "tenants/acme/queues").mkdir()
-    (root / "tenants/acme/queues/limited.yaml").write_text(QUEUE)
+    for name, text in queues.items():
+        (root / f"tenants/acme/queues/{name}.yaml").write_text(text)
     settings = f'[store]\nurl = "{store_url}"\n[log]\nlevel = "warning"\n[workflows]\nagents = "faults.agents"\npoll_ms = 20\n'
     (root / "aegis.toml").write_text(settings)
     return made
@@ -235,7 +250,7 @@ async def _compare(made: Flows, begun: list[tuple[str, str]], report: Report) ->
                 report.wrong.append(f"{row.id}: folded {loaded.state.status}, row {flow.status}")
             if str(flow.status) != ENDS[flow.workflow]:
                 report.wrong.append(f"{row.id} ({flow.workflow}): {flow.status} {flow.failure} {_short(loaded.state.nodes)}")
-            expected |= _effects(flow.run, loaded)
+            expected |= effects(flow.run, loaded)
         report.wrong += [f"never acknowledged: {name}" for name, run in begun if not run]
         known = {row.id for row in rows}
         report.wrong += [f"lost run: {run}" for _, run in begun if run and run not in known]
@@ -247,16 +262,16 @@ async def _compare(made: Flows, begun: list[tuple[str, str]], report: Report) ->
         await store.close()
 
 
-def _effects(run: str, loaded: Any) -> set[tuple[str, str]]:
+def effects(run: str, loaded: Any) -> set[tuple[str, str]]:
     """What the journal says has been done: by tool and key as the tool sees it."""
     found = set()
     for node, known in loaded.state.nodes.items():
         step = loaded.workflow.step(step_of(node))
         if step.kind == "agent":
-            if known.done and step.id == "pays" and node != "pays":
+            if known.done and step.id in ("pays", "find") and node != "pays":
                 found.add(("pay.honours", upstream_key("acme", "agent:payer", effect_key(run, node, "pay"))))
             continue
-        if known.done:
+        if known.done and step.act is not None and step.act.kind == "tool":
             found.add((step.act.name, upstream_key("acme", RUNNER, f"{run}:{node}")))
         if known.state is NodeState.COMPENSATED and step.undo is not None:
             found.add((step.undo.name, upstream_key("acme", RUNNER, f"{run}:{node}:compensate")))

@@ -4,11 +4,15 @@ Every process sweeps the tenants whose runs it has moved, and all tenants now an
 sweeps at once are harmless: what the second tells a run is stale by then.
 """
 
+import logging
+from collections.abc import Awaitable
 from time import monotonic
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from aegis.errors import IllegalTransitionError, SealError, StoreError
 from aegis.journal.unit import Committed, Delete, Require, Row, Unit
 from aegis.model.event import instant
 from aegis.runtime.runs.acting import HALTED, Acting
@@ -18,6 +22,9 @@ from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.waking import Waking
 from aegis.runtime.tenant import Snapshot
 from aegis.workflow.run import FINAL, Redispatched, RunState
+
+log = logging.getLogger("aegis.runs")
+T = TypeVar("T")
 
 EVERY_SECONDS = 0.1
 WHOLE_SECONDS = 30.0
@@ -46,6 +53,7 @@ class Sweep:
         self._whole_at = float("-inf")
         self._living: frozenset[str] = frozenset()
         self._unclaimed: dict[tuple[str, str], float] = {}
+        self._unread: set[tuple[str, str]] = set()
 
     async def turn(self) -> Turn:
         """Look once."""
@@ -73,19 +81,23 @@ class Sweep:
         """The tenants that have runs which did not end, and commands of processes that nobody knows."""
         living = await self._executors.known()
         for tenant in self._snapshot:
-            for state in _OPEN:
-                if await self._runs.store.find(tenant.name, FLOW, state=state, limit=1):
-                    self._runs.active.add(tenant.name)
-                    break
-            else:
+            if not await self._anything(tenant.name):
                 self._runs.active.discard(tenant.name)
                 continue
+            self._runs.active.add(tenant.name)
             after = ""
             while rows := await self._runs.store.find(tenant.name, TASK, after=after, limit=PAGE):
                 after = rows[-1].id
                 for row in rows:
                     if row.lookup not in ("", HALTED, NOBODY) and row.lookup not in living:
                         await self._again(tenant.name, read_task(row), "its process is gone")
+
+    async def _anything(self, tenant: str) -> bool:
+        """Whether a run did not end, or a wake was not delivered: that a run has ended does not take its last one away."""
+        for state in _OPEN:
+            if await self._runs.store.find(tenant, FLOW, state=state, limit=1):
+                return True
+        return bool(await self._runs.store.find(tenant, WAKE, limit=1))
 
     async def _take_over(self, instance: str, done: Turn) -> None:
         """Everything that a dead process held goes out again."""
@@ -101,29 +113,49 @@ class Sweep:
         self._unclaimed.clear()
 
     async def _again(self, tenant: str, out: Out, why: str) -> bool:
+        return bool(await self._for(tenant, out.run, self._redispatched(tenant, out, why)))
+
+    async def _redispatched(self, tenant: str, out: Out, why: str) -> bool:
         event = Redispatched(at=self._runs.clock.now(), node=out.node, dispatch=out.dispatch, why=why)
         moved = await self._runs.advance(tenant, out.run, event)
         if moved is None:
             await self._runs.store.commit(Unit(tenant=tenant, writes=(drop_task(out.run, out.node, out.dispatch),)))
         return moved is not None
 
+    async def _for(self, tenant: str, run: str, work: Awaitable[T]) -> T | None:
+        """Do something for one run. One that cannot be read must not keep the others from being found; it is told once."""
+        try:
+            done = await work
+        except (IllegalTransitionError, StoreError, SealError) as error:
+            if (tenant, run) not in self._unread:
+                log.error("run %s cannot be moved on: %s", run, error, extra={"tenant": tenant})  # noqa: TRY400 - its words say it
+            self._unread.add((tenant, run))
+            return None
+        self._unread.discard((tenant, run))
+        return done
+
     async def _due(self, tenant: str) -> int:
         """Waits that are over, oldest first."""
-        until, woken = instant(self._runs.clock.now()), 0
-        while rows := await self._runs.store.find(tenant, DUE, limit=PAGE):
+        until, woken, after = instant(self._runs.clock.now()), 0, ""
+        while rows := await self._runs.store.find(tenant, DUE, after=after, limit=PAGE):
+            after = rows[-1].id
             due = [row for row in rows if row.id.partition("\x1f")[0] <= until]
             for row in due:
-                await self._waking.due(tenant, msgspec.json.decode(row.body, type=Due))
-                await self._forget(tenant, row)
-                woken += 1
+                found = msgspec.json.decode(row.body, type=Due)
+                woken += bool(await self._for(tenant, found.run, self._woken(tenant, row, found)))
             if len(due) < PAGE:
                 break
         return woken
 
+    async def _woken(self, tenant: str, row: Row, due: Due) -> bool:
+        await self._waking.due(tenant, due)
+        await self._forget(tenant, row)
+        return True
+
     async def _wakes(self, tenant: str) -> int:
         rows = await self._runs.store.find(tenant, WAKE, limit=PAGE)
         for row in rows:
-            if await self._waking.wake(tenant, row.id):
+            if await self._for(tenant, row.id, self._waking.wake(tenant, row.id)):
                 await self._forget(tenant, row)
         return len(rows)
 
@@ -131,10 +163,15 @@ class Sweep:
         """Commands that nobody has taken yet, and those that rest because something is halted: taken up when nothing is."""
         for row in await self._runs.store.find(tenant, TASK, lookup=NOBODY, limit=PAGE):
             await self._claim(tenant, row, read_task(row))
-        for row in await self._runs.store.find(tenant, TASK, lookup=HALTED, limit=PAGE):
-            out = read_task(row)
-            if await self._waking.may_go_on(tenant, out):
-                await self._claim(tenant, row, out)
+        after = ""
+        while rows := await self._runs.store.find(tenant, TASK, lookup=HALTED, after=after, limit=PAGE):
+            after = rows[-1].id
+            for row in rows:
+                out = read_task(row)
+                if await self._for(tenant, out.run, self._waking.may_go_on(tenant, out)):
+                    await self._claim(tenant, row, out)
+            if len(rows) < PAGE:
+                break
 
     async def _lost(self, tenant: str, now: float) -> int:
         """Commands that lie in the engine and that nobody has claimed for long: handed in again, which it knows by their ids."""
