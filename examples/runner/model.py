@@ -3,8 +3,8 @@
     export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_MODEL=llama3.2     # and OPENAI_API_KEY where it wants one
 
 Either way the task tells the gateway what made its output: model, version, digest of the prompt, seed. A model's answer is data:
-the gateway holds the output against the step's contract, and an agent takes from a model only what is a judgement. Amounts, accounts
-and ids come from tools.
+the gateway holds the output against the step's contract, and an agent takes from a model only what is a judgement. Amounts and
+accounts come from tools.
 """
 
 import json
@@ -63,6 +63,7 @@ def _ask(url: str, question: Mapping[str, Any]) -> dict[str, Any]:
         with urllib.request.build_opener(_Stay).open(request, timeout=TIMEOUT_SECONDS) as response:
             found: dict[str, Any] = json.load(response)
     except urllib.error.HTTPError as error:
+        error.close()
         busy = error.code == 429 or error.code >= 500  # too many, or the server's own trouble
         raise TaskFailed("model_refused", f"the model's server answered {error.code}", again=busy) from None
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from tests.policy import oracle
 
-from aegis.adapters import catalogue, directory, policies
+from aegis.adapters import catalogue, directory, messages, policies
 from aegis.identity.directory import parse_directory
 from aegis.model.document import parse
 from aegis.policy.coverage import cover
@@ -50,7 +50,7 @@ def test_an_example_is_laid_out_in_the_usual_way(home):
 @every_tenant
 def test_every_tool_of_an_example_has_a_contract_and_every_contract_a_line(home):
     policy, _ = _loaded(home)
-    contracts = catalogue.load(home / policies.TOOLS, home.name).newest
+    contracts = messages.registered(home, home.name).newest
     assert policy.tools.keys() == contracts.keys()
     for name, line in policy.tools.items():
         schema = contracts[name].input_schema
