@@ -27,7 +27,7 @@ def run(home, made, *more, as_json=False):
 
 def test_the_ending_says_what_the_gates_say(home):
     passed = run(home, plan())
-    assert (passed.returncode, "pass: it would start without a person" in passed.stdout) == (0, True), passed
+    assert (passed.returncode, "pass: submitted as a plan it would start without a person" in passed.stdout) == (0, True), passed
     assert run(home, plan({"pay": pay(500), "more": pay(501, needs=["pay"])}), "--as", "agent:payer").returncode == 4
     assert run(home, plan(run_as="agent:reader")).returncode == 3
 

@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "edge_contract": (
         whole(gather={**GATHER, "output": "big@1"}, score=None, check=None,
               pay={**FIXED, "args": {"amount_minor": "$steps.gather.output.price_minor", "to": "x"}}),
-        "pay", "`amount_minor.maximum` `$steps.gather.output.price_minor`: no limit is given, 1000000 is taken"),
+        "pay", "`amount_minor.maximum` `$steps.gather.output.price_minor`: its contract states no limit, and 1000000 is wanted"),
     "edge_contract:type": (
         whole(pay={**PAY, "args": {"amount_minor": "$steps.score.best.supplier", "to": "x"}}), "pay", "takes no string"),
     "edge_contract:member": (whole(gather={**GATHER, "input": {"x": "$input.artikle"}}), "gather", "names no `artikle`"),

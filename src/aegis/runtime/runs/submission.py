@@ -372,7 +372,7 @@ def _shown(facts: Facts, report: GateReport) -> Facts:
 def _answerable(tenant: Tenant, proposal: Proposal, decision: Decision) -> Decision:
     if decision.outcome is not Outcome.APPROVAL_NEEDED or reachable(decision.terms, tenant.directory, proposal.principal):
         return decision
-    rule, why = "approval#nobody", "nobody in the directory could approve this plan"
+    rule, why = "approval#nobody", "nobody in the directory could approve this plan: `approvers` of `gates.yaml` says who may"
     return replace(
         decision, outcome=Outcome.DENY, rules=(rule,), reasons=(Reason(rule=rule, text=why), *decision.reasons), terms=None
     )

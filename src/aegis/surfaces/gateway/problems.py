@@ -20,6 +20,10 @@ _UNTRUSTED = (
     "Do not repeat it: nobody vouches for the tool as it is now. "
     "Its operator looks at `aegis tools verify`, and `aegis tools approve` or `aegis tools sign` lets it serve."
 )
+_UNLISTED = (
+    "Its operator names the tool under `tools` of the tenant's policy and lets a rule allow it; "
+    "for a workflow, a queue or a message: `NAME: {contract: NAME@1}`."
+)
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -188,7 +192,7 @@ def of_answer(answer: Answer, origin: str) -> Problem:
         more["held_by"] = {"request_id": answer.holder.request_id, "agent_id": answer.holder.agent_id}
     if answer.approval is not None:
         more["approval_id"] = answer.approval.approval_id
-    advice = _advice(decision) if code == "policy-violation" and decision is not None else ""
+    advice = _advice(decision) if code in ("policy-violation", "contract-violation") and decision is not None else ""
     return problem(code, detail=_detail(answer, code), request_id=answer.request_id, advice=advice, **more)
 
 
@@ -196,6 +200,8 @@ def _advice(decision: Decision) -> str:
     """What to do next, where the caller cannot mend it."""
     if any(rule.startswith("tool#") for rule in decision.rules):
         return _UNTRUSTED
+    if any(r.field == "tool" and r.rule.endswith("#contract") for r in decision.reasons):
+        return _UNLISTED
     return _UNDECIDED if _undecided(decision) else ""
 
 

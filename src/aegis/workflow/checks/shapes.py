@@ -171,7 +171,7 @@ class _Fitting:
 
 def said(text: str) -> str:
     """A difference between two schemas, in the words of an edge: what is given, and what is taken."""
-    text = _LIMIT.sub(r"\1 is given, \2 is taken", text)
+    text = _LIMIT.sub(r"its contract states \1, and \2 is wanted", text)
     for before, after in _WORDS:
         text = text.replace(before, after)
     return text

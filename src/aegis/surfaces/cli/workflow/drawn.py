@@ -23,10 +23,10 @@ def head(view: View) -> list[tuple[str, str]]:
     return [
         ("run", view["run"]),
         ("workflow", f"{view['workflow']} {view['version']}"),
-        ("state", view["state"] + (", cancelled" if view.get("cancelled") else "")),
+        ("state", view["state"] + (", cancelled" if view.get("cancelled") and view["state"] != "cancelled" else "")),
         ("started", f"{_ago(view['started_at'])} by {view['started_by']}" + _for(view)),
         ("ended", _ago(view["ended_at"]) if view.get("ended_at") else ""),
-        ("failure", view.get("failure", "")),
+        ("failure", view.get("failure", "") if view.get("failure") != view["state"] else ""),
         ("for", f"step {view['above']['node']} of run {view['above']['run']}" if view.get("above") else ""),
         ("budget", budget(view)),
         ("runbook", view.get("runbook", "") if view["state"] == "stuck" else ""),
@@ -81,8 +81,12 @@ def budget(view: View) -> str:
             say = _money if name == "micros" else str
             reserved = f" (+{say(held[name])} reserved)" if held.get(name) else ""
             limit = f" of {say(limits[name])}" if limits.get(name) is not None else ""
-            found.append(f"{say(spent.get(name, 0))}{reserved}{limit} {unit}".strip())
+            found.append(f"{say(spent.get(name, 0))}{reserved}{limit} {_unit(unit, limits.get(name, spent.get(name)))}".strip())
     return ", ".join(found)
+
+
+def _unit(many: str, count: int | None) -> str:
+    return many.removesuffix("s") if count == 1 else many
 
 
 def commands(view: View) -> list[str]:

@@ -104,10 +104,11 @@ def _document(made: "Workflow", report: "GateReport", gates: "Gates") -> dict[st
 
 def _print(made: "Workflow", report: "GateReport", gates: "Gates", here: str) -> None:
     click.echo(f"{made.name} {made.version} acts as {made.run_as or 'nobody'}, {made.digest[:19]}")
-    click.echo(f"{click.style(report.verdict, fg=_STYLES[report.verdict])}: it {SAID[report.verdict]}")
+    click.echo(f"{click.style(report.verdict, fg=_STYLES[report.verdict])}: submitted as a plan it {_said(report, gates)}")
     _order(made)
     _asked(made, report)
-    click.echo(f"\nrisk {report.risk} (alone below {gates.auto_below}, refused above {gates.deny_above})")
+    between = f"alone below {gates.auto_below}, refused above {gates.deny_above}"
+    click.echo(f"\nrisk {report.risk} ({between if gates.source else 'no `gates.yaml`: a person looks at every plan'})")
     counted = [each for each in report.factors if each.count]
     rows = [(each.name, each.count, each.weight, each.subtotal, ", ".join(each.steps)) for each in counted]
     output.table(("factor", "count", "weight", "subtotal", "steps"), rows, empty="nothing counts")
@@ -116,6 +117,12 @@ def _print(made: "Workflow", report: "GateReport", gates: "Gates", here: str) ->
         where = f" at {found.place.replace(here, '')}" if found.place else ""
         click.echo(f"\n{click.style(found.level, fg=_STYLES[found.level])} {found.gate}.{found.code}{output.harmless(where)}")
         output.wrapped(output.harmless(f"{f'step {found.step}: ' if found.step else ''}{found.text}"))
+
+
+def _said(report: "GateReport", gates: "Gates") -> str:
+    """What would become of it, and who would be asked before it starts."""
+    who = " and ".join(" or ".join(group) for group in gates.approvers.sets)
+    return SAID[report.verdict] + (f": {who}" if report.verdict == "person" else "")
 
 
 def _order(made: "Workflow") -> None:
