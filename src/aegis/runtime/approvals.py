@@ -30,6 +30,7 @@ from aegis.model.proposal import Proposal
 from aegis.runtime import approval_rows, ids, record
 from aegis.runtime.approval_rows import DUE, KIND, LIST, RUN_PREFIX
 from aegis.runtime.clock import Clock
+from aegis.runtime.runs.flow import FLOW, read_flow
 from aegis.runtime.spanning import approval_span
 from aegis.runtime.spans import Spans
 from aegis.runtime.tenant import Snapshot
@@ -40,6 +41,8 @@ log = logging.getLogger("aegis.approvals")
 
 ATTEMPTS = 8
 PAGE = 100
+ABOVE = 16
+"""How many runs, each started by the one above it, are looked at for who gave them values."""
 Watcher = Callable[[Approval], Awaitable[None]]
 
 
@@ -209,7 +212,7 @@ class Desk:
                 person=person.id, approve=statement.approve, at=now, roles=person.roles, reason=statement.reason, statement=text,
                 automatic=person.automatic,
             )  # fmt: skip
-            moved = _mismatch(approval, statement) or answer(approval, said)
+            moved = _mismatch(approval, statement) or await self._own(approval, said) or answer(approval, said)
             if isinstance(moved, Approval) and statement.shown != (await self.card(statement.tenant, approval)).shown:
                 moved = Refused(code="card_changed", text="the person saw another card: look at it again and answer anew")
             if isinstance(moved, Refused):
@@ -232,6 +235,17 @@ class Desk:
                     await self.tell(moved)
                 return moved
         return Refused(code="approval_contended", text="others are answering at the same moment: try again")
+
+    async def _own(self, approval: Approval, said: Answer) -> Refused | None:
+        """Why a person may not answer for a run to which they gave values themselves: by a signal, or by editing a step."""
+        run, turns = approval.run if approval.not_requester else "", ABOVE
+        while run and turns:
+            row = (await self._store.rows(approval.tenant, [(FLOW, run)])).get((FLOW, run))
+            flow = read_flow(row) if row else None
+            if flow is not None and said.person in flow.hands:
+                return Refused(code="self_approval", text="who gave values to the run may not answer for it")
+            run, turns = flow.above.run if flow and flow.above else "", turns - 1
+        return None
 
     async def _refuse(self, statement: Statement, refused: Refused, request_id: str, asked: Trace) -> Refused:
         now = self._clock.now()

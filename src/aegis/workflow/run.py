@@ -174,6 +174,7 @@ class Signalled(Struct, frozen=True, kw_only=True, tag="signalled"):
     name: str
     key: str
     payload: Any = None
+    by: str = ""
 
 
 class CancelAsked(Struct, frozen=True, kw_only=True, tag="cancel"):

@@ -55,7 +55,8 @@ class Flow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of a run without opening anything.
 
     `digest` names its definition, `transition` the version of the controller that folds it. `request_id` is the call that started
-    it; `sealed_for` the keys of its data subject. `events` counts its events; `seq` is the place of one of the newest.
+    it; `sealed_for` the keys of its data subject. `events` counts its events; `seq` is the place of one of the newest. `hands` are
+    the people who gave values to the run after it was started, so that none of them approves what they are used for.
     """
 
     run: str
@@ -78,6 +79,7 @@ class Flow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waits: tuple[str, ...] = ()
     failure: str = ""
     plan: str = ""
+    hands: tuple[str, ...] = ()
 
 
 def put_flow(flow: Flow) -> Put:

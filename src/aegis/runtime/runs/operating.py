@@ -176,7 +176,7 @@ def event_of(wanted: Wanted, by: By, now: datetime) -> RunEvent:
     if wanted.action == "cancel":
         return CancelAsked(at=now, by=by.name, reason=wanted.reason)
     if wanted.action == "signal":
-        return Signalled(at=now, name=wanted.signal, key=wanted.key, payload=wanted.payload)
+        return Signalled(at=now, name=wanted.signal, key=wanted.key, payload=wanted.payload, by=by.name)
     if wanted.action == "discard":
         return Discarded(at=now, node=wanted.node, by=by.name, reason=wanted.reason)
     if wanted.action == "settle":

@@ -50,7 +50,21 @@ from aegis.runtime.runs.principals import road
 from aegis.runtime.vault import Vault
 from aegis.workflow.graph import step_of
 from aegis.workflow.outstanding import of_node
-from aegis.workflow.run import FINAL, Act, Command, Failed, Finish, NodeState, RunEvent, Sleep, State, Undo, Withdraw
+from aegis.workflow.run import (
+    FINAL,
+    Act,
+    Command,
+    Failed,
+    Finish,
+    NodeState,
+    Requeued,
+    RunEvent,
+    Signalled,
+    Sleep,
+    State,
+    Undo,
+    Withdraw,
+)
 from aegis.workflow.transition import transition
 
 log = logging.getLogger("aegis.runs")
@@ -324,8 +338,9 @@ class Orchestrator:
     def _next(flow: Flow, state: State, event: RunEvent) -> Flow:
         ended = event.at if state.status in FINAL else None
         return replace(
-            flow, status=state.status, events=flow.events + 1, moved_at=event.at, ended_at=ended, failure=state.failure[:256]
-        )
+            flow, status=state.status, events=flow.events + 1, moved_at=event.at, ended_at=ended, failure=state.failure[:256],
+            hands=_hands(flow, event),
+        )  # fmt: skip
 
     def _place(self, tenant: str, loaded: Loaded, command: Act | Undo) -> Out:
         """Here, if there is room and the queue has no limits; else the engine says when and where."""
@@ -396,6 +411,12 @@ class _Moved(Struct, frozen=True, kw_only=True):
     commands: tuple[Command, ...]
     taken: Inbox
     here: frozenset[tuple[str, int]]
+
+
+def _hands(flow: Flow, event: RunEvent) -> tuple[str, ...]:
+    """Who has given the run a value by now: whoever signalled it, or put other arguments in place of a step's."""
+    gave = event.by if isinstance(event, Signalled) or (isinstance(event, Requeued) and event.edited) else ""
+    return (*flow.hands, gave) if gave.startswith("person:") and gave not in flow.hands else flow.hands
 
 
 def _tell(batch: Inbox, said: Loaded | None) -> None:

@@ -19,6 +19,7 @@ from aegis.errors import AegisError, IdentityError, InputError, StoreBusyError, 
 from aegis.model.contract import OWN
 from aegis.model.event import origin
 from aegis.runtime import ids
+from aegis.runtime.approval_rows import RUN_PREFIX
 from aegis.runtime.spanning import call_span
 from aegis.runtime.trace import Trace
 from aegis.surfaces.gateway import channels, http, routes, tokens
@@ -348,4 +349,8 @@ def caller_request_id(request: http.Request) -> str:
     allowed = len(given) <= 128 and all(char.isascii() and (char.isalnum() or char in "._:@-") for char in given)
     if given and (not allowed or not given[0].isalnum()):
         raise http.refuse("malformed", f"header `{REQUEST_ID}`: expected at most 128 letters, digits and `._:@-`")
+    if given.startswith(RUN_PREFIX):  # a run calls under such ids: whoever took one before it would let its step fail
+        raise http.refuse(
+            "malformed", f"header `{REQUEST_ID}`: ids that begin with `{RUN_PREFIX}` are those of runs; choose another"
+        )
     return given
