@@ -4,7 +4,7 @@ import pytest
 
 from faults.kills import campaign
 
-IN_CI = 50
+IN_CI = 20  # the kills of running workflows beside these come on top; `make campaign` does a thousand of each
 
 
 def url_of(kind):

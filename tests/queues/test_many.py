@@ -12,7 +12,7 @@ import pytest
 
 from queues.work import work
 
-COUNT = 200
+COUNT = 60
 SERVE = """
 import sys
 from pathlib import Path
