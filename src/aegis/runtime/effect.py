@@ -28,6 +28,7 @@ from aegis.runtime.tool import Reading, Tool, upstream_key
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
+TOO_LATE = "too_late"
 PAUSES = (0.05, 0.2, 0.5, 1.0)
 SEALINGS = 8
 """How often a result is sealed anew because its key was destroyed in between."""
@@ -55,7 +56,7 @@ class Effect:
         outward = upstream_key(permit.tenant.name, proposal.principal.agent_id, key) if key else ""
         trace = permit.trace.beside()
         reading = (
-            Reading(seen=Seen.UNSENT, reason="too_late")
+            Reading(seen=Seen.UNSENT, reason=TOO_LATE)
             if self._late(permit)
             else await self._tool.perform(contract, permit.arguments, outward, proposal.request_id, trace)
         )
@@ -85,9 +86,14 @@ class Effect:
         return await self._asked(permit, answer) if end.ask else answer
 
     def _late(self, permit: Permit) -> bool:
-        """Whether the process stood still after the decision: a write that began now could meet the next one to its resource."""
-        holder = permit.holder
-        return holder is not None and self._clock.now() > holder.at + permit.contract.settles_after / 2
+        """Whether the process stood still after the decision.
+
+        A write that began now could meet the next one to its resource. Or this process dies after all, the tool is asked about it,
+        knows nothing of it yet, and is believed (`Recovery.settle`).
+        """
+        since = [permit.call.at] if permit.contract.interrupt == "ask" else []
+        since += [permit.holder.at] if permit.holder is not None else []
+        return bool(since) and self._clock.now() > min(since) + permit.contract.settles_after / 2
 
     async def _asked(self, permit: Permit, answer: Answer) -> Answer:
         """Ask the tool at once what became of an interrupted call; when it cannot say now, the sweep asks again."""

@@ -16,6 +16,7 @@ from aegis.model.approval import Approval
 from aegis.model.message import MessageContract, send_key
 from aegis.model.principal import Principal
 from aegis.runtime.ask import Answer, Ask, Kind
+from aegis.runtime.effect import TOO_LATE
 from aegis.runtime.enforce import Gate
 from aegis.runtime.halts import Halts
 from aegis.runtime.runs.agents import Agents, AgentTask
@@ -202,11 +203,11 @@ _PREFIX = {"workflow": "workflow.", "emit": "message."}
 
 
 async def settled(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer, asked for again while an earlier attempt of the same effect is still being cleared up."""
+    """The answer, asked for again while an earlier attempt of the same effect is still being cleared up, or was never made."""
     turn = 0
     while True:
         answer = await call()
-        if answer.kind not in _AGAIN or answer.holder is not None:
+        if (answer.kind not in _AGAIN and answer.reason != TOO_LATE) or answer.holder is not None:
             return answer
         await asyncio.sleep(PAUSES[min(turn, len(PAUSES) - 1)])
         turn += 1
