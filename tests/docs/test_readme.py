@@ -1,5 +1,6 @@
 """The README followed by copy and paste: every file that it shows is saved, every command that it shows is run."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.cli.command import aegis
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 SAVED = re.compile(r"(?:[Ss]aved?\s+(?:it\s+)?as|Replace)\s+`([^`]+)`")
@@ -89,15 +91,10 @@ class Desk:
         pytest.fail(f"nobody answers; {[p.read_text()[-2000:] for p in self.home.glob('*.log')]}")
 
     def aegis(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "aegis", *words],
-            cwd=self.home,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """A command of the reader; the first one, and the gateway, are processes, as all are that the page on delegation runs."""
+        given = {name: value for name, value in self.env.items() if name.startswith("AEGIS_")}
+        with contextlib.chdir(self.home):
+            return aegis(None, *words, env=given)
 
     def python(self, name: str) -> str:
         """What a saved program prints."""

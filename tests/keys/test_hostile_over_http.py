@@ -242,8 +242,9 @@ def test_header_injection_gains_nothing(hall, line):
     assert answer.count(b"HTTP/1.1") == 1
 
 
-def test_case_16_ten_thousand_made_up_key_ids_harm_no_good_caller_and_nothing_is_fetched(w):
-    """Each is refused by a look-up; the verifier remembers nothing of them."""
+def test_case_16_ten_thousand_made_up_key_ids_harm_no_good_caller_and_nothing_is_fetched(on_sqlite):
+    """Each is refused by a look-up before any store is asked; the verifier remembers nothing of them."""
+    w = on_sqlite
     head, body, signature = w.token().split(".")
     found = json.loads(decode(head))
 
