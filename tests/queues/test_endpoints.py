@@ -29,7 +29,7 @@ def test_a_service_acts_with_the_credential_of_its_task(tmp_path):
                 key=f"{said['task']['run']}/{said['task']['node']}/pay",
                 parent=(given["parent_agent_id"], given["parent_request_id"]),
             )
-        return 200, {"output": result.result, "usage": {"tokens": 40}, "model": {"id": "m", "seed": "1"}}
+        return 200, {"output": result.result, "usage": {"tokens": 40}, "model": {"id": "m", "seed": 1}}
 
     with serving(tmp_path, answer) as made:
         world.append(made)

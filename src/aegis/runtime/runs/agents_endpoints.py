@@ -51,7 +51,7 @@ class UsageBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class _Said(Struct, frozen=True, kw_only=True):
     output: Any
     usage: UsageBody = UsageBody()
-    model: dict[str, str] = {}
+    model: dict[str, str | int] = {}
 
 
 class Endpoints:
@@ -121,7 +121,10 @@ def _answered(handed: Handed, reply: UpstreamResponse) -> RunEvent:
         return failed(task, "agent_error", f"the agent answered {status}", again=True)
     try:
         said = msgspec.convert(ijson.parse(reply.body, max_size_bytes=len(reply.body), max_depth=MAX_DEPTH), _Said)
-    except (InputError, msgspec.ValidationError):
-        return failed(task, "contract", "the agent's answer is not `{output, usage, model}`", again=True)
-    used = usage(tokens=said.usage.tokens, micros=said.usage.micros, model={**task.step.model, **said.model})
+    except InputError:
+        return failed(task, "contract", "the agent's answer is not JSON", again=True)
+    except msgspec.ValidationError as error:
+        return failed(task, "contract", f"the agent's answer is not `{{output, usage, model}}`: {error}", again=True)
+    model = {name: str(value) for name, value in said.model.items()}
+    used = usage(tokens=said.usage.tokens, micros=said.usage.micros, model={**task.step.model, **model})
     return Succeeded(at=NOW, node=task.node, dispatch=task.dispatch, output=said.output, usage=used)

@@ -76,7 +76,7 @@ def budget(view: View) -> str:
     """What was spent, what is held back, and the limits that there are."""
     spent, held, limits = (view.get(name, {}) for name in ("spent", "reserved", "budget"))
     found = []
-    for name, unit in (("calls", "calls"), ("tokens", "tokens"), ("micros", "")):
+    for name, unit in (("calls", "calls"), ("tokens", "tokens"), ("micros", "USD")):
         if spent.get(name) or limits.get(name) is not None:
             say = _money if name == "micros" else str
             reserved = f" (+{say(held[name])} reserved)" if held.get(name) else ""
