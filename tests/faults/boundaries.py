@@ -127,8 +127,7 @@ async def stage(root: Path, store_url: str) -> AsyncIterator[Stage]:
     finally:
         if store is not None:
             await store.close()
-        if not gateway.ended:
-            gateway.kill(signal.SIGTERM)
+        gateway.kill(signal.SIGTERM)
         made.close()
 
 

@@ -94,6 +94,8 @@ class Gateway:
         return int(self._process.pid)
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        if self._process is None or self.ended:
+            return
         os.kill(self._process.pid, how)
         self._process.join(30)
         assert self._process.exitcode is not None, "the gateway did not end"
@@ -187,6 +189,7 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int) -> Report:
         _compare(world, [row for client in clients for row in client.told], report)
     finally:
         stop.set()
+        gateway.kill()
         world.close()
     return report
 

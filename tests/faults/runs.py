@@ -36,7 +36,9 @@ from faults.kills import Gateway, free_port
 from runs.flows import Flows, lay
 
 STARTERS = 3
-SETTLE_SECONDS = 90
+SETTLE_SECONDS = 120
+AHEAD, FOR_A_KILL = 20, 2
+"""How many runs one starter begins at first and for each kill: more than the processes can end would be a backlog, not a fault."""
 RUNNER = "agent:other"
 HEAD = """
 apiVersion: aegis.workflow/v1
@@ -115,6 +117,7 @@ ENDS = {"chain": "succeeded", "wide": "succeeded", "saga": "compensated", "agent
 class Report:
     kills: int = 0
     zombies: int = 0
+    rolled: int = 0
     runs: int = 0
     effects: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -123,9 +126,9 @@ class Report:
 class Starter(threading.Thread):
     """Starts runs, each until it is acknowledged, at whichever gateway answers."""
 
-    def __init__(self, world: Flows, urls: list[str], number: int, stop: threading.Event, seed: int) -> None:
+    def __init__(self, world: Flows, urls: list[str], number: int, stop: threading.Event, seed: int, report: Report) -> None:
         super().__init__(daemon=True)
-        self._world, self._urls, self._number, self._halt = world, urls, number, stop
+        self._world, self._urls, self._number, self._halt, self._report = world, urls, number, stop, report
         self._random = random.Random(f"{seed}-{number}")
         self.begun: list[tuple[str, str]] = []
 
@@ -133,6 +136,9 @@ class Starter(threading.Thread):
         with httpx.Client(timeout=5) as http:
             count = 0
             while not self._halt.is_set():
+                if count > AHEAD + FOR_A_KILL * self._report.kills:
+                    time.sleep(0.05)
+                    continue
                 count += 1
                 name = self._random.choice(sorted(WORKFLOWS))
                 run = self._until_begun(http, name, f"s{self._number}-{count}")
@@ -180,7 +186,7 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int, zombies: bool
     made = world(root, store_url)
     gateways = [Gateway(made, free_port()) for _ in range(2)]
     stop, report, moments = threading.Event(), Report(), random.Random(seed)
-    starters = [Starter(made, [gateway.url for gateway in gateways], number, stop, seed) for number in range(STARTERS)]
+    starters = [Starter(made, [gateway.url for gateway in gateways], number, stop, seed, report) for number in range(STARTERS)]
     try:
         for gateway in gateways:
             gateway.start()
@@ -192,7 +198,10 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int, zombies: bool
             if zombies and number % 20 == 10:
                 _zombie(victim)
                 report.zombies += 1
-            victim.kill()
+            if number % 20 == 5:
+                _roll(victim, made)
+                report.rolled += 1
+            victim.kill()  # one that drains, too
             report.kills += 1
             victim.start()
         stop.set()
@@ -205,8 +214,18 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int, zombies: bool
         asyncio.run(_compare(made, begun, report))
     finally:
         stop.set()
+        for gateway in gateways:
+            gateway.kill()
         made.close()
     return report
+
+
+def _roll(gateway: Gateway, made: Flows) -> None:
+    """Tell a process to end in order, and start its successor while it drains, on another port."""
+    heir = Gateway(made, free_port())
+    os.kill(gateway.pid, signal.SIGTERM)
+    heir.start()
+    heir.kill(signal.SIGTERM)
 
 
 def _zombie(gateway: Gateway) -> None:
