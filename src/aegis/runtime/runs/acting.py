@@ -83,16 +83,24 @@ class Acting:
                 return _failed(command, "contract", why, again=step.kind == "agent", usage=event.usage)
         return event
 
-    async def withdraw(self, loaded: Loaded, node: str) -> None:
+    async def withdraw(self, loaded: Loaded, node: str, dispatch: int) -> None:
         """Close the approval, take the task out of its queue, end the child run."""
         known = loaded.state.nodes.get(node)
         step = loaded.workflow.step(step_of(node))
-        if known is not None and known.approval_id:
+        if known is not None and known.approval_id and known.dispatch == dispatch:
             await self._consent.withdraw(loaded.tenant, known.approval_id, "the run does not go on")
         if step.kind == "agent":
-            await self._agents.withdraw(loaded.tenant, loaded.flow.run, node)
+            await self._agents.withdraw(loaded.tenant, loaded.flow.run, node, dispatch)
         if step.kind == "workflow" and (child := await self._child(loaded, node)):
             await self._runs.advance(loaded.tenant, child, CancelAsked(at=_now(), by=f"run:{loaded.flow.run}", reason="unwinding"))
+
+    async def used(self, loaded: Loaded, node: str) -> Usage:
+        """What the task of a node that is given up has cost so far."""
+        known = loaded.state.nodes.get(node)
+        if known is None or loaded.workflow.step(step_of(node)).kind != "agent":
+            return Usage()
+        spent = await self._agents.spent(loaded.tenant, loaded.flow.run, node, known.attempt)
+        return Usage(amount=Amount(micros=spent))
 
     async def ended(self, loaded: Loaded) -> bool:
         """Tell the run above how this one ended; false while it does not know yet that this one was begun."""

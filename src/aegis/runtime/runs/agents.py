@@ -49,7 +49,7 @@ from aegis.runtime.runs.queued import (
     task_id,
 )
 from aegis.runtime.runs.queued import Gate as Open
-from aegis.runtime.runs.reported import bound, with_calls
+from aegis.runtime.runs.reported import bound, spent_under, with_calls
 from aegis.runtime.tenant import Tenant
 from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.run import Failed, Held, Offered, RunEvent, Usage
@@ -89,13 +89,17 @@ class Also(Struct, frozen=True, kw_only=True):
 
 
 class Handed(Struct, frozen=True, kw_only=True):
-    """A task that was handed out: the call stands, and this is what the agent's authority stands on."""
+    """A task that was handed out: the call stands, and this is what the agent's authority stands on.
+
+    `before` is what was spent under leases of this attempt that lapsed.
+    """
 
     task: AgentTask
     queue: QueueContract
     enqueue: str
     stand: Stand
     sealed_for: str = ""
+    before: int = 0
 
 
 class Worker(Protocol):
@@ -144,17 +148,25 @@ class Agents:
         answer = await self._gate.decide(_asked(task, queue, key))
         return await self._gate.decide(_asked(task, queue, f"{key}:{task.dispatch}")) if answer.kind in _DONE else answer
 
-    async def withdraw(self, tenant: str, run: str, node: str) -> None:
-        """The task is not wanted any more: nobody gets it, and whoever has it has lost it."""
+    async def spent(self, tenant: str, run: str, node: str, attempt: int) -> int:
+        """What has been spent in this attempt of a node under leases that lapsed, or under the one that is running."""
         row = (await self._store.rows(tenant, [(TASK, task_id(run, node))])).get((TASK, task_id(run, node)))
-        if row is None:
+        known = read(row) if row else None
+        if known is None or known.attempt != attempt or known.state is TaskState.ENDED:
+            return 0
+        return known.spent_micros + (await spent_under(self._store, tenant, known.stand.token_id) if known.stand else 0)
+
+    async def withdraw(self, tenant: str, run: str, node: str, dispatch: int) -> None:
+        """The task is not wanted any more: nobody gets it, and whoever has it has lost it. One that was issued since stays."""
+        row = (await self._store.rows(tenant, [(TASK, task_id(run, node))])).get((TASK, task_id(run, node)))
+        known = read(row) if row else None
+        if row is None or known is None or known.dispatch > dispatch:
             return
-        known = read(row)
         require = Require(kind=TASK, id=row.id, version=row.version)
         if isinstance(await self._store.commit(Unit(tenant=tenant, requires=(require,), writes=moved(known, None))), Committed):
             await self.close(tenant, known.by, known.enqueue, done=False)
         else:
-            await self.withdraw(tenant, run, node)
+            await self.withdraw(tenant, run, node, dispatch)
 
     async def close(self, tenant: str, agent_id: str, enqueue: str, *, done: bool) -> None:
         """Report the call that handed a task out as ended; whoever has a credential of the task has nothing from here on."""
@@ -179,7 +191,8 @@ class Agents:
 
     async def _handed(self, task: AgentTask, queue: QueueContract, enqueue: str, *, local: bool) -> RunEvent:
         who = task.principal
-        may_spend = bound(task.definition, task.step)
+        may_spend, before = bound(task.definition, task.step), await self.spent(task.tenant.name, task.run, task.node, task.attempt)
+        may_spend = max(0, may_spend - before) if may_spend is not None else None
         made = stand(who, task.agent_id, enqueue, ids.new("tok", self._gate.clock.now()), may_spend)
         try:
             holder(task.tenant, made)
@@ -189,7 +202,7 @@ class Agents:
         ref = (CALL, enqueue)
         row = (await self._store.rows(task.tenant.name, [ref])).get(ref)
         sealed_for = msgspec.json.decode(row.body, type=Call).sealed_for if row else ""
-        handed = Handed(task=task, queue=queue, enqueue=enqueue, stand=made, sealed_for=sealed_for)
+        handed = Handed(task=task, queue=queue, enqueue=enqueue, stand=made, sealed_for=sealed_for, before=before)
         return await self._here(handed) if local else await self._offered(handed)
 
     async def _here(self, handed: Handed) -> RunEvent:
@@ -209,7 +222,7 @@ class Agents:
         made = Queued(
             **_about(task, handed.queue), state=TaskState.READY, offered_at=now, by=task.principal.agent_id,
             enqueue=handed.enqueue, event=f"task:{task.run}:{task.node}:{task.dispatch}", stand=handed.stand,
-            due=_deadline(task, now), deadline=_deadline(task, now),
+            due=_deadline(task, now), deadline=_deadline(task, now), spent_micros=handed.before,
         )  # fmt: skip
         plain = canon_arguments({"input": task.arguments})
         for _ in range(ATTEMPTS):
@@ -235,7 +248,10 @@ class Agents:
     async def _wait(self, task: AgentTask, queue: QueueContract, why: str) -> RunEvent:
         """The queue takes nothing now: the task waits outside, and the sweep of leases has it issued again."""
         now = self._gate.clock.now()
-        made = Queued(**_about(task, queue), state=TaskState.WAITING, offered_at=now, due=now + WAIT, why=why)
+        before = await self.spent(task.tenant.name, task.run, task.node, task.attempt)
+        made = Queued(
+            **_about(task, queue), state=TaskState.WAITING, offered_at=now, due=now + WAIT, why=why, spent_micros=before
+        )  # fmt: skip
         for _ in range(ATTEMPTS):
             if await self._put(task, made, Also()):
                 return _offered(task, now)

@@ -3,7 +3,8 @@
     flow        one for each run: what it is a run of, who started it, where it stands; its version fences every change
     flow-task   one for each command that is out: who has it
     flow-due    one for each wait, its id begins with the instant: whoever looks for what is due reads exactly that
-    wake        something that a run waits for has happened in a way that its own process may not have seen
+    wake        something that a run waits for has happened in a way that its own process may not have seen, or what a node had
+                out is to be taken back
     flow-start  the key under which a run was started: it is started once
     flow-child  the run that was started for a node of another one
     definition  the document of a definition that some run was started on, under its digest
@@ -137,6 +138,17 @@ def put_due(at: datetime, due: Due) -> Put:
 def drop_task(run: str, node: str, dispatch: int) -> Delete:
     """The command is not out any more."""
     return Delete(kind=TASK, id=task_id(run, node, dispatch))
+
+
+def withdrawing(run: str, node: str, dispatch: int) -> Put:
+    """What a node had out under this number is still to be taken back."""
+    return Put(kind=WAKE, id=_SEP.join(("withdraw", run, node, str(dispatch))), body=b"{}")
+
+
+def to_withdraw(name: str) -> Due | None:
+    """What such a row names; `None` for another one."""
+    parts = name.split(_SEP)
+    return Due(run=parts[1], node=parts[2], dispatch=int(parts[3])) if parts[0] == "withdraw" else None
 
 
 def child_id(run: str, node: str) -> str:

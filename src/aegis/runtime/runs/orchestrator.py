@@ -43,6 +43,7 @@ from aegis.runtime.runs.flow import (
     put_task,
     read_task,
     task_id,
+    withdrawing,
 )
 from aegis.runtime.runs.histories import Histories, Loaded
 from aegis.runtime.runs.lanes import OPEN
@@ -91,8 +92,8 @@ class Doer(Protocol):
     async def carry_out(self, loaded: Loaded, command: Act | Undo) -> RunEvent | None:
         """What came of it; `None` when nothing is to be said now, because somebody else will."""
 
-    async def withdraw(self, loaded: Loaded, node: str) -> None:
-        """The node is not wanted any more."""
+    async def withdraw(self, loaded: Loaded, node: str, dispatch: int) -> None:
+        """What the node had out under this number is not wanted any more."""
 
     async def ended(self, loaded: Loaded) -> bool:
         """The run has ended; whether whoever waits for it was told."""
@@ -375,7 +376,7 @@ class Orchestrator:
                 else:
                     away.append(self.task(tenant, _out(loaded, command, "")))
             elif isinstance(command, Withdraw | Finish) and self.doer is not None:
-                work = self.doer.withdraw(loaded, command.node) if isinstance(command, Withdraw) else self.doer.ended(loaded)
+                work = self._withdrawn(loaded, command) if isinstance(command, Withdraw) else self.doer.ended(loaded)
                 if self.serving:
                     self._spawn(self._quietly(work))
                 else:
@@ -388,6 +389,13 @@ class Orchestrator:
             await self.perform(tenant, run, node, dispatch)
         finally:
             self._here -= 1
+
+    async def _withdrawn(self, loaded: Loaded, command: Withdraw) -> None:
+        """Take back what a node has out; until that is done, the row `wake` says that it is to be."""
+        assert self.doer is not None, "the composition root gives one"
+        await self.doer.withdraw(loaded, command.node, command.dispatch)
+        row = withdrawing(loaded.flow.run, command.node, command.dispatch)
+        await self.store.commit(Unit(tenant=loaded.tenant, writes=(Delete(kind=row.kind, id=row.id),)))
 
     async def _quietly(self, work: Awaitable[object]) -> None:
         try:
@@ -449,11 +457,12 @@ def _ended_by(command: Command, event: RunEvent) -> bool:
 
 
 def _endings(loaded: Loaded, commands: Sequence[Command]) -> list[Put | Delete]:
-    """When the run ends, its call ends with it, and whoever waits for it is woken."""
-    if not any(isinstance(command, Finish) for command in commands):
-        return []
+    """What is taken back is remembered until it is; when the run ends, its call ends with it, and whoever waits for it is woken."""
     flow = loaded.flow
-    found: list[Put | Delete] = [live_call(flow, CallState.DONE)]
+    found: list[Put | Delete] = [withdrawing(flow.run, each.node, each.dispatch) for each in commands if isinstance(each, Withdraw)]
+    if not any(isinstance(command, Finish) for command in commands):
+        return found
+    found.append(live_call(flow, CallState.DONE))
     if flow.above is not None:
         found.append(Put(kind=WAKE, id=f"run:{flow.run}", body=msgspec.json.encode(flow.run)))
     return found

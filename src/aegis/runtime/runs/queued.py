@@ -71,6 +71,7 @@ class Queued(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     While it is leased, `worker` has it under `lease` until `due`, and its credential is `good_until`. `slot` is its place among
     those at work; `lapses` counts leases of this attempt that ran out. `outcome` is how it ended; `told`: its call was reported.
+    `spent_micros` is what calls under lapsed leases of this attempt cost.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Queued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""
     told: bool = False
     traceparent: str = ""
+    spent_micros: int = 0
 
 
 def task_id(run: str, node: str) -> str:

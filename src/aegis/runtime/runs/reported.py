@@ -45,14 +45,19 @@ def bound(definition: Workflow, step: Step) -> int | None:
 Told = TypeVar("Told", bound=RunEvent)
 
 
-async def with_calls(store: Store, tenant: str, token_id: str, event: Told) -> Told:
-    """The ending of a task with the cost of its calls; they are counted where money is limited."""
+async def spent_under(store: Store, tenant: str, token_id: str) -> int:
+    """What the calls under a task's credentials cost; they are counted where money is limited."""
     row = (await store.rows(tenant, [(ALLOWANCE, token_id)])).get((ALLOWANCE, token_id))
-    if row is None or not isinstance(event, Succeeded | Failed):
+    return msgspec.json.decode(row.body, type=Allowance).spent_micros if row else 0
+
+
+async def with_calls(store: Store, tenant: str, token_id: str, event: Told, *, before: int = 0) -> Told:
+    """The ending of a task with the cost of its calls, and of those that were made `before` under leases that lapsed."""
+    if not isinstance(event, Succeeded | Failed):
         return event
-    spent = msgspec.json.decode(row.body, type=Allowance).spent_micros
+    spent = before + await spent_under(store, tenant, token_id)
     used = event.usage
-    return replace(event, usage=replace(used, amount=used.amount.plus(Amount(micros=spent))))
+    return replace(event, usage=replace(used, amount=used.amount.plus(Amount(micros=spent)))) if spent else event
 
 
 def _bounded(number: int, most: int) -> int:

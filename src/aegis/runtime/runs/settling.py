@@ -83,8 +83,6 @@ class Settling:
         if task.state is not TaskState.LEASED:
             return None
         event = await self._event(tenant, task, report)
-        if task.stand is not None:
-            event = await with_calls(self._store, tenant, task.stand.token_id, event)
         ended = Ended(outcome="succeeded") if isinstance(event, Succeeded) else Ended(outcome=event.kind, why=event.text)
         return ended if await self._ended(tenant, task, event, who) else None
 
@@ -162,6 +160,8 @@ class Settling:
     async def _ended(self, tenant: str, task: Queued, event: Succeeded | Failed, who: Principal | None) -> bool:
         """Tell the run how the task ended, and close its call; false when the run does not wait for that any more."""
         now = self._runs.clock.now()
+        if task.stand is not None:  # however it ended: what was spent is spent
+            event = await with_calls(self._store, tenant, task.stand.token_id, event, before=task.spent_micros)
         outcome = "succeeded" if isinstance(event, Succeeded) else event.kind
         why = event.text if isinstance(event, Failed) else ""
         ended = replace(task, state=TaskState.ENDED, outcome=outcome, why=text(why), due=now, slot=-1)

@@ -1,14 +1,17 @@
 """What a run is told when something that it waits for has happened: a time has come, a person answered, another run ended."""
 
+from msgspec.structs import replace
+
 from aegis.errors import IdentityError
+from aegis.journal.unit import Delete, Unit
 from aegis.model.approval import Approval
 from aegis.runtime.clock import Clock
 from aegis.runtime.enforce import Gate
 from aegis.runtime.runs.acting import Acting, halting
 from aegis.runtime.runs.consent import ended
-from aegis.runtime.runs.flow import Due, Out
+from aegis.runtime.runs.flow import Due, Out, to_withdraw, withdrawing
 from aegis.runtime.runs.histories import Loaded
-from aegis.runtime.runs.orchestrator import TIMED, Orchestrator
+from aegis.runtime.runs.orchestrator import TIMED, Also, Orchestrator
 from aegis.workflow.graph import step_of
 from aegis.workflow.run import ENDED, Failed, Halted, NodeState, Resumed, RunEvent, RunState, Succeeded, TimedOut, Waited
 
@@ -34,18 +37,32 @@ class Waking:
             await self._runs.advance(tenant, due.run, TimedOut(at=self._clock.now()))
             return
         if event := self._over(loaded, due):
-            moved = await self._runs.advance(tenant, due.run, event)
-            if moved is not None and isinstance(event, Failed):
-                await self._acting.withdraw(loaded, due.node)
+            timed = isinstance(event, Failed) and loaded.workflow.step(step_of(due.node)).kind in TIMED
+            await (self._late(loaded, due, event) if timed else self._runs.advance(tenant, due.run, event))  # type: ignore[arg-type]  # a failure
+
+    async def _late(self, loaded: Loaded, due: Due, event: Failed) -> None:
+        """Something took too long: the run hears what it cost, and whoever is at it is told to stop."""
+        row = withdrawing(due.run, due.node, due.dispatch)
+        event = replace(event, usage=await self._acting.used(loaded, due.node))
+        if await self._runs.advance(loaded.tenant, due.run, event, also=Also(writes=(row,))) is not None:
+            await self.wake(loaded.tenant, row.id)
+            await self._runs.store.commit(Unit(tenant=loaded.tenant, writes=(Delete(kind=row.kind, id=row.id),)))
 
     async def wake(self, tenant: str, name: str) -> bool:
-        """`run:ID`: a run ended that another waits for. Anything else is the id of an approval that ended.
+        """Whether what a row `wake` names has been told, or done.
+
+        `run:ID`: a run ended that another waits for. `withdraw`: what a node had out is to be taken back. Else an approval ended.
 
         False while the run that waits has not recorded yet that it does: it is to be told again.
         """
         if name.startswith("run:"):
             child = await self._runs.find(tenant, name.removeprefix("run:"))
             return child is None or await self._acting.ended(child)
+        if back := to_withdraw(name):
+            loaded = await self._runs.find(tenant, back.run)
+            if loaded is not None:
+                await self._acting.withdraw(loaded, back.node, back.dispatch)
+            return True
         found = await self._gate.desk.find(tenant, name)
         return found is None or await self._told(found[0])
 

@@ -1,0 +1,91 @@
+"""Attacks on runs by those who do their tasks: money spent under leases that are let go, and work that goes on after its run has turned."""
+
+import time
+from datetime import timedelta
+
+from aegis.runtime.runs.histories import Histories
+from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.workflow.run import CancelAsked
+from queues.work import work
+from runs.flows import RULES, flows
+
+
+def test_an_agent_that_lets_its_lease_go_has_spent_what_it_spent(tmp_path):
+    with work(tmp_path, money=True) as made:
+        run = made.begin("away", amount=7)
+        first = made.take()
+        assert made.act(first, "pay.costly", key="1").status_code == 200  # costs 10 of 15
+        made.hand.offset = timedelta(seconds=40)
+        again = made.take()
+        assert again["attempt"] == first["attempt"]
+        assert made.act(again, "pay.costly", key="2").json()["rule"] == "authority.budget"
+        assert made.say(again, "complete", output=1).status_code == 200
+        assert made.until(run, "succeeded").spent.micros == 10
+
+
+def test_a_task_that_loses_all_its_workers_has_cost_what_they_spent(tmp_path):
+    with work(tmp_path, money=True) as made:
+        run = made.begin("away", amount=7)
+        for number in range(1, 7):
+            task = made.take()
+            if number in (1, 4):
+                assert made.act(task, "pay.costly", key=str(number)).status_code == 200
+            made.hand.offset = timedelta(seconds=40 * number)
+        assert made.until(run, "failed").spent.micros == 20
+
+
+OUTER = """
+apiVersion: aegis.workflow/v1
+kind: Workflow
+metadata: {name: outer, version: 1.0.0, tenant: TENANT, owner: ops, run_as: agent:other, runbook: outer.md}
+spec:
+  input: order@1
+  steps:
+    inner: {role: executor, workflow: inner, input: {amount: $input.amount}}
+"""
+INNER = """
+apiVersion: aegis.workflow/v1
+kind: Workflow
+metadata: {name: inner, version: 1.0.0, tenant: TENANT, owner: ops, run_as: agent:other, runbook: inner.md}
+spec:
+  input: order@1
+  steps:
+    go: {wait: {signal: go, timeout: 7d}}
+    pay: {role: executor, needs: [go], tool: pay.honours@1, args: {amount: $input.amount}, compensate: {none: "it is the last"}}
+"""
+BOTH = "    workflow.outer: {contract: workflow.outer@1}\n    workflow.inner: {contract: workflow.inner@1}\n"
+
+
+def nested(root):
+    rules = RULES.replace("[workflow.pay]", "[workflow.outer, workflow.inner]")
+    return flows(root, workflows={"outer": OUTER, "inner": INNER}, lines=BOTH, rules=rules)
+
+
+def until(look):
+    deadline = time.monotonic() + 20
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def test_a_run_below_is_ended_though_the_process_that_turned_the_run_above_died_at_once(tmp_path):
+    with nested(tmp_path) as made:
+        above = made.begin("outer", amount=7)
+        made.until(above, "running")
+        until(lambda: str(made.state(above).nodes["inner"].state) == "offered")
+        below = made.inside(lambda app: app.workflows.acting._child(app.workflows.histories.kept("acme", above), "inner"))
+
+        async def killed(app):
+            """Another process records that the run is cancelled, and does nothing more."""
+            mine = app.workflows.runs
+            histories = Histories(mine.store, mine.vault, app.workflows.histories._parse)
+            other = Orchestrator(
+                store=mine.store, vault=mine.vault, clock=mine.clock, engine=mine.engine, histories=histories, instance="gone"
+            )
+            return await other.advance("acme", above, CancelAsked(at=mine.clock.now(), by="person:alice"))
+
+        assert made.inside(killed) is not None
+        assert made.until(above, "cancelled").cancelled
+        assert made.until(below, "cancelled").cancelled
+        assert made.tool.done == []
