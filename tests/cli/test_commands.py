@@ -1,13 +1,15 @@
 """The command as people and programs use it, by exit codes and output."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 
 import pytest
 
+from aegis.surfaces.cli.demo.stage import Stage
 from cli.command import ENV, aegis, process
 from gateway.world import ToolServer
 
@@ -291,8 +293,21 @@ def test_up_refuses_to_start_without_a_key_and_says_which(home):
         (home / "moved").rename(keys)
 
 
-def test_the_demo_agrees_with_the_tools():
-    told = process(None, "--json", "demo", timeout=400)
+def test_the_demo_agrees_with_the_tools(monkeypatch):
+    """Its gateways, tools, agents and workers are processes of their own, and of its many commands one."""
+    alone, ending = Stage.command, signal.getsignal(signal.SIGTERM)
+
+    def command(stage, *words):
+        if words == ("fsck",):
+            return alone(stage, *words)
+        with chdir(stage.directory):
+            return aegis(None, "--dir", stage.home, *words, env={"COLUMNS": "74"})
+
+    monkeypatch.setattr(Stage, "command", command)
+    try:
+        told = aegis(None, "--json", "demo")
+    finally:
+        signal.signal(signal.SIGTERM, ending)
     assert told.returncode == 0, told.stdout + told.stderr
     story = json.loads(told.stdout)
     assert story["agreed"] is True
