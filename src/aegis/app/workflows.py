@@ -93,7 +93,7 @@ class Workflows:
         Only who serves moves a run on when people have answered: a command that takes an answer ends at once; its `wake` is found.
         """
         self._desk.watch(self.waking.answered)
-        self.runs.serving = True
+        self.runs.places.serving = True
         await self.executors.beat()
         await self.follow()
 
@@ -102,7 +102,7 @@ class Workflows:
         tenants = list(self._snapshot)
         if not self._lanes and not any(_runs(tenant) for tenant in tenants):
             return
-        wanted, self.runs.lanes = lanes(tenants)
+        wanted, self.runs.places.lanes = lanes(tenants)
         if wanted != self._lanes:
             await self.engine.start(wanted, self.runs.serve)
             self._lanes = wanted

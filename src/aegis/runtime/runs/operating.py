@@ -27,7 +27,8 @@ from aegis.model.proposal import canon_arguments
 from aegis.runtime import ids
 from aegis.runtime.record import commitment, text
 from aegis.runtime.runs.histories import Loaded
-from aegis.runtime.runs.orchestrator import Also, Orchestrator
+from aegis.runtime.runs.moving import Also
+from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.workflow.graph import step_of
 from aegis.workflow.run import ENDED, FINAL, CancelAsked, Discarded, Requeued, RunEvent, SettledByHand, Signalled
 from aegis.workflow.transition import transition

@@ -23,7 +23,8 @@ from aegis.model.principal import Principal
 from aegis.model.queue import QueueContract, Remote
 from aegis.runtime.record import actor, text
 from aegis.runtime.runs.agents import NOW, Agents
-from aegis.runtime.runs.orchestrator import Also, Orchestrator
+from aegis.runtime.runs.moving import Also
+from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.queued import DUE, TASK, Queued, TaskState, moved, of_due, read
 from aegis.runtime.runs.reported import usage, with_calls
 from aegis.runtime.tenant import Snapshot

@@ -24,7 +24,8 @@ from aegis.runtime.known import CALL
 from aegis.runtime.runs import journaled
 from aegis.runtime.runs.flow import CHILD, FLOW, START, Above, Due, Flow, Starter, child_id, put_due, put_flow
 from aegis.runtime.runs.histories import Loaded, put_definition
-from aegis.runtime.runs.orchestrator import Orchestrator, live_call
+from aegis.runtime.runs.moving import live_call
+from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.workflow.graph import Workflow
 from aegis.workflow.run import TRANSITION_VERSION, RunState, Started
 from aegis.workflow.transition import begin, transition
@@ -101,7 +102,7 @@ class Starting:
             name = journaled.event_id(run, event, 1)
             sealed = await self._runs.vault.seal(start.tenant, name, journaled.VALUE, part, start.sealed_for) if part else None
             loaded = Loaded(tenant=start.tenant, flow=flow, version=1, workflow=start.workflow, state=state)
-            outs, here = self._runs.placed(start.tenant, loaded, commands)
+            outs, here = self._runs.places.placed(start.tenant, loaded, commands)
             told = journaled.written(flow, event, 1, state, commands, sealed, self._runs.instance)
             unit = Unit(
                 tenant=start.tenant,
@@ -123,7 +124,7 @@ class Starting:
                 self._runs.histories.know(start.tenant, start.workflow)
                 await self._runs.adopt(loaded, commands, here=here)
                 return run
-            self._runs.give_back(here)
+            self._runs.places.give_back(here)
             if not self._runs.vault.refused(start.tenant, receipt) and (earlier := await self.known(start.tenant, start.key)):
                 return earlier
         raise StoreBusyError("the run could not be begun: try again")

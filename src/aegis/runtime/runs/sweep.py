@@ -29,6 +29,7 @@ T = TypeVar("T")
 EVERY_SECONDS = 0.1
 WHOLE_SECONDS = 30.0
 LOST_SECONDS = 5.0
+LOST_LONGEST = 300.0
 PAGE = 200
 _OPEN = tuple(str(state) for state in RunState if state not in FINAL)
 
@@ -52,7 +53,9 @@ class Sweep:
         self._beat_at = float("-inf")
         self._whole_at = float("-inf")
         self._living: frozenset[str] = frozenset()
-        self._unclaimed: dict[tuple[str, str], float] = {}
+        self._unclaimed: dict[tuple[str, str], tuple[float, float]] = {}
+        self._lying: dict[str, set[str]] = {}
+        self._looked: dict[str, str] = {}
         self._unread: set[tuple[str, str]] = set()
 
     async def turn(self) -> Turn:
@@ -153,11 +156,17 @@ class Sweep:
         return True
 
     async def _wakes(self, tenant: str) -> int:
-        rows = await self._runs.store.find(tenant, WAKE, limit=PAGE)
-        for row in rows:
-            if await self._for(tenant, row.id, self._waking.wake(tenant, row.id)):
-                await self._forget(tenant, row)
-        return len(rows)
+        """Those that cannot be delivered yet stay, and keep none behind them from being looked at."""
+        found, after = 0, ""
+        while rows := await self._runs.store.find(tenant, WAKE, after=after, limit=PAGE):
+            after = rows[-1].id
+            for row in rows:
+                if await self._for(tenant, row.id, self._waking.wake(tenant, row.id)):
+                    await self._forget(tenant, row)
+            found += len(rows)
+            if len(rows) < PAGE:
+                break
+        return found
 
     async def _rested(self, tenant: str) -> None:
         """Commands that nobody has taken yet, and those that rest because something is halted: taken up when nothing is."""
@@ -174,16 +183,27 @@ class Sweep:
                 break
 
     async def _lost(self, tenant: str, now: float) -> int:
-        """Commands that lie in the engine and that nobody has claimed for long: handed in again, which it knows by their ids."""
-        rows = await self._runs.store.find(tenant, TASK, lookup="", limit=PAGE)
-        known = {(tenant, row.id) for row in rows}
-        for place in [place for place in self._unclaimed if place[0] == tenant and place not in known]:
-            del self._unclaimed[place]
-        late = [row for row in rows if now - self._unclaimed.setdefault((tenant, row.id), now) > LOST_SECONDS]
+        """Commands that lie in the engine and that nobody has claimed for long: handed in again, which it knows by their ids.
+
+        One page in each turn, so that a queue with a long line hides nothing behind it; what was handed in again is left alone for
+        twice as long.
+        """
+        rows = await self._runs.store.find(tenant, TASK, lookup="", after=self._looked.get(tenant, ""), limit=PAGE)
+        seen = self._lying.setdefault(tenant, set())
+        seen.update(row.id for row in rows)
+        self._looked[tenant] = rows[-1].id if len(rows) == PAGE else ""
+        late = []
+        for row in rows:
+            since, pause = self._unclaimed.setdefault((tenant, row.id), (now, LOST_SECONDS))
+            if now - since > pause:
+                late.append(row)
+                self._unclaimed[tenant, row.id] = (now, min(2 * pause, LOST_LONGEST))
         if late:
-            await self._runs.engine.dispatch([self._runs.task(tenant, read_task(row)) for row in late])
-            for row in late:
-                self._unclaimed[tenant, row.id] = now
+            await self._runs.engine.dispatch([self._runs.places.task(tenant, read_task(row)) for row in late])
+        if not self._looked[tenant]:  # all were seen: what was not there has been claimed
+            for place in [place for place in self._unclaimed if place[0] == tenant and place[1] not in seen]:
+                del self._unclaimed[place]
+            seen.clear()
         return 0
 
     async def _claim(self, tenant: str, row: Row, out: Out) -> None:

@@ -11,7 +11,9 @@ from aegis.runtime.runs.acting import Acting, halting
 from aegis.runtime.runs.consent import ended
 from aegis.runtime.runs.flow import Due, Out, to_withdraw, withdrawing
 from aegis.runtime.runs.histories import Loaded
-from aegis.runtime.runs.orchestrator import TIMED, Also, Orchestrator
+from aegis.runtime.runs.moving import Also
+from aegis.runtime.runs.orchestrator import Orchestrator
+from aegis.runtime.runs.placing import TIMED
 from aegis.workflow.graph import step_of
 from aegis.workflow.run import ENDED, Failed, Halted, NodeState, Resumed, RunEvent, RunState, Succeeded, TimedOut, Waited
 
