@@ -6,7 +6,7 @@ from datetime import timedelta
 from aegis.runtime.runs.histories import Histories
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.workflow.run import CancelAsked
-from queues.work import work
+from queues.work import Service, work
 from runs.flows import RULES, flows
 
 
@@ -89,3 +89,40 @@ def test_a_run_below_is_ended_though_the_process_that_turned_the_run_above_died_
         assert made.until(above, "cancelled").cancelled
         assert made.until(below, "cancelled").cancelled
         assert made.tool.done == []
+
+
+def deep(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_an_output_that_cannot_be_kept_is_a_failure_and_not_nothing(tmp_path):
+    service = Service(lambda _: (200, {"output": deep(40)}))
+    try:
+        with work(tmp_path, endpoint=service.url) as made:
+            state = made.until(made.begin("far", amount=7), "failed", "succeeded")
+            assert (state.status, state.nodes["find"].why) == ("failed", "contract")
+    finally:
+        service.close()
+
+
+LOOP = """
+apiVersion: aegis.workflow/v1
+kind: Workflow
+metadata: {name: loop, version: 1.0.0, tenant: TENANT, owner: ops, run_as: agent:other, runbook: loop.md}
+spec:
+  input: order@1
+  steps:
+    again: {role: executor, workflow: loop, input: {amount: $input.amount}}
+"""
+
+
+def test_a_workflow_that_starts_itself_comes_to_an_end(tmp_path):
+    rules = RULES.replace("[workflow.pay]", "[workflow.loop]")
+    with flows(tmp_path, workflows={"loop": LOOP}, lines="    workflow.loop: {contract: workflow.loop@1}\n", rules=rules) as made:
+        run = made.begin("loop", amount=7)
+        made.until(run, "failed", seconds=40)
+        begun = [event for event in made.events() if event["type"] == "workflow_started"]
+        assert 1 <= len(begun) <= 32

@@ -22,6 +22,7 @@ from aegis.runtime.halts import Halts
 from aegis.runtime.runs.agents import Agents, AgentTask
 from aegis.runtime.runs.flow import CHILD, WAKE, Out, child_id, put_task
 from aegis.runtime.runs.histories import Loaded
+from aegis.runtime.runs.journaled import unkept
 from aegis.runtime.runs.orchestrator import Orchestrator
 from aegis.runtime.runs.principals import NoSuchAgent, acting, at_work
 from aegis.runtime.runs.traced import of_step
@@ -78,7 +79,7 @@ class Acting:
         except NoSuchAgent as error:
             return _failed(command, "no_such_agent", f"`{error}` is not at work in this tenant")
         if isinstance(event, Succeeded) and isinstance(command, Act):
-            why = self.fits(loaded.tenant, step, event.output)
+            why = unkept(event.output) or self.fits(loaded.tenant, step, event.output)
             if why:
                 return _failed(command, "contract", why, again=step.kind == "agent", usage=event.usage)
         return event

@@ -127,6 +127,11 @@ def agrees(stored: Stored, state: State, commands: tuple[Command, ...]) -> bool:
     return bool(kept == body["commands"] and str(state.status) == body["status"])
 
 
+def unkept(value: Any) -> str:
+    """Why a value cannot be recorded as it is; empty when it can. What cannot would be read again as nothing."""
+    return "the output is not JSON, or nested too deep" if value is not None and _plain(value) is None else ""
+
+
 def _plain(value: Any) -> Any:
     try:
         made = canon_arguments({"v": value})
