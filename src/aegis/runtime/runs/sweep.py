@@ -199,7 +199,7 @@ class Sweep:
                 late.append(row)
                 self._unclaimed[tenant, row.id] = (now, min(2 * pause, LOST_LONGEST))
         if late:
-            await self._runs.engine.dispatch([self._runs.task(tenant, read_task(row)) for row in late])
+            await self._runs.engine.dispatch([self._runs.places.task(tenant, read_task(row)) for row in late])
         if not self._looked[tenant]:  # all were seen: what was not there has been claimed
             for place in [place for place in self._unclaimed if place[0] == tenant and place[1] not in seen]:
                 del self._unclaimed[place]
