@@ -46,6 +46,7 @@ bench: $(VENV)/.dev
 
 campaign: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -s -m campaign -o addopts= --strict-markers --import-mode=importlib tests/faults tests/resources tests/evidence tests/export tests/workflow/controller tests/policy/test_rego_differential.py
+	@AEGIS_EXAMPLES=10 $(BIN)/python -m pytest -q -n $(WORKERS) tests/search/test_search_laws.py tests/store/test_history.py tests/verify/test_laws.py tests/erasure/test_killed.py
 
 lock: $(VENV)/.dev
 	@$(PIP) install uv

@@ -14,6 +14,7 @@ from tests.store.homes import START
 from aegis.adapters import keyfiles
 
 CHILD = Path(__file__).with_name("endless.py")
+ROUNDS = int(os.environ.get("AEGIS_EXAMPLES", "1")) * 3
 SEED = random.SystemRandom().randrange(2**32)
 
 
@@ -35,7 +36,7 @@ async def test_a_killed_eraser_leaves_no_key_without_its_event_and_no_event_with
     keys, chance = tmp_path / "keys", random.Random(SEED)
     keyfiles.create(keys, "kek", "acme", "", now=START)
     told: set[str] = set()
-    for round_ in range(6):
+    for round_ in range(ROUNDS):
         process = start(home, keys, f"w{round_}")
         first = await asyncio.to_thread(process.stdout.readline)
         await asyncio.sleep(chance.random() * 0.4)
@@ -54,7 +55,7 @@ async def test_a_killed_eraser_leaves_no_key_without_its_event_and_no_event_with
     assert told, f"seed {SEED}: nobody was erased before the kills"
 
 
-@pytest.mark.parametrize("round_", range(3))
+@pytest.mark.parametrize("round_", range(ROUNDS // 3))
 async def test_whoever_is_killed_while_removing_old_events_leaves_a_sound_log(home, round_):
     path = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, CHILD.with_name("shedding.py"), home.kind, home.where]

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples_drawn import examples
 from tests.search.conftest import COUNT
 from tests.search.journals import AGENTS, APPROVERS, COSTS, PEOPLE, REASONS, RULES, STEP, TENANT, TOOLS, plainly, run
 from tests.store.homes import START
@@ -43,7 +44,7 @@ FILTERS = st.builds(
 )
 BORDERS = st.sampled_from([0, 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 3 * BLOCK, 4 * BLOCK, COUNT, COUNT + 9])
 BEFORE = st.none() | BORDERS | st.integers(0, COUNT)
-MANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @MANY
@@ -69,7 +70,7 @@ def test_pages_of_any_size_are_together_the_whole_without_a_gap_and_without_a_do
     assert found == plainly(bodies, wanted)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=FILTERS)
 def test_a_search_that_does_not_ask_the_index_finds_the_same(journal, wanted):
     store, _ = journal
@@ -77,7 +78,7 @@ def test_a_search_that_does_not_ask_the_index_finds_the_same(journal, wanted):
     assert asked_it == plain
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=FILTERS, block=st.integers(0, 3))
 def test_the_postings_of_a_block_point_at_exactly_what_fits_but_for_time(journal, wanted, block):
     _, bodies = journal
@@ -107,7 +108,7 @@ def test_what_cannot_be_understood_points_everywhere_and_never_hides(content):
     candidates(Filter(cost_from=1), {postings.SUMMARY: Indexing(0).postings()[-1].places, postings.COSTS: content})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.integers(0, BLOCK - 1), hidden=st.integers(0, BLOCK - 1))
 def test_postings_that_were_made_before_some_events_went_still_lead_to_the_others(journal, kept, hidden):
     _, bodies = journal

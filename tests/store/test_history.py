@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.examples_drawn import examples
 from tests.store.homes import START, Home, absent, event, put, ready
 from tests.store.racing import ASKED, TENANT, reading, reserve
 
@@ -166,12 +167,12 @@ def player(request, tmp_path):
     """A store and a runner for properties."""
     home = ready(request.param, tmp_path)
     with asyncio.Runner() as runner:
-        yield runner, runner.run(home.open()), 100 if request.param == "sqlite" else 60
+        yield runner, runner.run(home.open()), examples(40 if request.param == "sqlite" else 25)
         runner.run(home.close())
 
 
 def test_every_answer_is_that_of_the_model(player):
-    runner, store, examples = player
+    runner, store, count = player
 
     async def play(kept: list[Entry], asked: list[Query]) -> None:
         tenant, other = f"acme{next(_numbers)}", f"globex{next(_numbers)}"
@@ -179,7 +180,7 @@ def test_every_answer_is_that_of_the_model(player):
         stand = {entry.id: entry for entry in kept}
         assert await store.measure(tenant, asked) == tuple(measure(stand.values(), query) for query in asked)
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(entries, max_size=12), st.lists(queries, min_size=1, max_size=12))
     def law(kept: list[Entry], asked: list[Query]) -> None:
         runner.run(play(kept, asked))
@@ -189,7 +190,7 @@ def test_every_answer_is_that_of_the_model(player):
 
 
 def test_a_group_that_expects_and_remembers_is_as_if_each_unit_had_come_by_itself(player):
-    runner, store, examples = player
+    runner, store, count = player
 
     async def play(asked: list[list[dict[str, Any]]], about: list[Query]) -> None:
         model, example = Model(), next(_numbers)
@@ -209,7 +210,7 @@ def test_a_group_that_expects_and_remembers_is_as_if_each_unit_had_come_by_itsel
         for tenant, kept in model.entries.items():
             assert await store.measure(tenant, about) == tuple(measure(kept.values(), query) for query in about)
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
     @given(groups, st.lists(near | queries, min_size=3, max_size=6))
     def law(asked: list[list[dict[str, Any]]], about: list[Query]) -> None:
         runner.run(play(asked, about))

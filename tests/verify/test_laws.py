@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples_drawn import examples
 
 from aegis.crypto import ijson
 from aegis.crypto.canonical import canon
@@ -33,7 +34,7 @@ def accepted(home):
         return False
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(count=st.integers(1, 60), data=st.data(), zipped=st.booleans())
 def test_an_untouched_bundle_is_always_valid(count, data, zipped):
     size = data.draw(st.integers(0, count))
@@ -57,7 +58,7 @@ def same_meaning(name, before, after):
     return isinstance(new, dict) and all(new.get(key) == old[key] for key in old if key != "created") and not new.get("selection")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(name=st.sampled_from(FILES), data=st.data())
 def test_no_random_change_of_any_file_is_accepted(name, data):
     with TemporaryDirectory() as place:
@@ -79,7 +80,7 @@ def test_no_random_change_of_any_file_is_accepted(name, data):
         assert accepted(home) is (after == before or same_meaning(name, before, after))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(data=st.data(), anew=st.booleans(), leaves=st.booleans())
 def test_no_rearrangement_of_events_is_accepted(data, anew, leaves):
     def change(bodies):
@@ -120,7 +121,7 @@ def test_no_rearrangement_of_events_is_accepted(data, anew, leaves):
         assert found.seq >= first or (found.upto or found.seq) >= first
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_changed_bit_of_a_zip_changes_what_is_accepted(at, bit):
     with TemporaryDirectory() as place:
@@ -135,19 +136,19 @@ def test_no_changed_bit_of_a_zip_changes_what_is_accepted(at, bit):
                     assert archive.read(name) == (home / name).read_bytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(value=st.dictionaries(st.text(max_size=8), JSON, max_size=6))
 def test_what_the_gateway_writes_is_canonical_to_the_verifier(value):
     assert read_event(canon(value)) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(value=st.dictionaries(st.text("ab\ue000\U0001f600\u00e9\ud7ff", max_size=4), JSON, max_size=6), spaces=st.booleans())
 def test_names_beyond_the_first_plane_are_sorted_as_the_rfc_wants(value, spaces):
     assert read_event(canon(value)) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(data=st.data(), value=st.dictionaries(st.text(max_size=4), JSON, min_size=1, max_size=4))
 def test_bytes_are_canonical_to_the_verifier_exactly_when_they_are_to_the_gateway(data, value):
     body = bytearray(canon(value))
@@ -178,7 +179,7 @@ def test_what_is_not_canonical_is_refused(body):
         read_event(body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_no_note_and_break_nothing(data):
     try:
