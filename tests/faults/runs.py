@@ -208,10 +208,10 @@ def campaign(root: Path, store_url: str, *, kills: int, seed: int, zombies: bool
         for starter in starters:
             starter.join(SETTLE_SECONDS)
         begun = [each for starter in starters for each in starter.begun]
-        _until_settled(made, begun)
+        settle(made, begun)
         for gateway in gateways:
             gateway.kill(signal.SIGTERM)
-        asyncio.run(_compare(made, begun, report))
+        asyncio.run(compare(made, begun, report))
     finally:
         stop.set()
         for gateway in gateways:
@@ -236,7 +236,7 @@ def _zombie(gateway: Gateway) -> None:
     time.sleep(0.5)
 
 
-def _until_settled(made: Flows, begun: list[tuple[str, str]]) -> None:
+def settle(made: Flows, begun: list[tuple[str, str]]) -> None:
     async def rest() -> int:
         store = await open_store(made.settings, Clock())
         try:
@@ -251,7 +251,7 @@ def _until_settled(made: Flows, begun: list[tuple[str, str]]) -> None:
     time.sleep(0.5)
 
 
-async def _compare(made: Flows, begun: list[tuple[str, str]], report: Report) -> None:
+async def compare(made: Flows, begun: list[tuple[str, str]], report: Report) -> None:
     store = await open_store(made.settings, Clock())
     try:
         report.wrong += [f"fsck: {finding.place}: {finding.text}" for finding in await store.fsck()]

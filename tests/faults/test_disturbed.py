@@ -77,3 +77,24 @@ def test_what_is_answered_twice_late_and_otherwise_while_a_gateway_restarts_coun
     assert f.approve(approval, "person:bob", approve=False).status_code == 409
     f.until(run, "succeeded")
     assert len(f.tool.done) == 1
+
+
+def wait_through_a_restart(f, count):
+    runs = [f.begin("sleeps", key=f"k{number}", amount=1) for number in range(count)]
+    f.until(runs[-1], "waiting")
+    f.stop()
+    f.start()
+    f.hand.offset = timedelta(hours=3)
+    for run in runs:
+        f.until(run, "succeeded", seconds=240)
+    assert len(f.tool.done) == len(set(f.tool.done)) == count
+    assert f.fsck() == []
+
+
+def test_runs_that_wait_through_a_restart_all_go_on_when_their_time_comes(f):
+    wait_through_a_restart(f, 20)
+
+
+@pytest.mark.campaign
+def test_a_thousand_runs_that_wait_through_a_restart_all_go_on_when_their_time_comes(f):
+    wait_through_a_restart(f, 1000)

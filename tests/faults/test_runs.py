@@ -5,13 +5,15 @@ import pytest
 from faults.runs import campaign
 from faults.test_kills import url_of
 
-IN_CI = 12
+IN_CI = 10
 
 
 def check(tmp_path, kind, kills):
     seed = int(os.environ.get("AEGIS_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
     report = campaign(tmp_path, url_of(kind), kills=kills, seed=seed)
-    print(f"\n{kind}: {report.kills} kills, {report.zombies} zombies, {report.rolled} rolled, {report.runs} runs, {report.effects} effects, seed {seed}")
+    print(
+        f"\n{kind}: {report.kills} kills, {report.zombies} zombies, {report.rolled} rolled, {report.runs} runs, {report.effects} effects, seed {seed}"
+    )
     assert not report.wrong, f"seed {seed}: {len(report.wrong)}: {report.wrong[:12]}"
     assert report.kills == kills
     assert report.runs > kills // 2
