@@ -126,3 +126,34 @@ def test_a_workflow_that_starts_itself_comes_to_an_end(tmp_path):
         made.until(run, "failed", seconds=40)
         begun = [event for event in made.events() if event["type"] == "workflow_started"]
         assert 1 <= len(begun) <= 32
+
+
+def test_nobody_turns_a_little_money_into_a_run_that_is_not_bound_by_it(tmp_path):
+    with work(tmp_path, money=True) as made:
+        run = made.begin("away", amount=7)
+        task = made.take()
+        told = made.act(task, "workflow.near", key="run")
+        assert (told.status_code, told.json()["rule"]) == (403, "authority.budget")
+        assert made.say(task, "complete", output=1).status_code == 200
+        made.until(run, "succeeded")
+
+
+SECRET = "iban-4711-of-nora"
+
+
+def test_what_a_run_works_with_stands_nowhere_in_plain(tmp_path, caplog):
+    """Neither rows nor events, metrics nor logs hold what a run was given, what its agents gave, or the words that they raised."""
+    told = iter([(200, {"output": {"bank": SECRET}}), (200, b"{" + SECRET.encode()), (400, {"error": SECRET})])
+    service = Service(lambda _: next(told, (400, {"error": SECRET})))
+    try:
+        with work(tmp_path, endpoint=service.url) as made:
+            ended = [made.until(made.begin("far", key=f"k{n}", amount=n), "succeeded", "failed") for n in range(3)]
+            assert [str(state.status) for state in ended] == ["succeeded", "failed", "failed"]
+            assert SECRET not in made.watch("/metrics").text
+            assert SECRET not in caplog.text
+            for event in made.events():
+                assert SECRET not in str(event)
+    finally:
+        service.close()
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert kept == []

@@ -7,6 +7,7 @@ from aegis.model.contract import Contract
 from aegis.model.decision import Verdict
 from aegis.model.facts import Facts
 from aegis.model.proposal import Proposal
+from aegis.model.workflow_contract import WorkflowContract
 
 
 class AuthorityGuard:
@@ -42,7 +43,9 @@ class AuthorityGuard:
         for left in facts.allowances:
             if left.calls is not None and left.calls < 1:
                 yield self._deny("calls", "the calls that were handed down are used up", "tool")
-            if left.budget_micros is not None and cost > left.budget_micros:
+            if left.budget_micros is not None and isinstance(contract, WorkflowContract):
+                yield self._deny("budget", "a run would not be bound by the money that was handed down", "tool")
+            elif left.budget_micros is not None and cost > left.budget_micros:
                 yield self._deny("budget", "the money that was handed down is used up", "tool")
 
     def _deny(self, rule: str, reason: str, field: str, limit: object = None) -> Verdict:
