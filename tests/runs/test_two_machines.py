@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from faults.kills import Gateway, free_port
-from faults.runs import Report, Starter, _compare, _until_settled, world
+from faults.runs import Report, Starter, compare, settle, world
 
 pytestmark = pytest.mark.postgres
 
@@ -35,9 +35,9 @@ def test_the_one_that_lives_finishes_what_the_other_had_begun(tmp_path):
         for starter in starters:
             starter.join(60)
         begun = [each for starter in starters for each in starter.begun]
-        _until_settled(made, begun)
+        settle(made, begun)
         second.kill()
-        asyncio.run(_compare(made, begun, report))
+        asyncio.run(compare(made, begun, report))
     finally:
         stop.set()
         made.close()
