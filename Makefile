@@ -3,7 +3,7 @@
 #   make test          the whole suite, on SQLite and on a real PostgreSQL
 #   make check         format, lint, types, import contracts, links in the docs
 #   make bench         speed: a table and JSON (docs/benchmarks.md says how to read it)
-#   make campaign      1,300 kills on each store, and a long comparison with OPA (over an hour)
+#   make campaign      2,500 kills on each store, and a long comparison with OPA (some hours)
 #   make lock          resolve the dependencies anew
 #   make clean         remove what the targets above made
 
