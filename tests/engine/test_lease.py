@@ -1,17 +1,19 @@
 """When a process counts as gone, and what a database that stops does to those that serve."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.engine.conftest import Bench, task
+from tests.engine.conftest import WAIT_SECONDS, Bench, task
 from tests.postgres_server import Server
 
 from aegis.adapters.engines.dbos_database import client, opened, prepare
 from aegis.adapters.engines.dbos_engine import DbosEngine
 from aegis.adapters.engines.dbos_executors import Executors
-from aegis.adapters.engines.dbos_rows import Rows
+from aegis.adapters.engines.dbos_rows import PROTOCOL, Rows
 from aegis.errors import StoreError
+from aegis.runtime.engine import Lane
 
 
 @pytest.fixture
@@ -40,6 +42,23 @@ def test_a_row_that_came_back_is_watched_anew(watcher: Executors) -> None:
     ] * 5
 
 
+async def test_what_the_database_says_was_started_here_and_nobody_has_waits_again_when_the_process_stops(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'dispatch.db'}"
+    bench = Bench(DbosEngine(url, "gw-1", lease_seconds=0.4))
+    await bench.start()
+    engine = opened(url)
+    rows = Rows(engine, answers := client(engine))
+    rows.register(Lane(name="other"), 8, 1.0)
+    rows.enqueue([task("claimed", queue="other")])
+    found = answers.retrieve_queue("other")
+    assert answers._sys_db.start_queued_workflows(found, "gw-1", PROTOCOL, "acme", owner_xid="gw-1")[0] == [task("claimed").id]
+    async with asyncio.timeout(WAIT_SECONDS):
+        await bench.engine.stop()
+    assert rows.started("gw-1") == []
+    assert rows.depth() == {("acme", "other"): 1}
+    engine.dispose()
+
+
 @pytest.mark.postgres
 async def test_a_database_that_was_killed_refuses_what_is_handed_in_and_afterwards_serves_on() -> None:
     server = Server()
@@ -54,6 +73,7 @@ async def test_a_database_that_was_killed_refuses_what_is_handed_in_and_afterwar
         server.start()
         await bench.engine.dispatch([task("after")])
         await bench.until(lambda: bench.ended == ["before", "after"])
-        await bench.engine.stop()
+        async with asyncio.timeout(WAIT_SECONDS):
+            await bench.engine.stop()
     finally:
         server.remove()

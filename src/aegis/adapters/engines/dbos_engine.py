@@ -14,6 +14,7 @@ What holds:
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import sqlalchemy as sa
@@ -46,6 +47,7 @@ class DbosEngine:
         self._lease = lease_seconds
         self._bells = Bells()
         self._room = asyncio.Semaphore(in_flight)
+        self._under_way = 0
         self._lanes: dict[str, Lane] = {}
         self._serve: Serve | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -160,8 +162,11 @@ class DbosEngine:
             return
         for event in self._dbos.background_thread_stop_events:
             self._bells.end(event)
-        while await asyncio.to_thread(self._rows.started, self._name):  # noqa: ASYNC110 - the database says when they have ended
+        # The database says when they have ended. It may also name some that nobody has here: it went away when they began or ended.
+        at_work = time.monotonic()
+        while await asyncio.to_thread(self._rows.started, self._name) and time.monotonic() < at_work + self._lease:
             await asyncio.sleep(OFTEN_SECONDS)
+            at_work = time.monotonic() if self._under_way else at_work
 
     def _close(self) -> None:
         if self._engine is None:
@@ -180,11 +185,14 @@ class DbosEngine:
     async def _take(self, task: Task) -> None:
         """Called in the loop that started the engine."""
         async with self._room:
+            self._under_way += 1
             try:
                 if self._serve is not None:
                     await self._serve(task)
             except Exception:
                 _log.exception("a task ended with an error that its server should have recorded", extra={"task": task.id})
+            finally:
+                self._under_way -= 1
         self._bells.ring(task.queue)
 
     def _hand(self, task: Task) -> "asyncio.Future[None]":
