@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runner"))
 
-from stage import PATIENCE_SECONDS, Stage, expect, staged, tell
+from stage import PATIENCE_SECONDS, Stage, ends_cleanly, expect, staged, tell
 
 from aegis.sdk.client import Client
 from aegis.sdk.runs import ENDED
@@ -35,6 +35,7 @@ def main() -> int:
     asked.add_argument("--store", default="", help="a postgresql:// URL, instead of SQLite")
     asked.add_argument("--keep", type=Path, help="work in this directory, and leave everything there")
     given = asked.parse_args()
+    ends_cleanly()
     with staged(Path(__file__).parent, store=given.store, keep=given.keep) as stage:
         return 0 if story(stage, bots=given.bots, tasks=given.tasks, kills=given.kills) else 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runner"))
 
-from stage import Stage, expect, staged, tell, until, waits_for_people
+from stage import Stage, ends_cleanly, expect, staged, tell, until, waits_for_people
 
 SERVICES = {"deploy": 9313, "metrics": 9311, "logs": 9312}
 AGENTS = (("watcher", 2), ("analyst", 1))
@@ -25,6 +25,7 @@ def main() -> int:
     asked.add_argument("--store", default="", help="a postgresql:// URL, instead of SQLite")
     asked.add_argument("--keep", type=Path, help="work in this directory, and leave everything there")
     given = asked.parse_args()
+    ends_cleanly()
     with staged(Path(__file__).parent, store=given.store, keep=given.keep) as stage:
         return 0 if story(stage, fail=given.fail) else 1
 

@@ -54,7 +54,7 @@ class Stage:
         port = process.stdout.readline().strip()
         process.stdout.close()
         if not port.isdigit():
-            raise SystemExit(f"the service `{name}` did not start; see {self.directory / name}.log")
+            raise SystemExit(f"the service `{name}` did not start:\n{self._last(name)}")
         self._ports[str(told)] = port
         self._credentials[f"{self.tenant}_{name}_token".upper()] = credential
 
@@ -81,7 +81,7 @@ class Stage:
                     return
             except OSError:
                 time.sleep(0.05)
-        raise SystemExit(f"the gateway did not start; see {self.directory / 'gateway.log'}")
+        raise SystemExit(f"the gateway did not start:\n{self._last('gateway')}")
 
     def agent(self, module: str, agent_id: str, *, number: int = 1, **environment: str) -> str:
         """Start `agents/MODULE.py` as this agent, which has its own key; the name of the process."""
@@ -143,6 +143,10 @@ class Stage:
         self._running[name] = process
         return process
 
+    def _last(self, name: str) -> str:
+        """The end of what a process wrote on its standard error."""
+        return "\n".join((self.directory / f"{name}.log").read_text("utf-8").splitlines()[-5:])
+
     def _copy(self, source: Path, target: Path) -> None:
         if source.is_dir():
             target.mkdir()
@@ -167,6 +171,11 @@ def staged(example: Path, *, store: str = "", keep: Path | None = None, kind: ty
         stage.close()
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def ends_cleanly() -> None:
+    """SIGTERM ends this program as Ctrl-C does: everything that it started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def until(client: Client, run: str, holds: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:

@@ -55,11 +55,21 @@ def test_on_postgresql_a_model_may_score_and_the_journal_names_it(tmp_path, monk
     capsys.readouterr()
 
 
-def test_incidents_are_handled_with_a_person_where_the_fix_is_risky_and_undone_where_it_does_not_help(tmp_path, capsys):
-    with staged(EXAMPLES / "incident", keep=tmp_path, kind=Near) as stage:
-        assert program("incident/run").story(stage, fail=True, brief=True)
-    told = capsys.readouterr().out
-    assert told.count("a person must agree") == 2
+def test_incidents_need_a_person_for_a_rollback_even_when_a_model_finds_it_harmless_and_undo_what_does_not_help(
+    tmp_path, monkeypatch, capsys
+):
+    by_rules = program("incident/agents/analyst").by_rules
+
+    def say(messages):
+        return json.dumps({**by_rules(json.loads(messages[1]["content"])["readings"]), "risk": 0})
+
+    with ModelServer(say) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("OPENAI_MODEL", "tiny-1")
+        with staged(EXAMPLES / "incident", keep=tmp_path, kind=Near) as stage:
+            assert program("incident/run").story(stage, fail=True, brief=True)
+    assert len(model.asked) == 3
+    assert capsys.readouterr().out.count("a person must agree") == 2
 
 
 def test_no_task_of_the_fleet_is_lost_or_done_twice_when_bots_are_killed(tmp_path, capsys):
