@@ -26,8 +26,8 @@ from aegis.policy.rego.lib import LIB
 
 PER_SET = 100
 SHARDS = 4
-SETS_PER_SHARD = 45
-DRAWN = 50
+SETS_PER_SHARD = 28
+DRAWN = 30
 RULES = 14
 CAMPAIGN = int(os.environ.get("AEGIS_OPA_CAMPAIGN", "2000"))
 INSIDE = dict.fromkeys(strategies.BODY_PATHS, "any") | {"args.items": "array", "args.count": "integer", "args.ratio": "number"}
@@ -166,14 +166,14 @@ def test_native_and_opa_decide_alike(shard):
     found = Differential()
     for seed in range(shard * SETS_PER_SHARD, (shard + 1) * SETS_PER_SHARD):
         found.dense(seed)
-    assert found.compared >= 17_000 / SHARDS, f"only {found.compared} calls compared, {found.refused} refused"
+    assert found.compared >= 10_000 / SHARDS, f"only {found.compared} calls compared, {found.refused} refused"
 
 
 def test_native_and_opa_decide_alike_about_sets_of_every_shape():
     oracle.engine_class()
     found = Differential()
     settings(max_examples=DRAWN, deadline=None, suppress_health_check=list(HealthCheck))(given(st.data())(found.drawn))()
-    assert found.compared >= 3_000, f"only {found.compared} calls compared, {found.refused} refused"
+    assert found.compared >= 1_800, f"only {found.compared} calls compared, {found.refused} refused"
 
 
 @pytest.mark.campaign
