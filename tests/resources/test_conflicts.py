@@ -1,13 +1,12 @@
 """Writes to one resource: at most one is under way at any moment, whoever makes them and wherever."""
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
+from cli.command import aegis
 from gateway.world import World
 
 
@@ -73,10 +72,9 @@ def test_who_is_refused_is_told_whose_request_was_first_and_the_owner_finds_it(b
     found = [event for event in bank.events("req_late") if event["type"] == "resource_conflict"]
     assert len(found) == 1
     event = found[0]
-    command = ["--dir", str(bank.root), "--json", "audit", "search", "--type", "resource_conflict", "--tenant", "acme"]
     (bank.root / "aegis.toml").write_text(f'[store]\nurl = "{bank.settings.store.url}"\n')
-    searched = subprocess.run([sys.executable, "-m", "aegis", *command], capture_output=True, check=True, text=True).stdout
-    assert '"req_first"' in searched
+    searched = aegis(bank.root, "--json", "audit", "search", "--type", "resource_conflict", "--tenant", "acme")
+    assert '"req_first"' in searched.stdout, searched.stderr
     assert event["held_by"] == {"request_id": "req_first", "agent_id": "agent:payer", "tool": "bank.move"}
     assert (event["owner"], event["won_by"], event["reason"]) == ("o@acme.example", "first_durable_claim", "resource_conflict")
     assert bank.call("bank.close", {"account": "a-1", "amount": 1}, "c", bank.token("agent:other")).status_code == 200

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from aegis.app import open_app
 from aegis.runtime.clock import Clock
 from aegis.runtime.halts import Halt
+from cli.command import aegis
 from gateway.test_two_processes import Second
 
 FAILING = """
@@ -204,8 +203,7 @@ def test_check_names_a_trigger_that_waits_for_what_is_not_there(on_sqlite):
     w = on_sqlite
     state(w, FAILING.replace('of: "tool:*"', 'of: "tool:pay.honour"'))
     (w.root / "aegis.toml").write_text("")
-    started = [sys.executable, "-m", "aegis", "--dir", str(w.root), "--json", "check"]
-    ended = subprocess.run(started, capture_output=True, check=False, text=True)
+    ended = aegis(w.root, "--json", "check")
     rows = [row for row in json.loads(ended.stdout)["results"] if row["what"] == "triggers acme"]
     assert [(row["state"], row["text"]) for row in rows] == [
         ("failed", "`failing`: no `tool:pay.honour` here; did you mean `tool:pay.honours`?")
