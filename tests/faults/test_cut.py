@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -31,13 +31,12 @@ PATIENT = {
 
 
 class Line:
-    """A line to a port of this machine, which can be cut and mended again."""
+    """A line from a socket that listens to wherever `to` connects; it can be cut and mended again."""
 
-    def __init__(self, to: int) -> None:
-        self._to, self._ends = to, []
+    def __init__(self, listening: socket.socket, to: Callable[[], socket.socket]) -> None:
+        self._listening, self._to = listening, to
+        self._ends: list[socket.socket] = []
         self._cut = False
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -61,9 +60,9 @@ class Line:
                 if self._cut:
                     client.close()
                     continue
-                tool = socket.create_connection(("127.0.0.1", self._to))
-                self._ends += [client, tool]
-                for pair in ((client, tool), (tool, client)):
+                other = self._to()
+                self._ends += [client, other]
+                for pair in ((client, other), (other, client)):
                     threading.Thread(target=self._carry, args=pair, daemon=True).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
@@ -111,20 +110,50 @@ def end(made: Flows, starts: Starts) -> None:
     assert report.wrong == []
 
 
+def cut_again_and_again(line: Line) -> None:
+    for _ in range(4):
+        time.sleep(random.uniform(0.05, 0.3))
+        line.cut()
+        time.sleep(0.2)
+        line.mend()
+
+
 def test_runs_end_although_the_line_to_the_tools_is_cut_again_and_again(tmp_path):
     with worked(tmp_path, "sqlite:data/aegis.db") as made:
-        line = Line(made.tool.port)
+        listening = socket.create_server(("127.0.0.1", 0))
+        line = Line(listening, lambda: socket.create_connection(("127.0.0.1", made.tool.port)))
         for path in (tmp_path / "tenants/acme/tools").iterdir():
-            path.write_text(path.read_text().replace(f":{made.tool.port}", f":{line.port}"))
+            path.write_text(path.read_text().replace(f":{made.tool.port}", f":{listening.getsockname()[1]}"))
         gateway = Gateway(made, free_port())
         try:
             gateway.start()
             starts = starting(made, gateway.url)
-            for _ in range(4):
-                time.sleep(random.uniform(0.05, 0.3))
-                line.cut()
-                time.sleep(0.2)
-                line.mend()
+            cut_again_and_again(line)
+            end(made, starts)
+        finally:
+            gateway.kill()
+            line.close()
+
+
+@pytest.mark.postgres
+def test_runs_end_although_the_line_to_the_database_is_cut_again_and_again(tmp_path):
+    base, host = url_of("postgres").split("host=")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+    listening.listen()
+
+    def server() -> socket.socket:
+        found = socket.socket(socket.AF_UNIX)
+        found.connect(f"{host}/.s.PGSQL.5432")
+        return found
+
+    line = Line(listening, server)
+    with worked(tmp_path, f"{base}host={tmp_path}") as made:
+        gateway = Gateway(made, free_port())
+        try:
+            gateway.start()
+            starts = starting(made, gateway.url)
+            cut_again_and_again(line)
             end(made, starts)
         finally:
             gateway.kill()
