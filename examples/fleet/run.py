@@ -50,8 +50,7 @@ def story(stage: Stage, *, bots: int, tasks: int, kills: int) -> bool:
     with stage.client("agent:foreman") as foreman:
         runs = begin(foreman, tasks)
         for number in range(kills):
-            await_done(stage, (number + 1) * tasks // (kills + 1))
-            fleet.lose_one()
+            fleet.lose_one(await_done(stage, (number + 1) * tasks // (kills + 1)))
         ended = [await_end(foreman, run) for run in runs]
     again = sum(step.get("dispatch", 0) > 1 for known in ended for step in known["steps"])
     tell(f"{tasks} tasks in {time.monotonic() - began:.0f} s; {again} were taken from bots that died, and handed out again")
@@ -76,11 +75,11 @@ class Fleet:
         """The processes that live, the oldest first."""
         return tuple(self._kinds)
 
-    def lose_one(self) -> None:
-        """Kill the oldest process in the middle of its tasks, and start another."""
-        name = self.names[0]
-        kind = self._kinds.pop(name)
+    def lose_one(self, work: str) -> None:
+        """Kill the oldest process that does such work, in the middle of its tasks, and start another."""
+        name = next(name for name, kind in self._kinds.items() if WORK[kind][1] == work)
         self._stage.kill(name)
+        kind = self._kinds.pop(name)
         tell(f"killed {self._each} bots of agent:{kind}; others come")
         self._start(kind)
 
@@ -98,12 +97,13 @@ def begin(foreman: Client, tasks: int) -> list[str]:
     return [foreman.begin("restock", {"shelves": part}, key=f"shift-{number}") for number, part in enumerate(parts)]
 
 
-def await_done(stage: Stage, wanted: int) -> None:
-    """Until so much work is in the ledger."""
+def await_done(stage: Stage, wanted: int) -> str:
+    """Until so much work is in the ledger: the kind that was done last, whose bots have hardly said so yet."""
     end = time.monotonic() + PATIENCE_SECONDS
-    while len(stage.ledger("floor")) < wanted and time.monotonic() < end:
-        time.sleep(0.05)
-    tell(f"{len(stage.ledger('floor'))} done")
+    while len(done := stage.ledger("floor")) < wanted and time.monotonic() < end:
+        time.sleep(0.02)
+    tell(f"{len(done)} done")
+    return str(done[-1]["what"])
 
 
 def await_end(foreman: Client, run: str) -> dict[str, Any]:
