@@ -67,4 +67,6 @@ def encode(event: Event, seq: int) -> bytes:
 
 def instant(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds, so that text order is time order."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (
+        time.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    )  # `%Y` would not fill years up to four digits

@@ -18,6 +18,7 @@ from aegis.workflow.run import (
     Succeeded,
     Waited,
 )
+from aegis.workflow.unwinding import stop
 from aegis.workflow.values import view
 
 UNDOING = NodeState.UNDOING
@@ -57,7 +58,7 @@ def offered(draft: Draft, event: Offered) -> None:
     """The task lies in its queue, or its sub-run goes on. A compensation that is offered is still under way."""
     if draft.nodes[event.node].state is not UNDOING:
         draft.change(event.node, state=NodeState.OFFERED)
-        _withdraw_late(draft, event.node)
+        _not_wanted(draft, event.node)
 
 
 def held(draft: Draft, event: Held) -> None:
@@ -66,6 +67,8 @@ def held(draft: Draft, event: Held) -> None:
     draft.change(
         event.node, state=UNDOING if state is UNDOING else NodeState.HELD, approval_id=event.approval_id, until=event.expires_at
     )
+    if state is not UNDOING:
+        _not_wanted(draft, event.node)
 
 
 def escalated(draft: Draft, event: Escalated) -> None:
@@ -113,6 +116,12 @@ def next_turn(draft: Draft, node: str, fresh: Node) -> None:
     number = draft.turns.get(unit, 1) + 1
     draft.turns[unit] = number
     draft.nodes[turn(unit, number)] = fresh
+
+
+def _not_wanted(draft: Draft, node: str) -> None:
+    """What begins to wait, for a worker or a person, after its run turned round is not waited for."""
+    if draft.unwinding:
+        stop(draft, node, draft.nodes[node])
 
 
 def _withdraw_late(draft: Draft, node: str) -> None:

@@ -39,7 +39,7 @@ def unwind(draft: Draft, failure: str) -> None:
         release(draft, node)
         draft.retract(node)
     for node in names(draft.definition, draft.counts, draft.turns):
-        _stop(draft, node, draft.nodes[node])
+        stop(draft, node, draft.nodes[node])
 
 
 def proceed(draft: Draft) -> None:
@@ -53,7 +53,8 @@ def proceed(draft: Draft) -> None:
         draft.finish(_end(draft))
 
 
-def _stop(draft: Draft, name: str, node: Node) -> None:
+def stop(draft: Draft, name: str, node: Node) -> None:
+    """Cancel a node that waits, or take back what it has out."""
     if node.state is NodeState.PENDING or (node.state is NodeState.ISSUED and not node.dispatch):
         _cancel(draft, name, NodeState.CANCELLED)
     elif node.state is NodeState.PARKED and node.why != UNKNOWN:
