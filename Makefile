@@ -31,15 +31,15 @@ test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/.dev
-	@$(BIN)/ruff format --check src tests bench
-	@$(BIN)/ruff check src tests bench
+	@$(BIN)/ruff format --check src tests bench examples
+	@$(BIN)/ruff check src tests bench examples
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python tests/check_docs.py
 
 format: $(VENV)/.dev
-	@$(BIN)/ruff format src tests bench
-	@$(BIN)/ruff check --fix-only src tests bench
+	@$(BIN)/ruff format src tests bench examples
+	@$(BIN)/ruff check --fix-only src tests bench examples
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench
