@@ -81,7 +81,7 @@ def budget(view: View) -> str:
             say = _money if name == "micros" else str
             reserved = f" (+{say(held[name])} reserved)" if held.get(name) else ""
             limit = f" of {say(limits[name])}" if limits.get(name) is not None else ""
-            found.append(f"{say(spent.get(name, 0))}{reserved}{limit} {_unit(unit, limits.get(name, spent.get(name)))}".strip())
+            found.append(f"{say(spent.get(name, 0))}{reserved}{limit} {_unit(unit, limits.get(name) or spent.get(name))}".strip())
     return ", ".join(found)
 
 

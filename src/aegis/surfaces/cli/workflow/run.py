@@ -27,7 +27,7 @@ ENDINGS = {"succeeded": DONE, "failed": FAILED, "compensated": FAILED, "cancelle
 @click.option("--inputs", "whole", metavar="JSON", help="The whole input as one JSON object.")
 @click.option("--key", default="", help="The same key begins one run, however often it is tried (default: a new one).")
 @click.option("--as", "agent_id", metavar="AGENT", help="Issue a token for this agent here (else AEGIS_TOKEN is used).")
-@click.option("--follow", is_flag=True, help="Watch it until it ends, or until a person must look.")
+@click.option("--follow", is_flag=True, help="Watch it until it ends, or waits for a person or a signal.")
 @click.option("--url", help="The gateway (or AEGIS_URL; default: the one of the settings).")
 @context.tenant_option
 @click.pass_context
@@ -37,7 +37,8 @@ def run(
 ) -> int:  # fmt: skip
     """Begin a run of the workflow NAME, or of the one in FILE, which goes through the gates as a plan.
 
-    With --follow the exit code is 0 when it succeeded, 1 when it failed, was undone or is stuck, 4 when it waits for approval.
+    With --follow the exit code is 0 when it succeeded, 1 when it failed, was undone or is stuck, 4 when it
+    waits for a person or a signal.
     """
     from aegis.surfaces.cli.call import arguments
 
@@ -105,9 +106,9 @@ def _views(client: Any, begun: str) -> Iterator[dict[str, Any]]:
 
 
 def _needs_somebody(view: dict[str, Any]) -> bool:
-    """Whether nothing goes on before a person has looked."""
+    """Whether nothing goes on before somebody has looked, or has told a signal, which may take days."""
     waits = {(step.get("waits") or {}).get("what") for step in view["steps"]}
-    return view["state"] == "halted" or (view["state"] == "waiting" and bool(waits & {"approval", "person"}))
+    return view["state"] == "halted" or (view["state"] == "waiting" and bool(waits & {"approval", "person", "signal"}))
 
 
 def _filled_in(views: Iterator[dict[str, Any]]) -> dict[str, Any]:
