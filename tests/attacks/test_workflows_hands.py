@@ -47,3 +47,22 @@ def test_whoever_gives_a_value_by_a_signal_does_not_approve_what_it_is_used_for(
     assert (told.status_code, "self_approval" in told.text) == (409, True), told.text
     assert o.approve(asked, "person:alice").status_code == 200
     o.until(run, "succeeded")
+
+
+def test_an_edited_step_is_called_anew_under_its_key_when_the_tool_had_refused_it(o):
+    run = o.waiting()
+    o.tool.mood = "refuse"
+    assert o.by_agent(go(run, amount=8)).status_code == 200
+    o.until_node(run, "second", "parked")
+    o.tool.mood = "ok"
+    assert o.by_person(Wanted(action="edit", run=run, node="second", arguments={"amount": 9, "memo": "second"})).status_code == 200
+    o.until(run, "succeeded")
+    assert len(o.tool.done) == 2
+
+
+def test_nobody_but_the_run_uses_the_key_of_its_step_with_other_arguments(o):
+    run = o.waiting()
+    o.tool.mood = "refuse"
+    assert o.by_agent(go(run, amount=8)).status_code == 200
+    o.until_node(run, "second", "parked")
+    assert o.call("pay.honours", {"amount": 9}, f"{run}:second", o.token("agent:other")).json()["code"] == "idempotency-key-reused"

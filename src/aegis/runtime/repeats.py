@@ -28,6 +28,9 @@ from aegis.runtime.tenant import Tenant
 from aegis.runtime.trace import Trace
 from aegis.runtime.vault import Vault
 
+RUNS = "workflow"
+"""The door of the calls that a run makes: each of its steps has one key, whatever a person makes of its arguments."""
+
 
 class Came(Struct, frozen=True, kw_only=True):
     """How a request came: through which door, as which span, and when its decision began (`perf_counter_ns`)."""
@@ -76,7 +79,8 @@ class Repeats:
         if claim_row is None:
             return None
         claim = msgspec.json.decode(claim_row.body, type=Claim)
-        if claim.request_hash != proposal.request_hash:
+        edited = claim.state is ClaimState.REOPENED and came.door == RUNS  # it surely came to nothing, and a person has mended it
+        if claim.request_hash != proposal.request_hash and not edited:
             return await self._told(
                 tenant, proposal, decision, came, Kind.CONFLICT, "idempotency_payload_differs", of=claim.request_id
             )
