@@ -13,18 +13,22 @@ spec:
   budget: {BUDGET}
   steps:
 """
-COSTLY = "    {id}: {{role: executor, tool: pay.costly@1, args: {{amount: 1}}, estimate: {{usd: '0.00001', calls: 1}}, compensate: {{none: a test}}}}\n"
+COSTLY = "    {id}: {{role: executor, tool: pay.costly@1, args: {{amount: {number}}}, estimate: {{usd: '0.00001', calls: 1}}, compensate: {{none: a test}}}}\n"
 
 
 def costly(name: str, budget: str, count: int) -> str:
     head = HEAD.replace("NAME", name).replace("BUDGET", budget)
-    return head + "".join(COSTLY.format(id=f"s{number}") for number in range(count))
+    return head + "".join(COSTLY.format(id=f"s{number}", number=number) for number in range(count))
 
 
+EACH = (
+    "    each: {role: executor, for_each: $input.items, max_elements: 200, tool: pay.costly@1, args: {amount: $item},"
+    " estimate: {usd: '0.00001', calls: 1}, compensate: {none: a test}}\n"
+)
 DOCUMENTS = {
     "enough": costly("enough", "usd: '0.00005', soft: 80", 5),
-    "short": costly("short", "usd: '0.00003'", 5),
-    "calls": costly("calls", "calls: 2", 5),
+    "short": HEAD.replace("NAME", "short").replace("BUDGET", "usd: '0.00003'") + EACH,
+    "calls": HEAD.replace("NAME", "calls").replace("BUDGET", "calls: 2") + EACH,
 }
 
 
@@ -45,6 +49,6 @@ def test_what_fits_is_done_and_counted(f):
 
 @pytest.mark.parametrize(("name", "most"), [("short", 3), ("calls", 2)])
 def test_steps_beside_each_other_never_pass_the_hard_limit(f, name, most):
-    state = f.until(f.begin(name, amount=1), "failed", "compensated")
+    state = f.until(f.begin(name, amount=1, items=[1, 2, 3, 4, 5]), "failed", "compensated")
     assert len(f.tool.done) <= most
     assert "budget_exhausted" in {node.why for node in state.nodes.values()}

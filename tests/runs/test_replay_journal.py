@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.cli.command import aegis
 
-from aegis.runtime.runs import orchestrator
+from aegis.runtime.runs import moving
 from aegis.runtime.runs.replaying import replay
 from aegis.workflow import replay as pure
 from queues.work import work
@@ -136,7 +136,7 @@ async def forget(app):
 
 
 def test_the_snapshot_is_the_fold_of_all_events_before_it(o, monkeypatch):
-    monkeypatch.setattr(orchestrator, "SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr(moving, "SNAPSHOT_EVERY", 2)
     run = o.waiting()
     o.by_agent(go(run))
     o.until(run, "succeeded")
@@ -147,7 +147,7 @@ def test_the_snapshot_is_the_fold_of_all_events_before_it(o, monkeypatch):
 
 
 def test_a_snapshot_that_differs_from_the_fold_is_told(here, monkeypatch):
-    monkeypatch.setattr(orchestrator, "SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr(moving, "SNAPSHOT_EVERY", 2)
     run = here.waiting()
     real = pure.transition
 

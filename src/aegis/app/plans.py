@@ -32,11 +32,12 @@ class PlanStudy:
     def faults(self, tenant: Tenant, plan: Workflow, given: Any) -> tuple[Finding, ...]:
         """As the port says."""
         known = workflows.load(self._tenants / tenant.name, tenant.name)
-        found = check(plan, _view(tenant, known))
+        found = check(plan, view_of(tenant, known))
         return (*(_checked(each) for each in found if each.code not in _GATED), *_input(plan, known.schema(plan.input), given))
 
 
-def _view(tenant: Tenant, known: Definitions) -> View:
+def view_of(tenant: Tenant, known: Definitions) -> View:
+    """The tenant as checks of workflows see it."""
     contracts: dict[str, tuple[Contract, ...]] = {}
     for each in tenant.by_digest.values():
         contracts[each.name] = (*contracts.get(each.name, ()), each)

@@ -10,6 +10,7 @@ import msgspec
 from aegis.adapters import catalogue, trust
 from aegis.adapters.workflows import FOLDER, load
 from aegis.app.engines import engine_of
+from aegis.app.plans import view_of
 from aegis.errors import ConfigError, StoreError
 from aegis.identity.keyset import KeySet
 from aegis.model.document import parse
@@ -36,6 +37,7 @@ from aegis.runtime.runs.tracing import Tracing
 from aegis.runtime.runs.waking import Waking
 from aegis.runtime.tenant import Tenant
 from aegis.settings import Settings
+from aegis.workflow.checks import check
 from aegis.workflow.definitions import Definitions
 from aegis.workflow.graph import Step, Workflow
 from aegis.workflow.reading import workflow
@@ -51,6 +53,7 @@ class Workflows:
         self._store = gate.store
         self._texts: dict[tuple[str, str], tuple[Workflow, str]] = {}
         self._files: dict[tuple[str, str], Path] = {}
+        self._checked: dict[tuple[str, str], tuple[tuple[object, ...], str]] = {}
         self._keys = keys
         self._clock = gate.clock
         self._known: dict[str, Definitions] = {}
@@ -120,11 +123,12 @@ class Workflows:
 
         Raises:
             StoreError: Neither holds it.
-            ConfigError: `trust.yaml` demands of its file what that is not.
+            ConfigError: `trust.yaml` demands of its file what that is not, or there are errors in it.
         """
         if (tenant, digest) not in self._texts:
             self._read_folder(tenant)
         self._vouch(tenant, digest)
+        self._sound(tenant, digest)
         found = self._texts.get((tenant, digest))
         if found is None:
             row = (await self._store.rows(tenant, [(DEFINITION, digest)])).get((DEFINITION, digest))
@@ -133,6 +137,19 @@ class Workflows:
             text = msgspec.json.decode(row.body, type=str)
             found = self._texts[tenant, digest] = (read_definition(text, digest), text)
         return found
+
+    def _sound(self, tenant: str, digest: str) -> None:
+        """Refuse to begin what `aegis workflow validate` finds errors in, as the tenant stands at this moment."""
+        found, now = self._texts.get((tenant, digest)), self._snapshot.get(tenant)
+        if found is None or now is None:
+            return
+        stands = (now.by_digest, now.directory, now.enforced, self._data(tenant))
+        known = self._checked.get((tenant, digest))
+        if known is None or any(one is not other for one, other in zip(known[0], stands, strict=True)):
+            wrong = [each for each in check(found[0], view_of(now, self._data(tenant))) if each.level == "error"]
+            known = self._checked[tenant, digest] = (stands, "; ".join(f"{each.place}: {each.code}" for each in wrong[:3]))
+        if known[1]:
+            raise ConfigError(f"{known[1]}; `aegis workflow validate` says what to do")
 
     def misfit(self, tenant: str, step: Step, value: Any) -> str:
         """Where an output does not fit what its step says that it gives; empty when it fits."""

@@ -13,7 +13,7 @@ from aegis.workflow.reading import workflow
 from workflow.definition.documents import PROCUREMENT, made
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workflows.md").read_text("utf-8")
-WORKFLOW, DATA = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+WORKFLOW, DATA = re.findall(r"^```yaml\n(apiVersion.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_example_means_what_the_tests_hold_against_a_tenant():

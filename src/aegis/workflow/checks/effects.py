@@ -9,7 +9,7 @@ from aegis.model.authority import covers
 from aegis.model.contract import Contract
 from aegis.model.decision import Outcome
 from aegis.policy.plan import check
-from aegis.policy.plan.document import Plan
+from aegis.policy.plan.document import Plan, Unknown
 from aegis.policy.plan.document import Step as Asked
 from aegis.workflow.checks.finding import Finding, Level, View, actions, of_all, of_step
 from aegis.workflow.gates.known import acting, arguments, tool_of
@@ -90,6 +90,8 @@ def _call(workflow: Workflow, step: Step, action: Action, tool: str, what: str, 
     known = arguments(action, None)
     if view.policy is None or known is None:
         return
+    if action.kind == "emit":  # the envelope's own attributes are put in when the step is taken
+        known = {"source": entry.id, "id": Unknown(), **known}
     context: dict[str, Any] = {
         "agent.id": entry.id, "agent.roles": list(entry.roles), "agent.trust": entry.trust, "version": contract.version,
     }  # fmt: skip
