@@ -69,12 +69,12 @@ WORKFLOWS = {
     ),
     "wide": definition(
         "wide",
-        [("a", "", "pay.honours", "1", "pay.ask"), *((f"w{n}", "a", ("pay.ask", "pay.honours")[n % 2], "2", "pay.ask") for n in range(5)),
+        [("a", "", "pay.honours", "1", "pay.ask"), *((f"w{n}", "a", ("pay.ask", "pay.honours")[n % 2], str(2 + n), "pay.ask") for n in range(5)),
          ("z", ", ".join(f"w{n}" for n in range(5)), "pay.honours", "3", "")],
     ),
     # The policy denies what is above 5000, so the last step fails for good and everything before it is undone.
     "saga": definition(
-        "saga", [("a", "", "pay.honours", "1", "pay.ask"), ("b", "a", "pay.ask", "2", "pay.honours"), ("c", "b", "pay.honours", "6000", "")]
+        "saga", [("a", "", "pay.honours", "1", "pay.ask"), ("b", "a", "pay.ask", "2", "pay.honours"), ("c", "b", "pay.honours", "$input.amount", "")]
     ),
 }  # fmt: skip
 WORKFLOWS["agents"] = (
@@ -151,7 +151,7 @@ class Starter(threading.Thread):
             headers = {"authorization": f"Bearer {self._world.token()}", "idempotency-key": key}
             url = f"{self._random.choice(self._urls)}/v1/tools/workflow.{name}/call"
             try:
-                answer = http.post(url, json={"arguments": {"amount": 1}}, headers=headers)
+                answer = http.post(url, json={"arguments": {"amount": 6000}}, headers=headers)
             except httpx.HTTPError:
                 time.sleep(0.02)
                 continue

@@ -24,7 +24,7 @@ def _flow(name: str, steps: str, needs: str) -> str:
 SCENES = {
     # The policy denies what is above 5000, so the last step fails for good and everything before it is undone.
     "saga": definition(
-        "saga", [("a", "", "pay.honours", "1", "pay.ask"), ("b", "a", "pay.ask", "2", "pay.honours"), ("c", "b", "pay.honours", "6000", "")]
+        "saga", [("a", "", "pay.honours", "1", "pay.ask"), ("b", "a", "pay.ask", "2", "pay.honours"), ("c", "b", "pay.honours", "$input.amount", "")]
     ),
     "asks": _flow("asks", "    ok: {role: approver, approval: {approvers: ['role:lead'], quorum: 2, shows: {amount: $input.amount}}}\n", "ok"),
     "held": HEAD.replace("NAME", "held") + PAY.format(id="paid", needs="").replace("needs: [], ", "").replace("amount: 3", "amount: 1500"),
@@ -75,7 +75,10 @@ class Outside:
     async def begin(self, name: str, key: str) -> str:
         """The run that was begun under this key; empty when nobody answered."""
         answer = await self._post(
-            f"/v1/tools/workflow.{name}/call", {"arguments": {"amount": 1}}, self.world.token(), **{"idempotency-key": key}
+            f"/v1/tools/workflow.{name}/call",
+            {"arguments": {"amount": 6000 if name == "saga" else 1}},
+            self.world.token(),
+            **{"idempotency-key": key},
         )
         return str(answer["result"]["run"]) if answer and "result" in answer else ""
 
