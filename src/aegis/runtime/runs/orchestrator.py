@@ -239,7 +239,7 @@ class Orchestrator:
         for command in commands:
             if isinstance(command, Act | Undo):
                 if (command.node, command.dispatch) in here:
-                    self._spawn(self._perform_here(tenant, run, command.node, command.dispatch))
+                    self._spawn(self.perform_here(tenant, run, command.node, command.dispatch))
                 else:
                     away.append(self.places.task(tenant, out_of(loaded, command, "")))
             elif isinstance(command, Withdraw | Finish) and self.doer is not None:
@@ -248,7 +248,8 @@ class Orchestrator:
         if away and self.places.serving:
             self._spawn(self._quietly(self.engine.dispatch(away)))
 
-    async def _perform_here(self, tenant: str, run: str, node: str, dispatch: int) -> None:
+    async def perform_here(self, tenant: str, run: str, node: str, dispatch: int) -> None:
+        """Carry out a command for which room was taken."""
         try:
             await self.perform(tenant, run, node, dispatch)
         finally:

@@ -63,10 +63,16 @@ class Places:
         out = out_of(loaded, command, self._instance)
         if not self.serving:  # a command that looks in for a moment leaves the work to those who stay
             return replace(out, holder=NOBODY)
-        if self._taken >= self._most or (tenant, out.queue) in self.lanes:
+        if (tenant, out.queue) in self.lanes or not self.take():
             return replace(out, holder="")
-        self._taken += 1
         return out
+
+    def take(self) -> bool:
+        """Take room for one command, if there is any; `give_back` when it is done."""
+        if self._taken >= self._most:
+            return False
+        self._taken += 1
+        return True
 
     def task(self, tenant: str, out: Out) -> Task:
         """A command as the engine takes it: in the lane of its queue."""

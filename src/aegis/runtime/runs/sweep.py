@@ -207,11 +207,21 @@ class Sweep:
         return 0
 
     async def _claim(self, tenant: str, row: Row, out: Out) -> None:
+        """Take a command that nobody has, if there is room for it; else the next turn, or another process, does."""
+        if not self._runs.places.take():
+            return
         mine = msgspec.structs.replace(out, holder=self._runs.instance)
         require = Require(kind=TASK, id=row.id, version=row.version)
-        receipt = await self._runs.store.commit(Unit(tenant=tenant, requires=(require,), writes=(put_task(mine),)))
+        place = frozenset({(out.node, out.dispatch)})
+        try:
+            receipt = await self._runs.store.commit(Unit(tenant=tenant, requires=(require,), writes=(put_task(mine),)))
+        except BaseException:
+            self._runs.places.give_back(place)
+            raise
         if isinstance(receipt, Committed):
-            self._runs.spawn(self._runs.perform(tenant, out.run, out.node, out.dispatch))
+            self._runs.spawn(self._runs.perform_here(tenant, out.run, out.node, out.dispatch))
+        else:
+            self._runs.places.give_back(place)
 
     async def _forget(self, tenant: str, row: Row) -> None:
         await self._runs.store.commit(Unit(tenant=tenant, writes=(Delete(kind=row.kind, id=row.id),)))
