@@ -55,3 +55,13 @@ def postgres_dsn() -> str:
     from tests.postgres_server import fresh_database
 
     return fresh_database()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request):
+    """A new store of each kind, as settings name it."""
+    if request.param == "sqlite":
+        return "sqlite:data/aegis.db"
+    from tests.postgres_server import migrated_database
+
+    return migrated_database()

@@ -3,15 +3,6 @@ import pytest
 from resources.bank import Bank
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store_url(request):
-    if request.param == "sqlite":
-        return "sqlite:data/aegis.db"
-    from tests.postgres_server import migrated_database
-
-    return migrated_database()
-
-
 def opened(path, url):
     made = Bank(path, url)
     try:

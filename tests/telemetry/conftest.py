@@ -13,15 +13,6 @@ def collector():
     made.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store_url(request):
-    if request.param == "sqlite":
-        return "sqlite:data/aegis.db"
-    from tests.postgres_server import migrated_database
-
-    return migrated_database()
-
-
 def world(root, url, otlp_url=""):
     made = Post(root, url)
     telemetry = TelemetrySettings(otlp_url=otlp_url, metrics_seconds=1)
