@@ -194,8 +194,9 @@ def chain(count: int) -> str:
 
 
 def wide(count: int) -> str:
-    """Steps beside each other."""
-    return HEAD.format(name=f"wide{count}") + "\n".join(f"    s{n}: {{role: executor, {ACT}}}" for n in range(count)) + "\n"
+    """Steps beside each other, each at an account of its own."""
+    lines = [f"    s{n}: {{role: executor, {ACT.replace('acct_00000001', f'acct_{n:08d}')}}}" for n in range(count)]
+    return HEAD.format(name=f"wide{count}") + "\n".join(lines) + "\n"
 
 
 def waits() -> str:

@@ -108,7 +108,7 @@ def test_a_witness_is_decided_as_it_is_claimed_by_every_guard_and_passes_as_a_te
     witnesses = [
         each for row in made.rows for cell in row.cells.values() for each in (*cell.permits.values(), *cell.holds.values())
     ]
-    assert len(witnesses) > 5
+    assert len(witnesses) > 1
     cells = [cell for row in made.rows for cell in row.cells.values()]
     assert all(each.outcome is of and of is not Outcome.DENY for cell in cells for of, each in cell.permits.items())
     assert all(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from aegis.model.message import MessageContract
 from messages.post import until
 
 SERVE = """
@@ -134,7 +135,7 @@ def test_the_message_of_a_consumer_that_was_killed_goes_to_another(post):
 def test_a_send_that_broke_off_is_put_in_once_when_it_is_sent_again(post):
     """The gateway dies between the mailbox and the outcome: the same envelope finds its first self."""
     envelope = post.envelope()
-    mailbox = post.app.gate.recovery._tool._upstream._mailbox
+    mailbox = post.app.gate.recovery._tool._upstream._places[MessageContract]
     plain = mailbox.send
 
     async def dropped(*args, **more):

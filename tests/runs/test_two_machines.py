@@ -22,7 +22,7 @@ def test_the_one_that_lives_finishes_what_the_other_had_begun(tmp_path):
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     first, second = Gateway(made, free_port()), Gateway(SimpleNamespace(root=tmp_path / "two"), free_port())
     stop, report = threading.Event(), Report()
-    starters = [Starter(made, [first.url, second.url], number, stop, seed=1) for number in range(2)]
+    starters = [Starter(made, [first.url, second.url], number, stop, 1, report) for number in range(2)]
     try:
         first.start()
         second.start()
