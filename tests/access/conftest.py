@@ -1,3 +1,3 @@
-from gateway.conftest import on_sqlite, store_url, w
+from gateway.conftest import on_sqlite, w
 
-__all__ = ["on_sqlite", "store_url", "w"]
+__all__ = ["on_sqlite", "w"]

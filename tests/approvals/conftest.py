@@ -4,9 +4,9 @@ import pytest
 from tests.store.homes import KINDS, ready
 
 from approvals.room import Room
-from gateway.conftest import on_sqlite, store_url, w
+from gateway.conftest import on_sqlite, w
 
-__all__ = ["on_sqlite", "store_url", "w"]
+__all__ = ["on_sqlite", "w"]
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.postgres) if kind == "postgres" else kind for kind in KINDS])

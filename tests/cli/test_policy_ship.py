@@ -7,11 +7,11 @@ import tarfile
 import pytest
 
 from cli.command import aegis
-from gateway.conftest import on_sqlite, store_url, w
+from gateway.conftest import on_sqlite, w
 from opa.server import binary
 from registry.shipped import rules, status, text, within
 
-__all__ = ["on_sqlite", "store_url", "w"]
+__all__ = ["on_sqlite", "w"]
 ALICE = ("--as", "person:alice")
 WHY = (*ALICE, "--reason", "because")
 

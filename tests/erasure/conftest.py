@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.conftest import on_sqlite, store_url, w  # noqa: F401 - fixtures
+from gateway.conftest import on_sqlite, w  # noqa: F401 - fixtures
 from gateway.world import World
 from store.conftest import home, store  # noqa: F401 - fixtures
 
 
 @pytest.fixture
-def records(tmp_path, store_url):  # noqa: F811 - the fixture of this name
+def records(tmp_path, store_url):
     """A world on each store whose tool `records.read` names its data subject: the person whose record is read."""
     made = World(tmp_path, store_url)
     (tmp_path / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n')

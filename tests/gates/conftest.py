@@ -1,12 +1,11 @@
 import pytest
 
 from gates.plans import GATES
-from gateway.conftest import store_url  # noqa: F401 - a fixture
 from gateway.world import TENANTS, World
 
 
 @pytest.fixture
-def w(tmp_path, store_url):  # noqa: F811
+def w(tmp_path, store_url):
     """A world on each store in which plans are weighed."""
     made = World(tmp_path, store_url)
     prepare(made)

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from gateway.conftest import on_sqlite, store_url, w
+from gateway.conftest import on_sqlite, w
 from gateway.test_two_processes import Second
 
-__all__ = ["on_sqlite", "store_url", "w"]
+__all__ = ["on_sqlite", "w"]
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 import pytest
 
-from gateway.conftest import on_sqlite, store_url, w  # noqa: F401 - fixtures
+from gateway.conftest import on_sqlite, w  # noqa: F401 - fixtures
 from gateway.world import World
 
 
 @pytest.fixture
-def sealed(tmp_path, store_url):  # noqa: F811 - the fixture of this name
+def sealed(tmp_path, store_url):
     """A world on each store in which every tool of both tenants wants the sealed credential `bank`; nobody has set it yet."""
     made = World(tmp_path, store_url)
     (tmp_path / "aegis.toml").write_text(f'[store]\nurl = "{store_url}"\n')
