@@ -51,7 +51,9 @@ def test_a_person_sees_queues_pauses_one_and_lets_it_go_on(on_sqlite, aegis):
 def test_a_draining_queue_takes_nothing_in_until_it_is_resumed(on_sqlite, aegis):
     assert aegis("queue", "drain", "away", "--as", "person:alice", "--reason", "a move").returncode == 0
     on_sqlite.begin("away", amount=7)
-    until(lambda: "outside: the queue is draining" in " ".join(aegis("queue", "show", "away").stdout.split()))
+    until(
+        lambda: [task for task in json.loads(aegis("--json", "queue", "show", "away").stdout)["tasks"] if "draining" in str(task)]
+    )
     assert on_sqlite.lease().json()["task"] is None
     assert aegis("queue", "resume", "away", "--as", "person:alice", "--reason", "moved").returncode == 0
     assert on_sqlite.take()
