@@ -20,3 +20,14 @@ def test_what_a_tool_refuses_is_undone_backwards(f):
     state = f.until(run, "failed")
     assert state.nodes["first"].outcome == "denied"
     assert f.tool.done == []
+
+
+def test_a_command_whose_commit_nobody_heard_of_is_found_by_its_own_process(f, monkeypatch):
+    async def unheard(*told):
+        """The commit was made, and the line broke."""
+
+    monkeypatch.setattr(f.app.workflows.runs, "_issue", unheard)
+    run = f.begin(amount=7)
+    monkeypatch.undo()
+    f.until(run, "succeeded")
+    assert len(f.tool.done) == 2

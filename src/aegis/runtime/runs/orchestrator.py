@@ -72,6 +72,7 @@ class Orchestrator:
         self.doer: Doer | None = None
         self.issuing: Callable[[Loaded, Sequence[Command]], None] = lambda loaded, commands: None  # noqa: ARG005 - nobody looks
         self.active: set[str] = set()
+        self.busy: set[tuple[str, str, str, int]] = set()
         self._mover = Mover(vault, self.places, instance)
         self._inbox: dict[tuple[str, str], Inbox] = {}
         self._tasks: set[asyncio.Future[None]] = set()
@@ -127,6 +128,13 @@ class Orchestrator:
 
     async def perform(self, tenant: str, run: str, node: str, dispatch: int) -> None:
         """Carry out one command of this process, and tell the run what came of it. It never raises."""
+        self.busy.add((tenant, run, node, dispatch))
+        try:
+            await self._persist(tenant, run, node, dispatch)
+        finally:
+            self.busy.discard((tenant, run, node, dispatch))
+
+    async def _persist(self, tenant: str, run: str, node: str, dispatch: int) -> None:
         while not self._stopping:
             try:
                 return await self._attempt(tenant, run, node, dispatch)

@@ -118,7 +118,12 @@ class Starting:
                     *_more(start, flow),
                 ),
             )
-            receipt = await self._runs.store.commit(unit)
+            self._runs.active.add(start.tenant)  # should nobody hear of the commit, the sweep finds what it left
+            try:
+                receipt = await self._runs.store.commit(unit)
+            except BaseException:
+                self._runs.places.give_back(here)
+                raise
             if isinstance(receipt, Committed):
                 loaded = replace(loaded, flow=replace(flow, seq=receipt.events[0].seq))
                 self._runs.histories.know(start.tenant, start.workflow)

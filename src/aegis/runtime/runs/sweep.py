@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 EVERY_SECONDS = 0.1
 WHOLE_SECONDS = 30.0
+FORGOTTEN_SECONDS = 2.0
 LOST_SECONDS = 5.0
 LOST_LONGEST = 300.0
 PAGE = 200
@@ -56,6 +57,7 @@ class Sweep:
         self._unclaimed: dict[tuple[str, str], tuple[float, float]] = {}
         self._lying: dict[str, set[str]] = {}
         self._looked: dict[str, str] = {}
+        self._forgot: dict[tuple[str, str, str, int], float] = {}
         self._unread: set[tuple[str, str]] = set()
 
     async def turn(self) -> Turn:
@@ -66,6 +68,8 @@ class Sweep:
             self._beat_at = now
             for instance in await self._executors.dead():
                 await self._take_over(instance, done)
+            for tenant in sorted(self._runs.active):
+                await self._forgotten(tenant, now)
             living = await self._executors.known()
             if self._living - living:  # somebody has left in order: what they could not finish lies there
                 self._whole_at = float("-inf")
@@ -205,6 +209,20 @@ class Sweep:
                 del self._unclaimed[place]
             seen.clear()
         return 0
+
+    async def _forgotten(self, tenant: str, now: float) -> None:
+        """Commands that are its own by their rows, and that it is not at: the line broke before it was told of its commit."""
+        seen: set[tuple[str, str, str, int]] = set()
+        for row in await self._runs.store.find(tenant, TASK, lookup=self._runs.instance, limit=PAGE):
+            out = read_task(row)
+            place = (tenant, out.run, out.node, out.dispatch)
+            if place in self._runs.busy:
+                continue
+            seen.add(place)
+            if now - self._forgot.setdefault(place, now) > FORGOTTEN_SECONDS:
+                await self._claim(tenant, row, out)
+        for place in [place for place in self._forgot if place[0] == tenant and place not in seen]:
+            del self._forgot[place]
 
     async def _claim(self, tenant: str, row: Row, out: Out) -> None:
         """Take a command that nobody has, if there is room for it; else the next turn, or another process, does."""
