@@ -98,7 +98,7 @@ class Orchestrator:
         box = self._inbox.get((tenant, run))
         if box is None:
             self._inbox[tenant, run] = box = []
-            self._spawn(self._pump(tenant, run))
+            self.spawn(self._pump(tenant, run))
         box.append((event, also or Also(), future))
         found = await asyncio.shield(future)
         if not self.places.serving and not _FOLLOWS.get():  # a command that looks in ends soon: what follows is done before
@@ -158,10 +158,6 @@ class Orchestrator:
         event = await self.doer.carry_out(loaded, command)
         if event is not None:
             await self.advance(tenant, run, event)
-
-    def spawn(self, work: Awaitable[None]) -> None:
-        """Do this beside everything else, and wait for it at the end."""
-        self._spawn(work)
 
     async def stop(self) -> None:
         """Issue nothing more, and let what is under way end for a moment; what does not is found by others."""
@@ -247,14 +243,14 @@ class Orchestrator:
         for command in commands:
             if isinstance(command, Act | Undo):
                 if (command.node, command.dispatch) in here:
-                    self._spawn(self.perform_here(tenant, run, command.node, command.dispatch))
+                    self.spawn(self.perform_here(tenant, run, command.node, command.dispatch))
                 else:
                     away.append(self.places.task(tenant, out_of(loaded, command, "")))
             elif isinstance(command, Withdraw | Finish) and self.doer is not None:
                 work = self._withdrawn(loaded, command) if isinstance(command, Withdraw) else self.doer.ended(loaded)
-                self._spawn(self._quietly(work))
+                self.spawn(self._quietly(work))
         if away and self.places.serving:
-            self._spawn(self._quietly(self.engine.dispatch(away)))
+            self.spawn(self._quietly(self.engine.dispatch(away)))
 
     async def perform_here(self, tenant: str, run: str, node: str, dispatch: int) -> None:
         """Carry out a command for which room was taken."""
@@ -285,7 +281,8 @@ class Orchestrator:
         for watcher in self._watchers:
             watcher(loaded, event)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Do this beside everything else, and wait for it at the end."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

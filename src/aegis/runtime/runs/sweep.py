@@ -81,7 +81,7 @@ class Sweep:
             done.woken += await self._due(tenant)
             done.woken += await self._wakes(tenant)
             await self._rested(tenant)
-            done.redispatched += await self._lost(tenant, now)
+            await self._lost(tenant, now)
         return done
 
     async def _look_everywhere(self) -> None:
@@ -186,7 +186,7 @@ class Sweep:
             if len(rows) < PAGE:
                 break
 
-    async def _lost(self, tenant: str, now: float) -> int:
+    async def _lost(self, tenant: str, now: float) -> None:
         """Commands that lie in the engine and that nobody has claimed for long: handed in again, which it knows by their ids.
 
         One page in each turn, so that a queue with a long line hides nothing behind it; what was handed in again is left alone for
@@ -208,7 +208,6 @@ class Sweep:
             for place in [place for place in self._unclaimed if place[0] == tenant and place[1] not in seen]:
                 del self._unclaimed[place]
             seen.clear()
-        return 0
 
     async def _forgotten(self, tenant: str, now: float) -> None:
         """Commands that are its own by their rows, and that it is not at: the line broke before it was told of its commit."""
